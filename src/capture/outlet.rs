@@ -1,0 +1,245 @@
+//! An outlet: the point where encoded pictures of one codec leave a camera.
+//!
+//! It outlives pipelines: a camera's outlets exist from configuration to removal, and viewers stay
+//! subscribed while the source behind them restarts. Encoders [`Outlet::push`] from GStreamer threads
+//! (never blocking: a ring, not a queue per viewer); consumers hold a [`Permit`], which is what starts
+//! and stops the encoder, and read either the newest picture ([`Outlet::latest`]: MJPEG, snapshots) or
+//! every access unit ([`Outlet::subscribe`]: HLS and everything that needs an unbroken stream).
+//!
+//! A consumer that falls behind the ring loses whole access units, counted, and resumes at an IDR.
+//! The current group of pictures is kept (bounded in bytes and time) so that a new consumer starts
+//! at once from its IDR.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{broadcast, watch};
+
+use crate::frames::{AccessUnit, Codec};
+
+/// Access units that a consumer may lag before it starts to lose them: about 4 s at 30 fps.
+const RING: usize = 128;
+/// Bounds of the kept GOP. A camera with longer GOPs simply has no instant start.
+const GOP_BYTES: usize = 8 * 1024 * 1024;
+const GOP_TIME: Duration = Duration::from_secs(12);
+
+/// One codec's way out of one camera.
+#[derive(Debug)]
+pub struct Outlet {
+    codec: Codec,
+    latest: watch::Sender<Option<AccessUnit>>,
+    demand: watch::Sender<usize>,
+    /// The ring's sender and the kept GOP change under one lock, so that a new subscriber gets every
+    /// access unit exactly once: from the GOP or from the ring.
+    stream: Mutex<Stream>,
+    frames: AtomicU64,
+    bytes: AtomicU64,
+    dropped: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Stream {
+    ring: broadcast::Sender<AccessUnit>,
+    gop: VecDeque<AccessUnit>,
+    gop_bytes: usize,
+}
+
+/// Counters since the outlet was made, for health, metrics and pages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub struct OutletCounters {
+    /// Pictures that came out of the encoder or the camera.
+    pub frames: u64,
+    /// Their size in bytes.
+    pub bytes: u64,
+    /// Pictures that slow consumers lost, all consumers together.
+    pub dropped: u64,
+    /// Consumers that hold a permit now.
+    pub demand: usize,
+}
+
+impl Outlet {
+    pub fn new(codec: Codec) -> Arc<Self> {
+        Arc::new(Self {
+            codec,
+            latest: watch::Sender::new(None),
+            demand: watch::Sender::new(0),
+            stream: Mutex::new(Stream {
+                ring: broadcast::Sender::new(RING),
+                gop: VecDeque::new(),
+                gop_bytes: 0,
+            }),
+            frames: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+        })
+    }
+
+    pub fn codec(&self) -> Codec {
+        self.codec
+    }
+
+    /// Takes one picture from the encoder. Called from streaming threads: it never blocks on a consumer.
+    pub fn push(&self, unit: AccessUnit) {
+        self.frames.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(unit.data.len() as u64, Ordering::Relaxed);
+        if self.codec == Codec::H264 {
+            let mut stream = self.stream();
+            stream.keep(&unit);
+            // No receiver is not an error: nobody is watching.
+            let _ = stream.ring.send(unit.clone());
+        }
+        self.latest.send_replace(Some(unit));
+    }
+
+    /// Forgets the kept pictures: the source ended, and nobody may start from its last GOP or be shown
+    /// its last picture as if it were live.
+    pub fn clear(&self) {
+        let mut stream = self.stream();
+        stream.gop.clear();
+        stream.gop_bytes = 0;
+        drop(stream);
+        self.latest.send_if_modified(|latest| latest.take().is_some());
+    }
+
+    /// Counts a consumer in until the permit is dropped. The encoder runs while there is one.
+    pub fn demand(self: &Arc<Self>) -> Permit {
+        self.demand.send_modify(|count| *count += 1);
+        Permit { outlet: Arc::clone(self) }
+    }
+
+    /// The number of permits, to be awaited by whoever starts and stops the encoder.
+    pub fn demanded(&self) -> watch::Receiver<usize> {
+        self.demand.subscribe()
+    }
+
+    /// The newest picture and a way to await the next one. Pictures in between are skipped: this is for
+    /// viewers that want "now". Hold a [`Permit`] beside it.
+    pub fn latest(&self) -> watch::Receiver<Option<AccessUnit>> {
+        self.latest.subscribe()
+    }
+
+    /// Every access unit from now on, beginning with the kept GOP if there is one.
+    pub fn subscribe(self: &Arc<Self>) -> Subscription {
+        let permit = self.demand();
+        let stream = self.stream();
+        let (backlog, ring) = (stream.gop.clone(), stream.ring.subscribe());
+        drop(stream);
+        Subscription { backlog, ring, place: Place::default(), dropped: 0, permit }
+    }
+
+    pub fn counters(&self) -> OutletCounters {
+        OutletCounters {
+            frames: self.frames.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            dropped: self.dropped.load(Ordering::Relaxed),
+            demand: *self.demand.borrow(),
+        }
+    }
+
+    fn stream(&self) -> MutexGuard<'_, Stream> {
+        // The lock guards plain data that is whole after every statement: a panic elsewhere cannot
+        // have left it half-written.
+        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Stream {
+    fn keep(&mut self, unit: &AccessUnit) {
+        if unit.keyframe || self.gop.back().is_some_and(|last| last.epoch != unit.epoch) {
+            self.gop.clear();
+            self.gop_bytes = 0;
+        }
+        if self.gop.is_empty() && !unit.keyframe {
+            return;
+        }
+        self.gop_bytes += unit.data.len();
+        self.gop.push_back(unit.clone());
+        let began = self.gop.front().map_or(unit.pts, |first| first.pts);
+        if self.gop_bytes > GOP_BYTES || unit.pts.saturating_sub(began) > GOP_TIME {
+            self.gop.clear();
+            self.gop_bytes = 0;
+        }
+    }
+}
+
+/// Proof that somebody wants this outlet's pictures. Dropping it withdraws the demand.
+#[derive(Debug)]
+pub struct Permit {
+    outlet: Arc<Outlet>,
+}
+
+impl Permit {
+    pub fn outlet(&self) -> &Arc<Outlet> {
+        &self.outlet
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.outlet.demand.send_modify(|count| *count = count.saturating_sub(1));
+    }
+}
+
+/// A consumer's reading of the stream. Always begins at an IDR picture, and begins again at one after
+/// a loss or a restart of the camera.
+#[derive(Debug)]
+pub struct Subscription {
+    backlog: VecDeque<AccessUnit>,
+    ring: broadcast::Receiver<AccessUnit>,
+    place: Place,
+    dropped: u64,
+    permit: Permit,
+}
+
+/// Where in the stream a consumer is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Place {
+    /// Has had nothing yet: what passes before the first keyframe was never promised.
+    #[default]
+    Joining,
+    /// In step with this epoch.
+    Following(u64),
+    /// Lost something: pictures are passed over, counted, until the next keyframe.
+    Lost,
+}
+
+impl Subscription {
+    /// The next access unit; waits for as long as the camera gives none. `None` only when the outlet
+    /// is gone. Safe to cancel.
+    pub async fn next(&mut self) -> Option<AccessUnit> {
+        loop {
+            let unit = match self.backlog.pop_front() {
+                Some(unit) => unit,
+                None => match self.ring.recv().await {
+                    Ok(unit) => unit,
+                    Err(broadcast::error::RecvError::Lagged(count)) => {
+                        self.lost(count);
+                        self.place = Place::Lost;
+                        continue;
+                    }
+                    Err(broadcast::error::RecvError::Closed) => return None,
+                },
+            };
+            if unit.keyframe || self.place == Place::Following(unit.epoch) {
+                self.place = Place::Following(unit.epoch);
+                return Some(unit);
+            }
+            if self.place != Place::Joining {
+                self.place = Place::Lost;
+                self.lost(1);
+            }
+        }
+    }
+
+    /// Whole access units that this consumer lost by being slow.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    fn lost(&mut self, count: u64) {
+        self.dropped += count;
+        self.permit.outlet.dropped.fetch_add(count, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,510 @@
+//! The configuration as the program uses it: typed, complete, validated. Every other room reads these
+//! types; only the rest of `config` knows files, environment names and messages.
+//!
+//! Names here are the keys of the TOML file. Defaults are the `Default` impls; the commented
+//! `fanlight.example.toml` documents each key and a test holds the two together.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::secret::Secret;
+
+/// The whole effective configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    pub server: Server,
+    pub log: Log,
+    pub health: Health,
+    pub pipelines: Pipelines,
+    pub supervision: Supervision,
+    pub mjpeg: Mjpeg,
+    pub hls: Hls,
+    /// In order; the first is the one that paths without an id mean. None at all: `auto`.
+    #[serde(rename = "camera")]
+    pub cameras: Vec<Camera>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// Address to listen on. Anything but loopback is for networks that you trust.
+    pub bind: IpAddr,
+    pub port: u16,
+    /// `*`, or origins such as `https://dash.example.org`.
+    pub cors_origins: Vec<String>,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self { bind: IpAddr::from([127, 0, 0, 1]), port: 8080, cors_origins: vec!["*".into()] }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    pub format: LogFormat,
+    /// A level (`info`) or a `tracing` filter (`info,fanlight::capture=debug`).
+    pub level: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, level: "info".into() }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Health {
+    /// Where the health file goes. Default: `$RUNTIME_DIRECTORY/health.json` under systemd, else
+    /// `$XDG_RUNTIME_DIR/fanlight/health.json`, else `/run/fanlight/health.json`.
+    pub file: Option<PathBuf>,
+    /// Permission bits of the health file, `0600` to `0644`.
+    pub file_mode: FileMode,
+    /// Older than this, a picture is not shown as live: snapshot and readiness answer 503.
+    pub max_frame_age_seconds: f64,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self { file: None, file_mode: FileMode(0o644), max_frame_age_seconds: 10.0 }
+    }
+}
+
+/// Permission bits, written as an octal string: `"0640"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileMode(pub u32);
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Pipelines {
+    /// Fragments here replace the embedded ones of the same name, or add to them.
+    pub directory: PathBuf,
+}
+
+impl Default for Pipelines {
+    fn default() -> Self {
+        Self { directory: "/etc/fanlight/pipelines".into() }
+    }
+}
+
+/// How long things may take, and how patiently they are tried again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Supervision {
+    /// The first wait of the back-off; it doubles from there.
+    pub backoff_first_seconds: f64,
+    pub backoff_max_seconds: f64,
+    /// Real frames for this long set the back-off to its first wait again.
+    pub healthy_after_seconds: f64,
+    /// An attempt without a first picture after this long has failed.
+    pub start_timeout_seconds: f64,
+    /// A pipeline that has not stopped after this long is frozen: counted and given up.
+    pub stop_timeout_seconds: f64,
+    /// With this many frozen pipelines the process exits for systemd to start it anew.
+    pub frozen_limit: u32,
+    /// After a wrong password or key, the next try comes this much later.
+    pub refused_retry_seconds: f64,
+}
+
+impl Default for Supervision {
+    fn default() -> Self {
+        Self {
+            backoff_first_seconds: 1.0,
+            backoff_max_seconds: 60.0,
+            healthy_after_seconds: 30.0,
+            start_timeout_seconds: 10.0,
+            stop_timeout_seconds: 5.0,
+            frozen_limit: 3,
+            refused_retry_seconds: 300.0,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mjpeg {
+    /// Streams open at once, all cameras together; one more gets 429.
+    pub max_streams: usize,
+}
+
+impl Default for Mjpeg {
+    fn default() -> Self {
+        Self { max_streams: 200 }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Hls {
+    pub segment_seconds: f64,
+    /// Segments that a playlist lists, 6 to 10.
+    pub segments: usize,
+    /// Whether `stream_ll.m3u8` and `stream_ll_fmp4.m3u8` exist.
+    pub low_latency: bool,
+    /// Parts of the TS playlist.
+    pub part_seconds: f64,
+    /// Parts of the fMP4 playlist.
+    pub fmp4_part_seconds: f64,
+    /// Packaging ends this long after the last request.
+    pub idle_seconds: f64,
+    /// Also write the standard playlist and its segments under `<directory>/<camera>/`.
+    pub output_dir: Option<PathBuf>,
+}
+
+impl Default for Hls {
+    fn default() -> Self {
+        Self {
+            segment_seconds: 2.0,
+            segments: 7,
+            low_latency: true,
+            part_seconds: 0.333,
+            fmp4_part_seconds: 0.2,
+            idle_seconds: 30.0,
+            output_dir: None,
+        }
+    }
+}
+
+/// One camera: something that can be captured, with a stable id.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Camera {
+    /// Letters, digits, `-` and `_`, at most 64: it stands in paths.
+    pub id: String,
+    /// For people; default: the id.
+    #[serde(default)]
+    pub name: Option<String>,
+    pub source: Source,
+    /// `1280x720`; default 640x480. Sources that arrive encoded keep their own unless re-encoded.
+    #[serde(default)]
+    pub resolution: Resolution,
+    /// Pictures per second, 1 to 120; 0 is what the camera gives by itself.
+    #[serde(default)]
+    pub fps: u32,
+    #[serde(default)]
+    pub rotation: Rotation,
+    #[serde(default)]
+    pub flip: Flip,
+    /// Whether the camera is closed while nobody watches.
+    #[serde(default)]
+    pub idle: Idle,
+    #[serde(default)]
+    pub jpeg: Jpeg,
+    #[serde(default)]
+    pub h264: H264,
+    #[serde(default)]
+    pub outputs: Outputs,
+}
+
+impl Camera {
+    pub fn new(id: impl Into<String>, source: Source) -> Self {
+        Self {
+            id: id.into(),
+            name: None,
+            source,
+            resolution: Resolution::default(),
+            fps: 0,
+            rotation: Rotation::None,
+            flip: Flip::None,
+            idle: Idle::Open,
+            jpeg: Jpeg::default(),
+            h264: H264::default(),
+            outputs: Outputs::default(),
+        }
+    }
+
+    pub fn display_name(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.id)
+    }
+
+    /// Whether pictures are turned or mirrored, which an encoded stream cannot be without decoding it.
+    pub fn turns(&self) -> bool {
+        self.rotation != Rotation::None || self.flip != Flip::None
+    }
+}
+
+/// Where pictures come from: `source = { type = "rtsp", url = "rtsp://…" }`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Source {
+    /// The first camera that exists: libcamera, then V4L2.
+    Auto {},
+    /// A moving pattern with a burnt-in clock.
+    Test {},
+    Libcamera(Libcamera),
+    V4l2(V4l2),
+    Rtsp(Rtsp),
+    Http(Http),
+    File(File),
+}
+
+impl Source {
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Source::Auto {} => "auto",
+            Source::Test {} => "test",
+            Source::Libcamera(_) => "libcamera",
+            Source::V4l2(_) => "v4l2",
+            Source::Rtsp(_) => "rtsp",
+            Source::Http(_) => "http",
+            Source::File(_) => "file",
+        }
+    }
+}
+
+/// A Raspberry Pi camera, or whatever libcamera knows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+pub struct Libcamera {
+    /// libcamera's own name (`/base/soc/i2c0mux/i2c@1/imx708@1a`) or an index; none is the first one.
+    pub camera: Option<String>,
+    /// Sensor mode as `2304x1296`, to choose binning or the whole field of view.
+    pub sensor_mode: Option<Resolution>,
+    pub exposure_time_us: Option<u32>,
+    pub analogue_gain: Option<f64>,
+    pub brightness: Option<f64>,
+    pub contrast: Option<f64>,
+    pub saturation: Option<f64>,
+    pub sharpness: Option<f64>,
+    /// `manual`, `auto` or `continuous`.
+    pub autofocus: Option<Autofocus>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Autofocus {
+    Manual,
+    Auto,
+    Continuous,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct V4l2 {
+    /// `/dev/video0` or, better, a link in `/dev/v4l/by-id/`.
+    pub device: PathBuf,
+    #[serde(default)]
+    pub format: V4l2Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum V4l2Format {
+    /// The one that spares the most work for the outlets in use.
+    #[default]
+    Auto,
+    Raw,
+    Mjpeg,
+    H264,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rtsp {
+    /// `rtsp://` or `rtsps://`; a user and password in it are taken out into the two keys below.
+    pub url: String,
+    #[serde(default)]
+    pub username: Option<String>,
+    #[serde(default)]
+    pub password: Option<Secret>,
+    /// A file whose first line is the password.
+    #[serde(default)]
+    pub password_file: Option<PathBuf>,
+    #[serde(default)]
+    pub transport: Transport,
+    #[serde(default = "default_latency_ms")]
+    pub latency_ms: u32,
+    /// For rtsps: `any` takes every certificate (cameras sign their own), `system` checks it against
+    /// the machine's authorities, `file` against `tls_ca_file`.
+    #[serde(default)]
+    pub tls: TlsCheck,
+    #[serde(default)]
+    pub tls_ca_file: Option<PathBuf>,
+}
+
+fn default_latency_ms() -> u32 {
+    100
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    #[default]
+    Tcp,
+    Udp,
+    /// UDP first, TCP when nothing arrives.
+    Auto,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum TlsCheck {
+    #[default]
+    Any,
+    System,
+    File,
+}
+
+/// A camera that gives MJPEG, or one JPEG at a time, over HTTP.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http {
+    pub url: String,
+    #[serde(default)]
+    pub mode: HttpMode,
+    #[serde(default)]
+    pub username: Option<String>,
+    #[serde(default)]
+    pub password: Option<Secret>,
+    #[serde(default)]
+    pub password_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum HttpMode {
+    /// `multipart/x-mixed-replace`, passed through.
+    #[default]
+    Mjpeg,
+    /// A JPEG fetched `fps` times a second (default 1).
+    Jpeg,
+}
+
+/// A video file, played over and over in real time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    pub path: PathBuf,
+}
+
+/// `1280x720`, at most 4096x4096.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Resolution {
+    pub width: u32,
+    pub height: u32,
+}
+
+impl Resolution {
+    pub const MAX: u32 = 4096;
+}
+
+impl Default for Resolution {
+    fn default() -> Self {
+        Self { width: 640, height: 480 }
+    }
+}
+
+impl fmt::Display for Resolution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.width, self.height)
+    }
+}
+
+/// Degrees clockwise; written as a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Rotation {
+    #[default]
+    None,
+    Clockwise90,
+    Half,
+    Clockwise270,
+}
+
+impl Rotation {
+    pub const fn degrees(self) -> u16 {
+        match self {
+            Rotation::None => 0,
+            Rotation::Clockwise90 => 90,
+            Rotation::Half => 180,
+            Rotation::Clockwise270 => 270,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum Flip {
+    #[default]
+    None,
+    Horizontal,
+    Vertical,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum Idle {
+    /// The camera stays open; only encoders stop.
+    #[default]
+    Open,
+    /// The camera is closed too.
+    Close,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Jpeg {
+    /// 1 to 100. A camera's own JPEGs are passed through as they are.
+    pub quality: u8,
+}
+
+impl Default for Jpeg {
+    fn default() -> Self {
+        Self { quality: 100 }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct H264 {
+    /// `auto` or an element's name.
+    pub encoder: H264Encoder,
+    /// Default: by resolution and rate.
+    pub bitrate_kbps: Option<u32>,
+    /// Seconds between IDR pictures.
+    pub gop_seconds: f64,
+}
+
+impl Default for H264 {
+    fn default() -> Self {
+        Self { encoder: H264Encoder::Auto, bitrate_kbps: None, gop_seconds: 2.0 }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum H264Encoder {
+    #[default]
+    Auto,
+    V4l2h264enc,
+    Vah264enc,
+    X264enc,
+    Openh264enc,
+}
+
+/// Which outputs this camera has. One that is off answers 404.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Outputs {
+    pub mjpeg: bool,
+    pub snapshot: bool,
+    pub hls: bool,
+}
+
+impl Default for Outputs {
+    fn default() -> Self {
+        Self { mjpeg: true, snapshot: true, hls: true }
+    }
+}

@@ -1,0 +1,16 @@
+//! Fanlight turns a camera into every stream people point at it: one capture, one tee, many outputs,
+//! each supervised on its own.
+//!
+//! Floors, from the ground; a room imports only from below: [`config`], [`frames`], [`telemetry`];
+//! [`supervision`], [`pipelines`]; [`capture`]; [`serve`]; [`cameras`]; [`api`]; [`cli`].
+
+pub mod api;
+pub mod cameras;
+pub mod capture;
+pub mod cli;
+pub mod config;
+pub mod frames;
+pub mod pipelines;
+pub mod serve;
+pub mod supervision;
+pub mod telemetry;
