@@ -1,5 +1,6 @@
 //! One camera: its source pipeline, its encoders, its outlets.
 
+pub mod choice;
 pub mod outlet;
 pub mod status;
 

@@ -1,0 +1,139 @@
+//! Which elements this machine has, and the Debian package of those that it lacks.
+
+use gstreamer as gst;
+use thiserror::Error;
+
+/// An element that a pipeline needs and the machine does not have.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("GStreamer element {element} is missing: {}", mend(.element))]
+pub struct Missing {
+    pub element: String,
+}
+
+/// Whether GStreamer has a factory of that name. Hardware encoders register only where their device is.
+pub fn registered(element: &str) -> bool {
+    gst::ElementFactory::find(element).is_some()
+}
+
+/// The first of `factories` that the machine lacks.
+pub fn check<'n>(factories: impl IntoIterator<Item = &'n str>) -> Result<(), Missing> {
+    match factories.into_iter().find(|name| !registered(name)) {
+        Some(name) => Err(Missing { element: name.to_owned() }),
+        None => Ok(()),
+    }
+}
+
+/// What to do about a missing element.
+pub fn mend(element: &str) -> String {
+    match package(element) {
+        Some(package) if needs_hardware(element) => {
+            format!("it registers only where its hardware is (package {package})")
+        }
+        Some(package) => format!("apt install {package}"),
+        None => "no known Debian package has it; see the fragment that names it".to_owned(),
+    }
+}
+
+/// Elements that the package alone does not bring: the device has to be there.
+pub fn needs_hardware(element: &str) -> bool {
+    matches!(element, "v4l2h264enc" | "v4l2h264dec" | "v4l2jpegenc" | "vah264enc")
+}
+
+/// The Debian 12/13 package that has `element`.
+pub fn package(element: &str) -> Option<&'static str> {
+    PACKAGES.iter().find(|(_, elements)| elements.contains(&element)).map(|(package, _)| *package)
+}
+
+/// Every element that the embedded fragments and the capture room use, by package.
+pub const PACKAGES: [(&str, &[&str]); 8] = [
+    ("libgstreamer1.0-0", &["filesrc", "identity", "queue", "tee", "fakesink", "capsfilter"]),
+    (
+        "gstreamer1.0-plugins-base",
+        &[
+            "appsrc",
+            "appsink",
+            "videotestsrc",
+            "videoconvert",
+            "videorate",
+            "clockoverlay",
+            "timeoverlay",
+            "parsebin",
+        ],
+    ),
+    (
+        "gstreamer1.0-plugins-good",
+        &[
+            "v4l2src",
+            "v4l2h264enc",
+            "v4l2h264dec",
+            "v4l2jpegenc",
+            "rtspsrc",
+            "rtph264depay",
+            "rtph265depay",
+            "rtpjpegdepay",
+            "souphttpsrc",
+            "multipartdemux",
+            "qtdemux",
+            "jpegenc",
+            "jpegdec",
+            "videoflip",
+        ],
+    ),
+    ("gstreamer1.0-plugins-bad", &["h264parse", "h265parse", "openh264enc", "openh264dec", "vah264enc"]),
+    ("gstreamer1.0-plugins-ugly", &["x264enc"]),
+    ("gstreamer1.0-libav", &["avdec_h264", "avdec_h265"]),
+    ("gstreamer1.0-libcamera", &["libcamerasrc"]),
+    ("gstreamer1.0-tools", &[]),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipelines::fragment::Value;
+    use crate::pipelines::library::Library;
+
+    #[test]
+    fn every_element_of_the_embedded_fragments_has_a_package() {
+        let parameters = [
+            ("width", Value::Int(1)),
+            ("height", Value::Int(1)),
+            ("fps", Value::Int(1)),
+            ("latency", Value::Int(1)),
+            ("quality", Value::Int(1)),
+            ("gop", Value::Int(1)),
+            ("bitrate_kbps", Value::Int(1)),
+            ("bitrate_bps", Value::Int(1)),
+            ("level", Value::Level("4".into())),
+            ("direction", Value::Word("180".into())),
+            ("protocols", Value::Word("tcp".into())),
+            ("tls", Value::Word("0".into())),
+            ("url", Value::Text("x".into())),
+            ("path", Value::Text("x".into())),
+            ("device", Value::Text("x".into())),
+        ]
+        .into();
+        let library = Library::embedded();
+        for (fragment, _) in library.iter() {
+            for element in fragment.fill(&parameters).unwrap().factories() {
+                assert!(package(&element).is_some(), "{element} in {} has no package", fragment.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_missing_element_is_reported_with_the_package_that_has_it() {
+        assert_eq!(
+            Missing { element: "x264enc".into() }.to_string(),
+            "GStreamer element x264enc is missing: apt install gstreamer1.0-plugins-ugly"
+        );
+        let hardware = Missing { element: "v4l2h264enc".into() }.to_string();
+        assert!(hardware.contains("hardware"), "{hardware}");
+    }
+
+    #[test]
+    fn what_is_not_registered_is_found() {
+        gst::init().unwrap();
+        assert_eq!(check(["identity", "nosuchelement"]), Err(Missing { element: "nosuchelement".into() }));
+        assert_eq!(check(["identity", "queue"]), Ok(()));
+    }
+}
