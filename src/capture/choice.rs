@@ -50,6 +50,7 @@ pub fn h264_encoder(
 pub fn jpeg_encoder(registered: impl Fn(&str) -> bool) -> Result<Choice, Missing> {
     first(
         registered,
+        "jpegenc",
         &[
             Choice { element: "v4l2jpegenc", fragment: "encoders/jpeg-v4l2" },
             Choice { element: "jpegenc", fragment: "encoders/jpeg-jpegenc" },
@@ -70,36 +71,32 @@ pub enum Encoded {
 /// # Errors
 /// The software decoder is missing.
 pub fn decoder(registered: impl Fn(&str) -> bool, from: Encoded) -> Result<Choice, Missing> {
-    let candidates: &[Choice] = match from {
-        Encoded::H264 => &[
-            Choice { element: "v4l2h264dec", fragment: "decoders/h264-v4l2" },
-            Choice { element: "openh264dec", fragment: "decoders/h264-openh264" },
-            Choice { element: "avdec_h264", fragment: "decoders/h264-avdec" },
-        ],
-        Encoded::H265 => &[Choice { element: "avdec_h265", fragment: "decoders/h265-avdec" }],
-        Encoded::Jpeg => &[Choice { element: "jpegdec", fragment: "decoders/jpeg" }],
-    };
-    // OpenH264 decodes baseline only: it is the last resort, whatever its place above.
-    let rank = |choice: &&Choice| (choice.element == "openh264dec", choice.element != "v4l2h264dec");
-    let mut ranked: Vec<&Choice> = candidates.iter().collect();
-    ranked.sort_by_key(rank);
-    let ranked: Vec<Choice> = ranked.into_iter().copied().collect();
-    // What to install is the software one.
-    first(registered, &ranked).map_err(|_| Missing {
-        element: match from {
-            Encoded::H264 => "avdec_h264",
-            Encoded::H265 => "avdec_h265",
-            Encoded::Jpeg => "jpegdec",
+    match from {
+        Encoded::H264 => first(
+            registered,
+            "avdec_h264",
+            &[
+                Choice { element: "v4l2h264dec", fragment: "decoders/h264-v4l2" },
+                Choice { element: "avdec_h264", fragment: "decoders/h264-avdec" },
+                // Baseline only: the last resort.
+                Choice { element: "openh264dec", fragment: "decoders/h264-openh264" },
+            ],
+        ),
+        Encoded::H265 => {
+            let choice = Choice { element: "avdec_h265", fragment: "decoders/h265-avdec" };
+            first(registered, choice.element, &[choice])
         }
-        .to_owned(),
-    })
+        Encoded::Jpeg => {
+            let choice = Choice { element: "jpegdec", fragment: "decoders/jpeg" };
+            first(registered, choice.element, &[choice])
+        }
+    }
 }
 
-fn first(registered: impl Fn(&str) -> bool, candidates: &[Choice]) -> Result<Choice, Missing> {
+/// The first candidate that the machine has; without any, `install` is what is missing.
+fn first(registered: impl Fn(&str) -> bool, install: &str, candidates: &[Choice]) -> Result<Choice, Missing> {
     let found = candidates.iter().find(|choice| registered(choice.element)).copied();
-    found.ok_or_else(|| Missing {
-        element: candidates.last().map_or(String::new(), |choice| choice.element.to_owned()),
-    })
+    found.ok_or_else(|| Missing { element: install.to_owned() })
 }
 
 /// Bits per second that suit a picture's size and rate: 0.07 bit a pixel, 0.3 to 12 Mbit/s, in kbit/s.

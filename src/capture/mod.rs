@@ -1,8 +1,12 @@
 //! One camera: its source pipeline, its encoders, its outlets.
 
 pub mod choice;
+mod jpeg;
+mod knock;
 pub mod outlet;
 pub mod status;
+mod timeline;
+pub mod v4l2;
 
 use std::sync::Arc;
 use std::time::SystemTime;
