@@ -93,13 +93,16 @@ impl Outlet {
         self.latest.send_replace(Some(unit));
     }
 
-    /// Forgets the kept pictures: the source ended, and nobody may start from its last GOP or be shown
-    /// its last picture as if it were live.
-    pub fn clear(&self) {
+    /// Forgets the kept GOP: the stream ended, and nobody may start from its last pictures.
+    pub fn end_stream(&self) {
         let mut stream = self.stream();
         stream.gop.clear();
         stream.gop_bytes = 0;
-        drop(stream);
+    }
+
+    /// Forgets the newest picture as well: nobody watched, so it stopped being the newest.
+    pub fn clear(&self) {
+        self.end_stream();
         self.latest.send_if_modified(|latest| latest.take().is_some());
     }
 

@@ -39,13 +39,13 @@ impl Kind {
 
 /// The mode that spares the most work: of the asked format, of the nearest size, fast enough, and of the
 /// kind that the camera's outputs need least work for. `None` when nothing is of the asked format.
-pub fn choose(
-    modes: &[Mode],
+pub fn choose<'m>(
+    modes: &'m [Mode],
     asked: V4l2Format,
     size: Resolution,
     fps: u32,
     outputs: &Outputs,
-) -> Option<&Mode> {
+) -> Option<&'m Mode> {
     let wanted_fps = if fps == 0 { 15.0 } else { f64::from(fps) };
     let kind_allowed = |mode: &&Mode| match asked {
         V4l2Format::Auto => true,

@@ -17,6 +17,8 @@ pub enum Value {
     Int(i64),
     /// `[A-Za-z0-9_-]+`: the nick of an enum or flag.
     Word(String),
+    /// Flags: words joined by `+`.
+    Flags(String),
     /// An H.264 level such as `4.1`.
     Level(String),
     /// Anything. Never becomes syntax.
@@ -33,6 +35,7 @@ impl Value {
         match self {
             Value::Int(_) => kind == "int",
             Value::Word(word) => kind == "word" && made_of(word, b"_-"),
+            Value::Flags(flags) => kind == "flags" && made_of(flags, b"_-+"),
             Value::Level(level) => kind == "level" && made_of(level, b"."),
             Value::Text(_) | Value::Secret(_) => kind == "text",
         }
@@ -146,7 +149,7 @@ impl Fragment {
             filled.push_str(&rest[..open]);
             match self.value(&slot, parameters)? {
                 Some(Value::Int(number)) => filled.push_str(&number.to_string()),
-                Some(Value::Word(text) | Value::Level(text)) => filled.push_str(text),
+                Some(Value::Word(text) | Value::Flags(text) | Value::Level(text)) => filled.push_str(text),
                 Some(Value::Text(_) | Value::Secret(_)) => {
                     return Err(self.syntax(field, "text may only be a whole property"));
                 }

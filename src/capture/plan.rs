@@ -1,0 +1,356 @@
+//! From a camera's configuration to the chains of fragments that capture it: what is built, in words
+//! that GStreamer parses. Used to run a camera and to show its pipeline.
+
+use std::path::Path;
+
+use super::choice::{self, Choice, Encoded, Native, Route};
+use super::shared::Format;
+use super::v4l2;
+use crate::config::model::{Autofocus, Camera, Flip, HttpMode, Libcamera, Resolution, Rotation, Rtsp, Source};
+use crate::config::model::{TlsCheck, Transport};
+use crate::frames::Codec;
+use crate::pipelines::elements::registered;
+use crate::pipelines::fragment::Setting;
+use crate::pipelines::{Chain, Library, Parameters, Value};
+use crate::supervision::failure::Failure;
+
+/// A source, ready to be built.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourcePlan {
+    pub chain: Chain,
+    /// Name of the element whose pads appear while it runs; the tail is chosen by their caps.
+    pub dynamic: Option<&'static str>,
+    /// The tail of a source whose format is known, as a fragment's name.
+    pub tail: Option<&'static str>,
+    /// Pictures have to be held back to real time.
+    pub paced: bool,
+    /// Controls to set where the element has them.
+    pub controls: Vec<Setting>,
+}
+
+impl SourcePlan {
+    fn of(chain: Chain) -> Self {
+        Self { chain, dynamic: None, tail: None, paced: false, controls: Vec::new() }
+    }
+}
+
+/// The rate of a test camera that is not told one.
+const TEST_FPS: u32 = 30;
+
+/// Plans `source`, which is `camera`'s own or, for `auto`, the one that was found. Looks at V4L2 devices
+/// (blocking).
+///
+/// # Errors
+/// The device offers nothing that fits, or a fragment of the operator's does not fill.
+pub fn source(library: &Library, camera: &Camera, source: &Source) -> Result<SourcePlan, Failure> {
+    let mut parameters = size_and_rate(camera.resolution, camera.fps);
+    let plan = match source {
+        Source::Auto {} => return Err(Failure::absent("no camera was found on this machine")),
+        Source::Test {} => {
+            let fps = if camera.fps == 0 { TEST_FPS } else { camera.fps };
+            parameters.insert("fps", Value::Int(fps.into()));
+            SourcePlan::of(library.fill("sources/test", &parameters)?)
+        }
+        Source::Libcamera(libcamera) => {
+            insert_text(&mut parameters, "camera", libcamera.camera.as_deref());
+            let chain = library.fill("sources/libcamera", &parameters)?;
+            SourcePlan { controls: libcamera_controls(libcamera), ..SourcePlan::of(chain) }
+        }
+        Source::V4l2(v4l2) => {
+            let mode = v4l2_mode(camera, &v4l2.device, v4l2.format)?;
+            let mut parameters = size_and_rate(mode.size, v4l2_fps(camera.fps, mode.max_fps));
+            let device = v4l2.device.to_string_lossy();
+            insert_text(&mut parameters, "device", Some(&device));
+            let chain = library.fill(mode.kind.fragment(), &parameters)?;
+            let tail = (mode.kind == v4l2::Kind::H264).then_some("tails/h264");
+            SourcePlan { tail, ..SourcePlan::of(chain) }
+        }
+        Source::Rtsp(rtsp) => {
+            let chain = library.fill("sources/rtsp", &rtsp_parameters(rtsp))?;
+            SourcePlan { dynamic: Some("source"), ..SourcePlan::of(chain) }
+        }
+        Source::Http(http) => {
+            let fragment = match http.mode {
+                HttpMode::Mjpeg => "sources/http-mjpeg",
+                HttpMode::Jpeg => "sources/http-jpeg",
+            };
+            let mut parameters = Parameters::new();
+            insert_text(&mut parameters, "url", Some(&http.url));
+            insert_text(&mut parameters, "username", http.username.as_deref());
+            insert_secret(&mut parameters, "password", http.password.as_ref().map(|p| p.expose()));
+            SourcePlan::of(library.fill(fragment, &parameters)?)
+        }
+        Source::File(file) => {
+            let path = file.path.to_string_lossy();
+            let parameters = [("path", Value::Text(path.into_owned()))].into();
+            let chain = library.fill("sources/file", &parameters)?;
+            SourcePlan { dynamic: Some("streams"), paced: true, ..SourcePlan::of(chain) }
+        }
+    };
+    Ok(plan)
+}
+
+/// The tail for what appeared on a dynamic pad; `None` for what is not video or not known.
+pub fn tail_for(caps: &gstreamer::CapsRef) -> Option<Option<&'static str>> {
+    let structure = caps.structure(0)?;
+    match structure.name().as_str() {
+        "application/x-rtp" => match structure.get::<String>("encoding-name").ok()?.as_str() {
+            "H264" => Some(Some("tails/rtp-h264")),
+            "H265" => Some(Some("tails/rtp-h265")),
+            "JPEG" => Some(Some("tails/rtp-jpeg")),
+            _ => None,
+        },
+        "video/x-h264" => Some(Some("tails/h264")),
+        "video/x-h265" => Some(Some("tails/h265")),
+        "image/jpeg" | "video/x-raw" => Some(None),
+        _ => None,
+    }
+}
+
+/// An encoder for one outlet, ready to be built: everything between appsrc and appsink.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EncoderPlan {
+    pub chain: Chain,
+    /// The encoder's element name, for status.
+    pub element: &'static str,
+}
+
+/// Plans what feeds `codec`'s outlet from `format`. `None` when the source's pictures pass through.
+///
+/// # Errors
+/// An element that the machine lacks, with its package.
+pub fn encoder(
+    library: &Library,
+    camera: &Camera,
+    codec: Codec,
+    format: &Format,
+) -> Result<Option<EncoderPlan>, Failure> {
+    let route = choice::route(format.native, codec, camera.turns());
+    let mut chain = match route {
+        Route::Passthrough => return Ok(None),
+        Route::Encode => Chain::default(),
+        Route::Transcode(from) => {
+            library.fill(choice::decoder(registered, from)?.fragment, &Parameters::new())?
+        }
+    };
+    if route != Route::Encode && camera.fps > 0 {
+        chain = chain.then(library.fill("transforms/rate", &rate(camera.fps))?);
+    }
+    if let Some(direction) = direction(camera.rotation, camera.flip) {
+        let parameters = [("direction", Value::Word(direction.into()))].into();
+        chain = chain.then(library.fill("transforms/turn", &parameters)?);
+    }
+    let size = format.size.unwrap_or(camera.resolution);
+    let size = match camera.rotation {
+        Rotation::Clockwise90 | Rotation::Clockwise270 => {
+            Resolution { width: size.height, height: size.width }
+        }
+        _ => size,
+    };
+    let fps = if camera.fps > 0 { f64::from(camera.fps) } else { format.fps.unwrap_or(0.0) };
+    let (choice, encoder) = match codec {
+        Codec::Jpeg => {
+            let choice = choice::jpeg_encoder(registered)?;
+            let quality = [("quality", Value::Int(camera.jpeg.quality.into()))].into();
+            (choice, library.fill(choice.fragment, &quality)?)
+        }
+        Codec::H264 => h264(library, camera, size, fps)?,
+    };
+    Ok(Some(EncoderPlan { chain: chain.then(encoder), element: choice.element }))
+}
+
+fn h264(library: &Library, camera: &Camera, size: Resolution, fps: f64) -> Result<(Choice, Chain), Failure> {
+    let choice = choice::h264_encoder(registered, camera.h264.encoder, size)?;
+    let kbps = camera.h264.bitrate_kbps.unwrap_or_else(|| choice::bitrate_kbps(size, fps));
+    let level_fps = if fps > 0.0 { fps } else { 30.0 };
+    let parameters = [
+        ("bitrate_kbps", Value::Int(kbps.into())),
+        ("bitrate_bps", Value::Int(i64::from(kbps) * 1000)),
+        ("gop", Value::Int(choice::gop_frames(camera.h264.gop_seconds, fps).into())),
+        ("level", Value::Level(choice::h264_level(size, level_fps).into())),
+    ]
+    .into();
+    Ok((choice, library.fill(choice.fragment, &parameters)?))
+}
+
+/// The whole of a camera's pipeline as one chain of fragments a branch, for people: the source, then what
+/// feeds each outlet. Encoded network sources are shown as H.264.
+///
+/// # Errors
+/// As [`source`] and [`encoder`].
+pub fn shown(library: &Library, camera: &Camera) -> Result<(Chain, Vec<(Codec, Chain)>), Failure> {
+    let plan = source(library, camera, &camera.source)?;
+    let (tail, native) = match (&camera.source, plan.tail) {
+        (Source::Rtsp(_), _) => (Some("tails/rtp-h264"), Native::Encoded(Encoded::H264)),
+        (Source::File(_), _) => (Some("tails/h264"), Native::Encoded(Encoded::H264)),
+        (Source::Http(_), _) => (None, Native::Encoded(Encoded::Jpeg)),
+        (Source::V4l2(_), Some(tail)) => (Some(tail), Native::Encoded(Encoded::H264)),
+        (Source::V4l2(_), None) if plan.chain.syntax().contains("image/jpeg") => {
+            (None, Native::Encoded(Encoded::Jpeg))
+        }
+        _ => (None, Native::Raw),
+    };
+    let mut chain = plan.chain;
+    if let Some(tail) = tail {
+        chain = chain.then(library.fill(tail, &Parameters::new())?);
+    }
+    if plan.paced {
+        chain = chain.then(library.fill("tails/paced", &Parameters::new())?);
+    }
+    let format = Format {
+        native,
+        caps: gstreamer::Caps::new_empty(),
+        size: Some(camera.resolution),
+        fps: (camera.fps > 0).then(|| camera.fps.into()),
+        epoch: 0,
+    };
+    let mut branches = Vec::new();
+    for codec in [Codec::Jpeg, Codec::H264] {
+        let branch = encoder(library, camera, codec, &format)?.map(|plan| plan.chain);
+        branches.push((codec, branch.unwrap_or_default()));
+    }
+    Ok((chain, branches))
+}
+
+/// One `video-direction` for a rotation (clockwise) and then a flip.
+pub fn direction(rotation: Rotation, flip: Flip) -> Option<&'static str> {
+    match (rotation, flip) {
+        (Rotation::None, Flip::None) => None,
+        (Rotation::None, Flip::Horizontal) | (Rotation::Half, Flip::Vertical) => Some("horiz"),
+        (Rotation::None, Flip::Vertical) | (Rotation::Half, Flip::Horizontal) => Some("vert"),
+        (Rotation::Half, Flip::None) => Some("180"),
+        (Rotation::Clockwise90, Flip::None) => Some("90r"),
+        (Rotation::Clockwise270, Flip::None) => Some("90l"),
+        (Rotation::Clockwise90, Flip::Horizontal) | (Rotation::Clockwise270, Flip::Vertical) => Some("ul-lr"),
+        (Rotation::Clockwise90, Flip::Vertical) | (Rotation::Clockwise270, Flip::Horizontal) => Some("ur-ll"),
+    }
+}
+
+fn size_and_rate(size: Resolution, fps: u32) -> Parameters {
+    let mut parameters = if fps > 0 { rate(fps) } else { Parameters::new() };
+    parameters.insert("width", Value::Int(size.width.into()));
+    parameters.insert("height", Value::Int(size.height.into()));
+    parameters
+}
+
+fn rate(fps: u32) -> Parameters {
+    [("fps", Value::Int(fps.into()))].into()
+}
+
+fn insert_text(parameters: &mut Parameters, name: &'static str, value: Option<&str>) {
+    if let Some(value) = value {
+        parameters.insert(name, Value::Text(value.to_owned()));
+    }
+}
+
+fn insert_secret(parameters: &mut Parameters, name: &'static str, value: Option<&str>) {
+    if let Some(value) = value {
+        parameters.insert(name, Value::Secret(value.to_owned()));
+    }
+}
+
+fn rtsp_parameters(rtsp: &Rtsp) -> Parameters {
+    let protocols = match rtsp.transport {
+        Transport::Tcp => "tcp",
+        Transport::Udp => "udp",
+        Transport::Auto => "udp+tcp",
+    };
+    let tls = match rtsp.tls {
+        TlsCheck::Any => "0",
+        TlsCheck::System | TlsCheck::File => "validate-all",
+    };
+    let mut parameters: Parameters = [
+        ("protocols", Value::Flags(protocols.into())),
+        ("latency", Value::Int(rtsp.latency_ms.into())),
+        ("tls", Value::Flags(tls.into())),
+    ]
+    .into();
+    insert_text(&mut parameters, "url", Some(&rtsp.url));
+    insert_text(&mut parameters, "username", rtsp.username.as_deref());
+    insert_secret(&mut parameters, "password", rtsp.password.as_ref().map(|p| p.expose()));
+    parameters
+}
+
+fn v4l2_mode(
+    camera: &Camera,
+    device: &Path,
+    asked: crate::config::model::V4l2Format,
+) -> Result<v4l2::Mode, Failure> {
+    let modes = v4l2::modes(device).map_err(|words| match words.contains("No such") {
+        true => Failure::absent(words),
+        false => Failure::broken(words),
+    })?;
+    let chosen = v4l2::choose(&modes, asked, camera.resolution, camera.fps, &camera.outputs);
+    chosen.cloned().ok_or_else(|| {
+        let kinds: Vec<&str> = modes.iter().map(|mode| mode.kind.fragment()).collect();
+        Failure::unsupported(format!(
+            "{} offers nothing of the asked format {asked:?}; it has {kinds:?}: set source.format to auto",
+            device.display()
+        ))
+    })
+}
+
+/// A rate that the device can keep; 0 leaves it to the device.
+fn v4l2_fps(asked: u32, max: f64) -> u32 {
+    if max > 0.0 && f64::from(asked) > max { 0 } else { asked }
+}
+
+fn libcamera_controls(libcamera: &Libcamera) -> Vec<Setting> {
+    let autofocus = libcamera.autofocus.map(|mode| match mode {
+        Autofocus::Manual => "manual",
+        Autofocus::Auto => "auto",
+        Autofocus::Continuous => "continuous",
+    });
+    let controls = [
+        ("exposure-time", libcamera.exposure_time_us.map(|us| us.to_string())),
+        ("analogue-gain", libcamera.analogue_gain.map(|gain| gain.to_string())),
+        ("brightness", libcamera.brightness.map(|value| value.to_string())),
+        ("contrast", libcamera.contrast.map(|value| value.to_string())),
+        ("saturation", libcamera.saturation.map(|value| value.to_string())),
+        ("sharpness", libcamera.sharpness.map(|value| value.to_string())),
+        ("af-mode", autofocus.map(str::to_owned)),
+    ];
+    let set = |(property, value): (&str, Option<String>)| {
+        Some(Setting { element: "source".into(), property: property.into(), value: value?, secret: false })
+    };
+    controls.into_iter().filter_map(set).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turning_and_flipping_are_one_direction() {
+        use Flip::{Horizontal, Vertical};
+        use Rotation::*;
+        for (rotation, flip, expected) in [
+            (None, Flip::None, Option::None),
+            (Clockwise90, Flip::None, Some("90r")),
+            (Half, Flip::None, Some("180")),
+            (Clockwise270, Flip::None, Some("90l")),
+            (None, Horizontal, Some("horiz")),
+            (Half, Horizontal, Some("vert")),
+            (Half, Vertical, Some("horiz")),
+        ] {
+            assert_eq!(direction(rotation, flip), expected, "{rotation:?} {flip:?}");
+        }
+    }
+
+    #[test]
+    fn tails_follow_what_a_camera_announces() {
+        gstreamer::init().unwrap();
+        let tail = |caps: &str| tail_for(&caps.parse::<gstreamer::Caps>().unwrap());
+        assert_eq!(
+            tail("application/x-rtp,media=video,encoding-name=H264"),
+            Some(Some("tails/rtp-h264"))
+        );
+        assert_eq!(
+            tail("application/x-rtp,media=video,encoding-name=H265"),
+            Some(Some("tails/rtp-h265"))
+        );
+        assert_eq!(tail("application/x-rtp,media=audio,encoding-name=PCMU"), None);
+        assert_eq!(tail("video/x-raw"), Some(None));
+        assert_eq!(tail("audio/mpeg"), None);
+    }
+}

@@ -1,0 +1,187 @@
+//! One attempt of one pipeline, from building to NULL, as a task that its subject owns.
+//!
+//! Building, starting and stopping happen on blocking threads, because drivers and networks may hang in
+//! any of them; the supervisor bounds the stop. Errors from the bus become words for people.
+
+use futures_util::StreamExt;
+use gst::prelude::*;
+use gstreamer as gst;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::pipelines::build::BuildError;
+use crate::pipelines::elements::Missing;
+use crate::pipelines::library::LibraryError;
+use crate::supervision::actor::Reports;
+use crate::supervision::failure::Failure;
+
+/// What an attempt builds.
+pub struct Built {
+    pub pipeline: gst::Pipeline,
+    /// Dropped before the pipeline stops: feeders, guards.
+    pub keep: Box<dyn Send>,
+    /// Whether the end of the stream begins the file again instead of ending the attempt.
+    pub on_end: OnEnd,
+}
+
+/// What an end of stream means.
+pub enum OnEnd {
+    /// The peer ended it.
+    Fail(&'static str),
+    /// A file: seek to its start; called before the seek.
+    Again(Box<dyn FnMut() + Send>),
+}
+
+/// A running attempt.
+#[derive(Debug)]
+pub struct Attempt {
+    cancel: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Attempt {
+    /// Begins: `build` runs on a blocking thread.
+    pub fn begin(
+        name: String,
+        reports: Reports,
+        build: impl FnOnce() -> Result<Built, Failure> + Send + 'static,
+    ) -> Self {
+        let cancel = CancellationToken::new();
+        let task = tokio::spawn(run(name, reports, cancel.clone(), build));
+        Self { cancel, task }
+    }
+
+    /// Resolves when the pipeline is in NULL and everything of it is gone.
+    pub async fn end(self) {
+        self.cancel.cancel();
+        let _ = self.task.await;
+    }
+}
+
+async fn run(
+    name: String,
+    reports: Reports,
+    cancel: CancellationToken,
+    build: impl FnOnce() -> Result<Built, Failure> + Send + 'static,
+) {
+    let built = match tokio::task::spawn_blocking(build).await {
+        Ok(Ok(built)) => built,
+        Ok(Err(failure)) => return reports.failed(failure),
+        Err(panic) => return reports.failed(Failure::broken(format!("building the pipeline: {panic}"))),
+    };
+    let Built { pipeline, keep, mut on_end } = built;
+    if let Some(bus) = pipeline.bus() {
+        let mut messages = bus.stream();
+        let starting = pipeline.clone();
+        // An error on the way to PLAYING is on the bus as well, with better words.
+        let start = tokio::task::spawn_blocking(move || starting.set_state(gst::State::Playing));
+        let watch = async {
+            let _ = start.await;
+            while let Some(message) = messages.next().await {
+                if let Some(failure) = heed(&name, &pipeline, &message, &mut on_end) {
+                    return reports.failed(failure);
+                }
+            }
+        };
+        tokio::select! {
+            () = cancel.cancelled() => {}
+            () = watch => cancel.cancelled().await,
+        }
+    }
+    drop(keep);
+    let _ = tokio::task::spawn_blocking(move || pipeline.set_state(gst::State::Null)).await;
+}
+
+/// What a bus message means for the attempt.
+fn heed(
+    name: &str,
+    pipeline: &gst::Pipeline,
+    message: &gst::Message,
+    on_end: &mut OnEnd,
+) -> Option<Failure> {
+    use gst::MessageView;
+    match message.view() {
+        MessageView::Error(error) => {
+            Some(of_error(&error.error(), message.src().map(|source| source.name().to_string())))
+        }
+        MessageView::Eos(_) => match on_end {
+            OnEnd::Fail(words) => Some(Failure::broken(*words)),
+            OnEnd::Again(begin) => {
+                begin();
+                pipeline.call_async(|pipeline| {
+                    let flags = gst::SeekFlags::FLUSH | gst::SeekFlags::KEY_UNIT;
+                    if let Err(error) = pipeline.seek_simple(flags, gst::ClockTime::ZERO) {
+                        gst::element_error!(
+                            pipeline,
+                            gst::StreamError::Failed,
+                            ("the file cannot be played again from its start: {error}")
+                        );
+                    }
+                });
+                None
+            }
+        },
+        MessageView::Warning(warning) => {
+            tracing::debug!("{name}: {}", warning.error());
+            None
+        }
+        MessageView::Latency(_) => {
+            pipeline.call_async(|pipeline| {
+                let _ = pipeline.recalculate_latency();
+            });
+            None
+        }
+        MessageView::ClockLost(_) => {
+            pipeline.call_async(|pipeline| {
+                let _ = pipeline.set_state(gst::State::Paused);
+                let _ = pipeline.set_state(gst::State::Playing);
+            });
+            None
+        }
+        _ => None,
+    }
+}
+
+/// A GStreamer error in words, sorted by what helps.
+fn of_error(error: &gst::glib::Error, source: Option<String>) -> Failure {
+    let at = source.map(|source| format!(" ({source})")).unwrap_or_default();
+    let words = format!("{}{at}", error.message().trim_end_matches('.'));
+    match error.kind::<gst::ResourceError>() {
+        Some(gst::ResourceError::NotAuthorized) => {
+            return Failure::refused(format!("{words}; check user name and password"));
+        }
+        Some(gst::ResourceError::Busy) => {
+            return Failure::broken(format!("{words}; another program holds it: stop that one"));
+        }
+        Some(
+            gst::ResourceError::NotFound
+            | gst::ResourceError::OpenRead
+            | gst::ResourceError::OpenReadWrite
+            | gst::ResourceError::OpenWrite,
+        ) => return Failure::absent(words),
+        _ => {}
+    }
+    // Servers that answer 401 through a proxy or on a second request give it only in words.
+    if words.contains("Unauthorized") || words.contains("(401)") {
+        return Failure::refused(format!("{words}; check user name and password"));
+    }
+    Failure::broken(words)
+}
+
+impl From<BuildError> for Failure {
+    fn from(error: BuildError) -> Self {
+        Failure::unsupported(error.to_string())
+    }
+}
+
+impl From<LibraryError> for Failure {
+    fn from(error: LibraryError) -> Self {
+        Failure::unsupported(error.to_string())
+    }
+}
+
+impl From<Missing> for Failure {
+    fn from(missing: Missing) -> Self {
+        Failure::unsupported(missing.to_string())
+    }
+}

@@ -1,0 +1,207 @@
+//! What the parts of one camera share: its outlets, what the source gives, and who takes raw pictures.
+//!
+//! The source's streaming thread writes here; encoders, the conductor and status read. Every lock is
+//! held for a few statements and never across a wait.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use gst::prelude::*;
+use gstreamer as gst;
+use gstreamer_app as gst_app;
+use gstreamer_video as gst_video;
+use tokio::sync::watch;
+
+use super::choice::{Encoded, Native};
+use super::outlet::Outlet;
+use crate::config::model::{Camera, Resolution};
+use crate::frames::Codec;
+
+/// Two keyframe requests are at least this far apart: every viewer that joins or loses something asks.
+const KEYFRAME_INTERVAL: Duration = Duration::from_millis(300);
+
+/// What the source gives now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Format {
+    pub native: Native,
+    pub caps: gst::Caps,
+    pub size: Option<Resolution>,
+    /// Pictures per second as announced, if they are.
+    pub fps: Option<f64>,
+    pub epoch: u64,
+}
+
+impl Format {
+    pub fn of_caps(caps: &gst::CapsRef, epoch: u64) -> Option<Self> {
+        let structure = caps.structure(0)?;
+        let native = match structure.name().as_str() {
+            "video/x-raw" => Native::Raw,
+            "video/x-h264" => Native::Encoded(Encoded::H264),
+            "video/x-h265" => Native::Encoded(Encoded::H265),
+            "image/jpeg" => Native::Encoded(Encoded::Jpeg),
+            _ => return None,
+        };
+        let side = |field| structure.get::<i32>(field).ok().and_then(|side| u32::try_from(side).ok());
+        let size = side("width").zip(side("height")).map(|(width, height)| Resolution { width, height });
+        let fraction = structure.get::<gst::Fraction>("framerate").ok();
+        let fps = fraction.filter(|f| f.numer() > 0 && f.denom() > 0);
+        let fps = fps.map(|f| f64::from(f.numer()) / f64::from(f.denom()));
+        Some(Self { native, caps: caps.to_owned(), size, fps, epoch })
+    }
+
+    /// `H.264 1280x720`, `raw NV12 640x480`.
+    pub fn words(&self) -> String {
+        let kind = match self.native {
+            Native::Raw => {
+                let structure = self.caps.structure(0);
+                let pixels = structure.and_then(|s| s.get::<String>("format").ok()).unwrap_or_default();
+                format!("raw {pixels}").trim_end().to_owned()
+            }
+            Native::Encoded(Encoded::H264) => "H.264".into(),
+            Native::Encoded(Encoded::H265) => "H.265".into(),
+            Native::Encoded(Encoded::Jpeg) => "JPEG".into(),
+        };
+        self.size.map_or(kind.clone(), |size| format!("{kind} {size}"))
+    }
+}
+
+/// Ties the running time of the source's pipeline to the clocks of this machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Anchor {
+    pub pts: Duration,
+    pub wall: SystemTime,
+    pub instant: Instant,
+}
+
+impl Anchor {
+    /// When the picture with `pts` was captured.
+    pub fn captured(&self, pts: Duration) -> (SystemTime, Instant) {
+        match pts.checked_sub(self.pts) {
+            Some(later) => (self.wall + later, self.instant + later),
+            None => {
+                let earlier = self.pts - pts;
+                let instant = self.instant.checked_sub(earlier).unwrap_or(self.instant);
+                (self.wall.checked_sub(earlier).unwrap_or(self.wall), instant)
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct Shared {
+    pub camera: Camera,
+    pub jpeg: Arc<Outlet>,
+    pub h264: Arc<Outlet>,
+    /// An encoded source's own pictures, for those who decode them.
+    pub native: Arc<Outlet>,
+    /// What the source gives; `None` while it gives nothing.
+    pub format: watch::Sender<Option<Format>>,
+    /// The source's stream has B-frames.
+    pub b_frames: AtomicBool,
+    raw: Mutex<Vec<(u64, gst_app::AppSrc)>>,
+    anchor: Mutex<Option<Anchor>>,
+    next: AtomicU64,
+    keyframes: Mutex<Keyframes>,
+}
+
+/// Whom to ask for an IDR picture, and when that was done last.
+#[derive(Debug, Default)]
+struct Keyframes {
+    encoder: Option<gst::glib::WeakRef<gst::Element>>,
+    asked: Option<Instant>,
+}
+
+impl Shared {
+    pub fn new(camera: Camera) -> Arc<Self> {
+        Arc::new(Self {
+            camera,
+            jpeg: Outlet::new(Codec::Jpeg),
+            h264: Outlet::new(Codec::H264),
+            native: Outlet::new(Codec::H264),
+            format: watch::Sender::new(None),
+            b_frames: AtomicBool::new(false),
+            raw: Mutex::default(),
+            anchor: Mutex::default(),
+            next: AtomicU64::new(1),
+            keyframes: Mutex::default(),
+        })
+    }
+
+    pub fn outlet(&self, codec: Codec) -> &Arc<Outlet> {
+        match codec {
+            Codec::Jpeg => &self.jpeg,
+            Codec::H264 => &self.h264,
+        }
+    }
+
+    /// A number that this camera has not used: for epochs and for takers of raw pictures.
+    pub fn unique(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Hands raw pictures to `appsrc` until the guard is dropped.
+    pub fn take_raw(self: &Arc<Self>, appsrc: gst_app::AppSrc) -> RawGuard {
+        let key = self.unique();
+        lock(&self.raw).push((key, appsrc));
+        RawGuard { shared: Arc::clone(self), key }
+    }
+
+    /// Gives one raw picture to everybody who takes them. Only references are copied.
+    pub fn give_raw(&self, buffer: &gst::Buffer, caps: &gst::CapsRef) {
+        for (_, appsrc) in lock(&self.raw).iter() {
+            if appsrc.caps().is_none_or(|have| *have != *caps) {
+                appsrc.set_caps(Some(&caps.to_owned()));
+            }
+            // A taker that is being stopped answers flushing: its picture is nobody's loss.
+            let _ = appsrc.push_buffer(buffer.clone());
+        }
+    }
+
+    pub fn set_anchor(&self, anchor: Anchor) {
+        *lock(&self.anchor) = Some(anchor);
+    }
+
+    pub fn anchor(&self) -> Option<Anchor> {
+        *lock(&self.anchor)
+    }
+
+    pub fn set_encoder(&self, encoder: Option<&gst::Element>) {
+        lock(&self.keyframes).encoder = encoder.map(ObjectExt::downgrade);
+    }
+
+    /// Asks the H.264 encoder for an IDR picture. A passed-through camera has its own rhythm.
+    pub fn request_keyframe(&self, now: Instant) {
+        let encoder = {
+            let mut keyframes = lock(&self.keyframes);
+            if keyframes.asked.is_some_and(|asked| now.saturating_duration_since(asked) < KEYFRAME_INTERVAL) {
+                return;
+            }
+            let Some(encoder) = keyframes.encoder.as_ref().and_then(|weak| weak.upgrade()) else { return };
+            keyframes.asked = Some(now);
+            encoder
+        };
+        // To the encoder's own pad: an event sent through the element would go to the source as well.
+        if let Some(pad) = encoder.static_pad("src") {
+            pad.send_event(gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(true).build());
+        }
+    }
+}
+
+/// Ends the hand-out of raw pictures when dropped.
+#[derive(Debug)]
+pub struct RawGuard {
+    shared: Arc<Shared>,
+    key: u64,
+}
+
+impl Drop for RawGuard {
+    fn drop(&mut self) {
+        lock(&self.shared.raw).retain(|(key, _)| *key != self.key);
+    }
+}
+
+/// The data under these locks is whole after every statement: a panic elsewhere cannot have torn it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

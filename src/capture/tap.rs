@@ -1,0 +1,192 @@
+//! The tee: every picture of a source comes through here, on its streaming thread, and goes on to
+//! whoever is fed by it: an outlet (passed through), decoders, or encoders of raw pictures.
+//!
+//! Nothing here waits. A picture's bytes are mapped once and shared from here on.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use gst::prelude::*;
+use gstreamer as gst;
+use gstreamer_app as gst_app;
+
+use super::choice::{Encoded, Native, Route, route};
+use super::jpeg;
+use super::shared::{Anchor, Format, Shared};
+use super::timeline::Timeline;
+use crate::frames::{AccessUnit, Codec};
+use crate::h264;
+use crate::supervision::actor::Reports;
+
+/// Access units that are looked into for B-frames: two GOPs of any usual camera.
+const LOOKED_INTO: u32 = 120;
+
+/// The receiving end of one run of a source.
+#[derive(Debug)]
+pub struct Tap {
+    shared: Arc<Shared>,
+    reports: Reports,
+    epoch: u64,
+    timeline: Timeline,
+    caps: Option<gst::Caps>,
+    format: Option<Format>,
+    looked_into: u32,
+}
+
+impl Tap {
+    pub fn new(shared: Arc<Shared>, reports: Reports) -> Self {
+        let epoch = shared.unique();
+        Self {
+            shared,
+            reports,
+            epoch,
+            timeline: Timeline::default(),
+            caps: None,
+            format: None,
+            looked_into: 0,
+        }
+    }
+
+    /// The file begins again.
+    pub fn begin_again(&mut self) {
+        self.timeline.begin_again();
+    }
+
+    /// Takes the next picture out of the source's appsink.
+    pub fn take(&mut self, sink: &gst_app::AppSink) -> Result<(), gst::FlowError> {
+        let mut sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+        let arrival = sink.current_running_time().map_or(Duration::ZERO, Duration::from);
+        let running = sample
+            .segment()
+            .and_then(|segment| segment.downcast_ref::<gst::ClockTime>())
+            .zip(sample.buffer().and_then(|buffer| buffer.pts()))
+            .and_then(|(segment, pts)| segment.to_running_time(pts));
+        self.follow(&sample)?;
+        let Some(buffer) = take_buffer(&mut sample) else { return Ok(()) };
+        let pts = self.timeline.place(running.map(Duration::from), arrival);
+        // What arrives late was captured earlier; what claims to come from the future was not.
+        let late = running.map_or(Duration::ZERO, |running| arrival.saturating_sub(running.into()));
+        let (wall, instant) = (SystemTime::now(), Instant::now());
+        let captured = Anchor {
+            pts,
+            wall: wall.checked_sub(late).unwrap_or(wall),
+            instant: instant.checked_sub(late).unwrap_or(instant),
+        };
+        self.shared.set_anchor(captured);
+        self.give(buffer, pts, captured);
+        Ok(())
+    }
+
+    /// Notices what the source gives, and when that changes.
+    fn follow(&mut self, sample: &gst::Sample) -> Result<(), gst::FlowError> {
+        let caps = sample.caps().ok_or(gst::FlowError::NotNegotiated)?;
+        if self.caps.as_deref() == Some(caps) {
+            return Ok(());
+        }
+        let format = Format::of_caps(caps, self.epoch).ok_or(gst::FlowError::NotNegotiated)?;
+        self.caps = Some(caps.to_owned());
+        self.format = Some(format.clone());
+        self.shared.format.send_replace(Some(format));
+        Ok(())
+    }
+
+    fn give(&mut self, buffer: gst::Buffer, pts: Duration, captured: Anchor) {
+        let Some(native) = self.format.as_ref().map(|format| format.native) else { return };
+        if native == Native::Raw {
+            self.reports.frame();
+            let mut buffer = buffer;
+            // A new header over the same memory, unless nobody else has this one.
+            let header = buffer.make_mut();
+            header.set_pts(gst::ClockTime::try_from(pts).ok());
+            header.set_dts(None);
+            if let Some(caps) = &self.caps {
+                self.shared.give_raw(&buffer, caps);
+            }
+            return;
+        }
+        let keyframe = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
+        let Some(data) = bytes_of(buffer) else { return };
+        let Some(data) = self.checked(native, data) else { return };
+        self.reports.frame();
+        let unit = AccessUnit {
+            data,
+            pts,
+            keyframe,
+            epoch: self.epoch,
+            captured_at: captured.wall,
+            captured: captured.instant,
+        };
+        let turns = self.shared.camera.turns();
+        for codec in [Codec::Jpeg, Codec::H264] {
+            if route(native, codec, turns) == Route::Passthrough {
+                self.shared.outlet(codec).push(unit.clone());
+            }
+        }
+        self.shared.native.push(unit);
+    }
+
+    /// The picture without what does not belong to it; `None` when it is not whole.
+    fn checked(&mut self, native: Native, data: Bytes) -> Option<Bytes> {
+        match native {
+            Native::Encoded(Encoded::Jpeg) => jpeg::whole(&data).map(|range| data.slice(range)),
+            Native::Encoded(Encoded::H264) if self.looked_into < LOOKED_INTO => {
+                self.looked_into += 1;
+                if h264::access_unit_has_b_slice(&data) {
+                    self.looked_into = LOOKED_INTO;
+                    self.shared.b_frames.store(true, Ordering::Relaxed);
+                }
+                Some(data)
+            }
+            _ => Some(data),
+        }
+    }
+}
+
+impl Drop for Tap {
+    /// The run is over: what it gave is no longer live.
+    fn drop(&mut self) {
+        self.shared.format.send_if_modified(|format| {
+            let ours = format.as_ref().is_some_and(|format| format.epoch == self.epoch);
+            if ours {
+                *format = None;
+            }
+            ours
+        });
+        self.shared.b_frames.store(false, Ordering::Relaxed);
+        for outlet in [&self.shared.native, &self.shared.jpeg, &self.shared.h264] {
+            outlet.end_stream();
+        }
+    }
+}
+
+/// The sample's buffer, without a second reference to it where possible.
+fn take_buffer(sample: &mut gst::Sample) -> Option<gst::Buffer> {
+    let buffer = sample.buffer_owned();
+    if let Some(sample) = sample.get_mut() {
+        sample.set_buffer(None);
+    }
+    buffer
+}
+
+/// A buffer's bytes, mapped once; the mapping lives as long as anybody holds them.
+pub fn bytes_of(buffer: gst::Buffer) -> Option<Bytes> {
+    let mapped = buffer.into_mapped_buffer_readable().ok()?;
+    Some(Bytes::from_owner(mapped))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pictures_bytes_are_the_buffers_own_memory() {
+        gst::init().unwrap();
+        let buffer = gst::Buffer::from_slice(vec![7_u8; 4096]);
+        let address = buffer.map_readable().unwrap().as_ptr();
+        let bytes = bytes_of(buffer).unwrap();
+        assert_eq!(bytes.as_ptr(), address, "the picture was copied");
+        assert_eq!(bytes.slice(16..).as_ptr() as usize, address as usize + 16);
+    }
+}
