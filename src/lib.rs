@@ -1,7 +1,7 @@
 //! Fanlight turns a camera into every stream people point at it: one capture, one tee, many outputs,
 //! each supervised on its own.
 //!
-//! Floors, from the ground; a room imports only from below: [`config`], [`frames`], [`telemetry`];
+//! Floors, from the ground; a room imports only from below: [`config`], [`frames`], [`h264`], [`telemetry`];
 //! [`supervision`], [`pipelines`]; [`capture`]; [`serve`]; [`cameras`]; [`api`]; [`cli`].
 
 pub mod api;
@@ -10,6 +10,7 @@ pub mod capture;
 pub mod cli;
 pub mod config;
 pub mod frames;
+pub mod h264;
 pub mod pipelines;
 pub mod serve;
 pub mod supervision;
