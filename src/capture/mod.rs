@@ -1,20 +1,47 @@
-//! One camera: its source pipeline, its encoders, its outlets.
+//! One camera: its source, its tee, its encoders, its outlets.
+//!
+//! ```text
+//! source pipeline ─► tap ─┬─ raw ────────► encoder pipeline ─► outlet
+//!    (fragment, tail)     ├─ passed through ─────────────────► outlet
+//!                         └─ encoded ─► decoder + encoder ───► outlet
+//! ```
+//! Source and encoders are supervised each on its own; the [`conductor`] tells them when they are wanted.
+//! [`Capture`] is what the rest of the house holds. It outlives every pipeline behind it.
 
 pub mod choice;
+mod conductor;
+pub mod discover;
+mod dynamic;
+mod encoder;
 mod jpeg;
 mod knock;
 pub mod outlet;
+pub mod plan;
+mod poll;
+mod run;
+mod shared;
+mod source;
 pub mod status;
+mod tap;
 mod timeline;
 pub mod v4l2;
 
-use std::sync::Arc;
-use std::time::SystemTime;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::model::Camera;
 use crate::frames::Codec;
-use crate::supervision::lifecycle::Snapshot;
+use crate::pipelines::Library;
+use crate::supervision::{self, Handle, Snapshot, Timing, Vitals};
+use choice::{Encoded, Native, Route, route};
+use encoder::EncoderSubject;
 use outlet::Outlet;
+use shared::Shared;
+use source::SourceSubject;
 use status::{CameraStatus, OutletStatus};
 
 /// The handle of one camera. Cloning it clones a reference.
@@ -23,58 +50,173 @@ pub struct Capture(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    camera: Camera,
-    jpeg: Arc<Outlet>,
-    h264: Arc<Outlet>,
+    shared: Arc<Shared>,
+    /// None for a camera without a pipeline behind it.
+    engine: Option<Engine>,
+}
+
+#[derive(Debug)]
+struct Engine {
+    source: Handle,
+    jpeg: Encoder,
+    h264: Encoder,
+    _conductor: AbortOnDropHandle<()>,
+}
+
+#[derive(Debug)]
+struct Encoder {
+    handle: Handle,
+    element: Arc<Mutex<Option<&'static str>>>,
+}
+
+/// What captures are made with.
+#[derive(Clone, Debug)]
+pub struct Means {
+    pub library: Arc<Library>,
+    pub timing: Timing,
+    pub vitals: Vitals,
+    /// Where DOT graphs of failed pipelines are left.
+    pub graphs: Option<PathBuf>,
 }
 
 impl Capture {
+    /// Starts to supervise `camera`. Call it inside the runtime.
+    pub fn start(camera: Camera, means: &Means) -> Self {
+        let shared = Shared::new(camera);
+        let spawn_encoder = |codec| {
+            let (library, graphs) = (Arc::clone(&means.library), means.graphs.clone());
+            let subject = EncoderSubject::new(Arc::clone(&shared), library, graphs, codec);
+            let element = subject.element();
+            let handle = supervision::spawn(subject, means.timing.clone(), &means.vitals);
+            Encoder { handle, element }
+        };
+        let (jpeg, h264) = (spawn_encoder(Codec::Jpeg), spawn_encoder(Codec::H264));
+        let (library, graphs) = (Arc::clone(&means.library), means.graphs.clone());
+        let subject = SourceSubject::new(Arc::clone(&shared), library, graphs);
+        let source = supervision::spawn(subject, means.timing.clone(), &means.vitals);
+        let conductor = conductor::run(
+            Arc::clone(&shared),
+            source.clone(),
+            [(Codec::Jpeg, jpeg.handle.clone()), (Codec::H264, h264.handle.clone())],
+        );
+        let conductor = AbortOnDropHandle::new(tokio::spawn(conductor));
+        let engine = Engine { source, jpeg, h264, _conductor: conductor };
+        Self(Arc::new(Inner { shared, engine: Some(engine) }))
+    }
+
     /// A camera without a pipeline: whoever holds it pushes pictures into its outlets.
     pub fn detached(camera: Camera) -> Self {
-        Self(Arc::new(Inner { camera, jpeg: Outlet::new(Codec::Jpeg), h264: Outlet::new(Codec::H264) }))
+        Self(Arc::new(Inner { shared: Shared::new(camera), engine: None }))
     }
 
     pub fn camera(&self) -> &Camera {
-        &self.0.camera
+        &self.0.shared.camera
     }
 
     pub fn id(&self) -> &str {
-        &self.0.camera.id
+        &self.0.shared.camera.id
     }
 
     pub fn jpeg(&self) -> &Arc<Outlet> {
-        &self.0.jpeg
+        &self.0.shared.jpeg
     }
 
     pub fn h264(&self) -> &Arc<Outlet> {
-        &self.0.h264
+        &self.0.shared.h264
     }
 
     /// Tries again at once if the camera waits to be tried.
-    pub fn poke(&self) {}
-
-    /// Ends the present attempt, if there is one, and begins anew.
-    pub fn restart(&self) {}
-
-    pub fn status(&self) -> CameraStatus {
-        let outlet = |outlet: &Outlet| OutletStatus {
-            encoder: None,
-            lifecycle: Snapshot::idle(SystemTime::now()),
-            counters: outlet.counters(),
-        };
-        CameraStatus {
-            id: self.id().to_owned(),
-            name: self.camera().display_name().to_owned(),
-            source: self.camera().source.kind(),
-            lifecycle: Snapshot::idle(SystemTime::now()),
-            fps: 0.0,
-            frames: 0,
-            frame_age_seconds: None,
-            format: None,
-            resolution: None,
-            notes: Vec::new(),
-            jpeg: outlet(&self.0.jpeg),
-            h264: outlet(&self.0.h264),
+    pub fn poke(&self) {
+        if let Some(engine) = &self.0.engine {
+            engine.source.poke();
         }
     }
+
+    /// Ends the present attempt, if there is one, and begins anew.
+    pub fn restart(&self) {
+        if let Some(engine) = &self.0.engine {
+            engine.source.restart();
+        }
+    }
+
+    /// Asks the H.264 encoder for an IDR picture, at most every 300 ms. A passed-through camera is not
+    /// asked.
+    pub fn request_keyframe(&self) {
+        self.0.shared.request_keyframe(Instant::now());
+    }
+
+    /// Ends everything of this camera; returns when it is gone or given up. Its viewers' streams stay
+    /// silent from here on.
+    pub async fn shutdown(&self) {
+        if let Some(engine) = &self.0.engine {
+            tokio::join!(
+                engine.source.shutdown(),
+                engine.jpeg.handle.shutdown(),
+                engine.h264.handle.shutdown()
+            );
+        }
+    }
+
+    /// The source's lifecycle as it changes; `None` without a pipeline.
+    pub fn changes(&self) -> Option<tokio::sync::watch::Receiver<Snapshot>> {
+        Some(self.0.engine.as_ref()?.source.changes())
+    }
+
+    pub fn status(&self) -> CameraStatus {
+        let shared = &self.0.shared;
+        let format = shared.format.borrow().clone();
+        let native = format.as_ref().map(|format| format.native);
+        let engine = self.0.engine.as_ref();
+        let idle = || Snapshot::idle(SystemTime::now());
+        let source = engine.map(|engine| &engine.source);
+        let snapshot = source.map_or_else(idle, Handle::snapshot);
+        let outlet = |codec: Codec, encoder: Option<&Encoder>| {
+            let passed = native
+                .is_some_and(|native| route(native, codec, shared.camera.turns()) == Route::Passthrough);
+            let element = encoder.and_then(|e| *e.element.lock().unwrap_or_else(PoisonError::into_inner));
+            let (lifecycle, encoder) = match encoder {
+                _ if passed => (snapshot.clone(), Some("passthrough".to_owned())),
+                Some(encoder) => (encoder.handle.snapshot(), element.map(str::to_owned)),
+                None => (idle(), None),
+            };
+            OutletStatus { encoder, lifecycle, counters: shared.outlet(codec).counters() }
+        };
+        CameraStatus {
+            id: shared.camera.id.clone(),
+            name: shared.camera.display_name().to_owned(),
+            source: shared.camera.source.kind(),
+            fps: source.map_or(0.0, Handle::fps),
+            frames: source.map_or(0, Handle::frames),
+            frame_age_seconds: source
+                .and_then(|source| source.frame_age(Instant::now()))
+                .map(|age| age.as_secs_f64()),
+            format: format.as_ref().map(shared::Format::words),
+            resolution: format.as_ref().and_then(|f| f.size).map(|size| size.to_string()),
+            notes: notes(shared, native),
+            jpeg: outlet(Codec::Jpeg, engine.map(|engine| &engine.jpeg)),
+            h264: outlet(Codec::H264, engine.map(|engine| &engine.h264)),
+            lifecycle: snapshot,
+        }
+    }
+}
+
+/// What is re-encoded, and why; what to know about a stream that is not.
+fn notes(shared: &Shared, native: Option<Native>) -> Vec<String> {
+    let mut notes = Vec::new();
+    let Some(Native::Encoded(encoded)) = native else { return notes };
+    let turns = shared.camera.turns();
+    match encoded {
+        Encoded::H265 => notes.push("The camera sends H.265: it is re-encoded to H.264 for HLS.".to_owned()),
+        Encoded::H264 if turns => {
+            notes.push("Turning pictures needs the camera's H.264 decoded and encoded again.".to_owned());
+        }
+        Encoded::Jpeg => {
+            notes.push("The camera sends JPEGs: they are encoded to H.264 for HLS while somebody watches.".to_owned());
+        }
+        Encoded::H264 => {}
+    }
+    if encoded == Encoded::H264 && shared.b_frames.load(Ordering::Relaxed) {
+        notes.push("The camera sends B-frames: HLS passes them through.".to_owned());
+    }
+    notes
 }

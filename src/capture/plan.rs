@@ -12,7 +12,7 @@ use crate::frames::Codec;
 use crate::pipelines::elements::registered;
 use crate::pipelines::fragment::Setting;
 use crate::pipelines::{Chain, Library, Parameters, Value};
-use crate::supervision::failure::Failure;
+use crate::supervision::Failure;
 
 /// A source, ready to be built.
 #[derive(Clone, Debug, PartialEq)]

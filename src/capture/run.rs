@@ -3,6 +3,8 @@
 //! Building, starting and stopping happen on blocking threads, because drivers and networks may hang in
 //! any of them; the supervisor bounds the stop. Errors from the bus become words for people.
 
+use std::path::PathBuf;
+
 use futures_util::StreamExt;
 use gst::prelude::*;
 use gstreamer as gst;
@@ -12,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use crate::pipelines::build::BuildError;
 use crate::pipelines::elements::Missing;
 use crate::pipelines::library::LibraryError;
-use crate::supervision::actor::Reports;
-use crate::supervision::failure::Failure;
+use crate::supervision::Reports;
+use crate::supervision::Failure;
 
 /// What an attempt builds.
 pub struct Built {
@@ -40,14 +42,16 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// Begins: `build` runs on a blocking thread.
+    /// Begins: `build` runs on a blocking thread. The DOT graph of a pipeline that fails is left in
+    /// `graphs`.
     pub fn begin(
         name: String,
         reports: Reports,
+        graphs: Option<PathBuf>,
         build: impl FnOnce() -> Result<Built, Failure> + Send + 'static,
     ) -> Self {
         let cancel = CancellationToken::new();
-        let task = tokio::spawn(run(name, reports, cancel.clone(), build));
+        let task = tokio::spawn(run(name, reports, graphs, cancel.clone(), build));
         Self { cancel, task }
     }
 
@@ -61,6 +65,7 @@ impl Attempt {
 async fn run(
     name: String,
     reports: Reports,
+    graphs: Option<PathBuf>,
     cancel: CancellationToken,
     build: impl FnOnce() -> Result<Built, Failure> + Send + 'static,
 ) {
@@ -79,7 +84,8 @@ async fn run(
             let _ = start.await;
             while let Some(message) = messages.next().await {
                 if let Some(failure) = heed(&name, &pipeline, &message, &mut on_end) {
-                    return reports.failed(failure);
+                    reports.failed(failure);
+                    return leave_graph(graphs, &pipeline).await;
                 }
             }
         };
@@ -90,6 +96,19 @@ async fn run(
     }
     drop(keep);
     let _ = tokio::task::spawn_blocking(move || pipeline.set_state(gst::State::Null)).await;
+}
+
+/// Leaves the pipeline as it failed for whoever looks into it: `<directory>/<pipeline>.dot`, the newest only.
+async fn leave_graph(directory: Option<PathBuf>, pipeline: &gst::Pipeline) {
+    let Some(directory) = directory else { return };
+    let path = directory.join(format!("{}.dot", pipeline.name()));
+    let pipeline = pipeline.clone();
+    let written = tokio::task::spawn_blocking(move || {
+        std::fs::write(path, pipeline.debug_to_dot_data(gst::DebugGraphDetails::all()).as_bytes())
+    });
+    if let Ok(Err(error)) = written.await {
+        tracing::debug!("no graph of the failed pipeline in {}: {error}", directory.display());
+    }
 }
 
 /// What a bus message means for the attempt.

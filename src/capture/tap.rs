@@ -18,7 +18,7 @@ use super::shared::{Anchor, Format, Shared};
 use super::timeline::Timeline;
 use crate::frames::{AccessUnit, Codec};
 use crate::h264;
-use crate::supervision::actor::Reports;
+use crate::supervision::Reports;
 
 /// Access units that are looked into for B-frames: two GOPs of any usual camera.
 const LOOKED_INTO: u32 = 120;

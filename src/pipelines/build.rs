@@ -35,7 +35,8 @@ pub fn bin(chain: &Chain) -> Result<gst::Bin, BuildError> {
     Ok(bin)
 }
 
-fn set(bin: &gst::Bin, setting: &Setting) -> Result<(), BuildError> {
+/// Sets one property on one element of `bin`.
+pub fn set(bin: &gst::Bin, setting: &Setting) -> Result<(), BuildError> {
     let element =
         bin.by_name(&setting.element).ok_or_else(|| BuildError::Unnamed(setting.element.clone()))?;
     let Some(property) = element.find_property(&setting.property) else {

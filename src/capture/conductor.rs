@@ -1,0 +1,97 @@
+//! Who is wanted: one task per camera that turns demand at the outlets into demand for encoders and for
+//! the source. Nothing is encoded for nobody; with `idle = "close"` nothing is captured for nobody.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use super::choice::{Route, route};
+use super::shared::Shared;
+use crate::config::model::Idle;
+use crate::frames::Codec;
+use crate::supervision::Handle;
+
+/// An outlet is wanted for this long after its last consumer left: one that reconnects finds it running.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// One outlet's demand over time.
+#[derive(Debug)]
+struct Wish {
+    codec: Codec,
+    encoder: Handle,
+    demanded: watch::Receiver<usize>,
+    wanted: bool,
+    /// When it stops being wanted, while nobody demands it.
+    until: Option<Instant>,
+    /// The source's epoch that the encoder runs on.
+    epoch: Option<u64>,
+}
+
+/// Runs until it is dropped.
+pub async fn run(shared: Arc<Shared>, source: Handle, encoders: [(Codec, Handle); 2]) {
+    let mut wishes = encoders.map(|(codec, encoder)| Wish {
+        codec,
+        encoder,
+        demanded: shared.outlet(codec).demanded(),
+        wanted: false,
+        until: None,
+        epoch: None,
+    });
+    let mut format = shared.format.subscribe();
+    loop {
+        let now = Instant::now();
+        for wish in &mut wishes {
+            wish.look(&shared, &source, now);
+        }
+        let anybody = wishes.iter().any(|wish| wish.wanted);
+        source.demand(shared.camera.idle == Idle::Open || anybody);
+        if shared.camera.idle == Idle::Close && !anybody {
+            shared.native.clear();
+        }
+        let wake = wishes.iter().filter_map(|wish| wish.until).min();
+        let [jpeg, h264] = &mut wishes;
+        tokio::select! {
+            _ = jpeg.demanded.changed() => {}
+            _ = h264.demanded.changed() => {}
+            _ = format.changed() => {}
+            () = sleep_until(wake.unwrap_or(now)), if wake.is_some() => {}
+        }
+    }
+}
+
+impl Wish {
+    /// Takes in what has changed and tells the encoder.
+    fn look(&mut self, shared: &Shared, source: &Handle, now: Instant) {
+        let demanded = *self.demanded.borrow_and_update() > 0;
+        let arrived = demanded && !self.wanted;
+        match (demanded, self.until) {
+            (true, _) => (self.wanted, self.until) = (true, None),
+            (false, None) if self.wanted => self.until = Some(now + LINGER),
+            (false, Some(until)) if until <= now => (self.wanted, self.until) = (false, None),
+            _ => {}
+        }
+        if arrived {
+            // A viewer: whoever waits to be tried again is tried now.
+            source.poke();
+            self.encoder.poke();
+        }
+        let format = shared.format.borrow().as_ref().map(|format| (format.native, format.epoch));
+        let passed =
+            format.is_some_and(|(native, _)| route(native, self.codec, shared.camera.turns()) == Route::Passthrough);
+        let epoch = format.filter(|_| self.wanted && !passed).map(|(_, epoch)| epoch);
+        if epoch != self.epoch {
+            // A new run of the source is a new timeline: the encoder begins anew with it.
+            if self.epoch.is_some() && epoch.is_some() {
+                self.encoder.restart();
+            }
+            self.encoder.demand(epoch.is_some());
+            self.epoch = epoch;
+        }
+        // With nobody watching, an encoded outlet's newest picture grows old while the camera lives on.
+        if !self.wanted && !passed {
+            shared.outlet(self.codec).clear();
+        }
+    }
+}

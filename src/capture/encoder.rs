@@ -1,0 +1,220 @@
+//! The subject that feeds one outlet which the source cannot feed itself: an encoder, with a decoder
+//! before it where the source's pictures are encoded.
+//!
+//! A pipeline of its own, so that it comes and goes with its viewers without renegotiating the source
+//! or disturbing a neighbour. It takes the newest raw picture when it falls behind; of encoded ones it
+//! loses whole access units up to an IDR picture.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use gst::prelude::*;
+use gstreamer as gst;
+use gstreamer_app as gst_app;
+use tokio::sync::Notify;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::choice::Native;
+use super::dynamic::broken;
+use super::outlet::{Outlet, Subscription};
+use super::plan::{self, EncoderPlan};
+use super::run::{Attempt, Built, OnEnd};
+use super::shared::{Format, Shared};
+use super::tap::bytes_of;
+use crate::frames::{AccessUnit, Codec};
+use crate::pipelines::{Library, build};
+use crate::supervision::{Failure, Reports, Subject};
+
+/// Raw pictures that may wait for the encoder; more, and the oldest is lost.
+const RAW_WAITING: u64 = 2;
+/// Encoded pictures that may wait for the decoder; more, and its subscription lags instead.
+const ENCODED_WAITING: u64 = 8;
+/// An IDR picture that is this late is asked for: a camera's rate may drop below the one announced.
+const GOP_GRACE: Duration = Duration::from_millis(250);
+
+/// Feeds one outlet.
+#[derive(Debug)]
+pub struct EncoderSubject {
+    shared: Arc<Shared>,
+    library: Arc<Library>,
+    graphs: Option<PathBuf>,
+    codec: Codec,
+    /// The element that encodes, for status.
+    element: Arc<Mutex<Option<&'static str>>>,
+    attempt: Option<Attempt>,
+}
+
+impl EncoderSubject {
+    pub fn new(shared: Arc<Shared>, library: Arc<Library>, graphs: Option<PathBuf>, codec: Codec) -> Self {
+        Self { shared, library, graphs, codec, element: Arc::default(), attempt: None }
+    }
+
+    /// The name of the element that encodes, once one was chosen.
+    pub fn element(&self) -> Arc<Mutex<Option<&'static str>>> {
+        Arc::clone(&self.element)
+    }
+}
+
+impl Subject for EncoderSubject {
+    fn name(&self) -> String {
+        format!("camera {} {} encoder", self.shared.camera.id, self.codec.name())
+    }
+
+    fn begin(&mut self, reports: Reports) {
+        let Some(format) = self.shared.format.borrow().clone() else {
+            return reports.failed(Failure::absent("the camera gives nothing"));
+        };
+        let planned = plan::encoder(&self.library, &self.shared.camera, self.codec, &format);
+        let plan = match planned {
+            Ok(Some(plan)) => plan,
+            // Passed through meanwhile: nothing to encode.
+            Ok(None) => return,
+            Err(failure) => return reports.failed(failure),
+        };
+        *self.element.lock().unwrap_or_else(PoisonError::into_inner) = Some(plan.element);
+        let (shared, codec) = (Arc::clone(&self.shared), self.codec);
+        let runtime = tokio::runtime::Handle::current();
+        let reporting = reports.clone();
+        let attempt = Attempt::begin(self.name(), reports, self.graphs.clone(), move || {
+            assemble(&shared, codec, &format, &plan, &reporting, &runtime)
+        });
+        self.attempt = Some(attempt);
+    }
+
+    fn end(&mut self) -> BoxFuture<'static, ()> {
+        let attempt = self.attempt.take();
+        let outlet = Arc::clone(self.shared.outlet(self.codec));
+        Box::pin(async move {
+            if let Some(attempt) = attempt {
+                attempt.end().await;
+                outlet.end_stream();
+            }
+        })
+    }
+
+    fn knock(&mut self) -> Option<BoxFuture<'static, bool>> {
+        None
+    }
+
+    fn expected_fps(&self) -> Option<f64> {
+        self.shared.format.borrow().as_ref().and_then(|format| format.fps)
+    }
+}
+
+fn assemble(
+    shared: &Arc<Shared>,
+    codec: Codec,
+    format: &Format,
+    plan: &EncoderPlan,
+    reports: &Reports,
+    runtime: &tokio::runtime::Handle,
+) -> Result<Built, Failure> {
+    let pipeline = gst::Pipeline::with_name(&format!("camera-{}-{}", shared.camera.id, codec.name()));
+    let raw = format.native == Native::Raw;
+    let source = gst_app::AppSrc::builder()
+        .caps(&format.caps)
+        .format(gst::Format::Time)
+        .is_live(true)
+        .max_bytes(0)
+        .max_buffers(if raw { RAW_WAITING } else { ENCODED_WAITING })
+        .leaky_type(if raw { gst_app::AppLeakyType::Downstream } else { gst_app::AppLeakyType::None })
+        .build();
+    let bin = build::bin(&plan.chain)?;
+    let sink = gst_app::AppSink::builder()
+        .sync(false)
+        .async_(false)
+        .max_buffers(4)
+        .enable_last_sample(false)
+        .build();
+    pipeline.add_many([source.upcast_ref(), bin.upcast_ref(), sink.upcast_ref::<gst::Element>()]).map_err(broken)?;
+    gst::Element::link_many([source.upcast_ref(), bin.upcast_ref(), sink.upcast_ref::<gst::Element>()])
+        .map_err(broken)?;
+
+    let encoder = bin.by_name("encoder");
+    if codec == Codec::H264 {
+        shared.set_encoder(encoder.as_ref());
+    }
+    let mut exit = Exit::new(shared, codec, reports.clone());
+    sink.set_callbacks(
+        gst_app::AppSinkCallbacks::builder()
+            .new_sample(move |sink| exit.take(sink).map(|()| gst::FlowSuccess::Ok))
+            .build(),
+    );
+    let keep: Box<dyn Send> = if raw {
+        Box::new(shared.take_raw(source))
+    } else {
+        let room = Arc::new(Notify::new());
+        let wake = Arc::clone(&room);
+        source.set_callbacks(
+            gst_app::AppSrcCallbacks::builder().need_data(move |_, _| wake.notify_one()).build(),
+        );
+        let pictures = shared.native.subscribe();
+        Box::new(AbortOnDropHandle::new(runtime.spawn(feed(pictures, source, room))))
+    };
+    Ok(Built { pipeline, keep, on_end: OnEnd::Fail("the encoder ended the stream") })
+}
+
+/// Hands encoded pictures to the decoder as it has room for them.
+async fn feed(mut pictures: Subscription, source: gst_app::AppSrc, room: Arc<Notify>) {
+    while let Some(unit) = pictures.next().await {
+        while source.current_level_buffers() >= ENCODED_WAITING {
+            room.notified().await;
+        }
+        let mut buffer = gst::Buffer::from_slice(unit.data);
+        if let Some(header) = buffer.get_mut() {
+            header.set_pts(gst::ClockTime::try_from(unit.pts).ok());
+            if !unit.keyframe {
+                header.set_flags(gst::BufferFlags::DELTA_UNIT);
+            }
+        }
+        if source.push_buffer(buffer).is_err() {
+            return;
+        }
+    }
+}
+
+/// The end of an encoder: makes access units of its pictures.
+#[derive(Debug)]
+struct Exit {
+    shared: Arc<Shared>,
+    outlet: Arc<Outlet>,
+    reports: Reports,
+    epoch: u64,
+    /// Where IDR pictures are asked for when they are late, and how often they are due.
+    gop: Duration,
+    last_keyframe: Duration,
+}
+
+impl Exit {
+    fn new(shared: &Arc<Shared>, codec: Codec, reports: Reports) -> Self {
+        Self {
+            outlet: Arc::clone(shared.outlet(codec)),
+            reports,
+            epoch: shared.unique(),
+            gop: Duration::try_from_secs_f64(shared.camera.h264.gop_seconds).unwrap_or(Duration::from_secs(2)),
+            last_keyframe: Duration::ZERO,
+            shared: Arc::clone(shared),
+        }
+    }
+
+    fn take(&mut self, sink: &gst_app::AppSink) -> Result<(), gst::FlowError> {
+        let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+        let Some(buffer) = sample.buffer_owned() else { return Ok(()) };
+        let Some(pts) = buffer.pts().map(Duration::from) else { return Ok(()) };
+        let keyframe = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
+        let now = Instant::now();
+        let captured = self.shared.anchor().map(|anchor| anchor.captured(pts));
+        let (captured_at, captured) = captured.unwrap_or_else(|| (std::time::SystemTime::now(), now));
+        let Some(data) = bytes_of(buffer) else { return Ok(()) };
+        self.reports.frame();
+        if keyframe {
+            self.last_keyframe = pts;
+        } else if pts.saturating_sub(self.last_keyframe) > self.gop + GOP_GRACE {
+            self.shared.request_keyframe(now);
+        }
+        self.outlet.push(AccessUnit { data, pts, keyframe, epoch: self.epoch, captured_at, captured });
+        Ok(())
+    }
+}

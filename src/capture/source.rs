@@ -1,0 +1,191 @@
+//! The subject that captures: one attempt is one run of the source's pipeline into the [`Tap`].
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use gst::prelude::*;
+use gstreamer as gst;
+use gstreamer_app as gst_app;
+
+use super::discover;
+use super::dynamic;
+use super::knock::Knock;
+use super::plan;
+use super::poll;
+use super::run::{Attempt, Built, OnEnd};
+use super::shared::Shared;
+use super::tap::Tap;
+use crate::config::model::{HttpMode, Rtsp, Source, TlsCheck};
+use crate::pipelines::{Library, Parameters, build};
+use crate::supervision::{Failure, Reports, Subject};
+
+/// Captures one camera.
+#[derive(Debug)]
+pub struct SourceSubject {
+    shared: Arc<Shared>,
+    library: Arc<Library>,
+    /// Where a DOT graph of a pipeline that failed is left.
+    graphs: Option<PathBuf>,
+    knock: Option<Knock>,
+    attempt: Option<Attempt>,
+}
+
+impl SourceSubject {
+    pub fn new(shared: Arc<Shared>, library: Arc<Library>, graphs: Option<PathBuf>) -> Self {
+        let knock = Knock::for_source(&shared.camera.source);
+        Self { shared, library, graphs, knock, attempt: None }
+    }
+}
+
+impl Subject for SourceSubject {
+    fn name(&self) -> String {
+        format!("camera {}", self.shared.camera.id)
+    }
+
+    fn begin(&mut self, reports: Reports) {
+        let (shared, library) = (Arc::clone(&self.shared), Arc::clone(&self.library));
+        let runtime = tokio::runtime::Handle::current();
+        let reporting = reports.clone();
+        let attempt = Attempt::begin(self.name(), reports, self.graphs.clone(), move || {
+            assemble(&shared, &library, &reporting, &runtime)
+        });
+        self.attempt = Some(attempt);
+    }
+
+    fn end(&mut self) -> BoxFuture<'static, ()> {
+        let attempt = self.attempt.take();
+        Box::pin(async move {
+            if let Some(attempt) = attempt {
+                attempt.end().await;
+            }
+        })
+    }
+
+    fn knock(&mut self) -> Option<BoxFuture<'static, bool>> {
+        let knock = self.knock.clone()?;
+        Some(Box::pin(async move { knock.present().await }))
+    }
+
+    fn expected_fps(&self) -> Option<f64> {
+        if self.shared.camera.fps > 0 && matches!(self.shared.camera.source, Source::Test {}) {
+            return Some(self.shared.camera.fps.into());
+        }
+        if let Source::Http(http) = &self.shared.camera.source
+            && http.mode == HttpMode::Jpeg
+        {
+            return Some(poll::rate(self.shared.camera.fps));
+        }
+        self.shared.format.borrow().as_ref().and_then(|format| format.fps)
+    }
+}
+
+/// Builds the source's pipeline. Runs on a blocking thread: it may look at devices.
+fn assemble(
+    shared: &Arc<Shared>,
+    library: &Arc<Library>,
+    reports: &Reports,
+    runtime: &tokio::runtime::Handle,
+) -> Result<Built, Failure> {
+    let found;
+    let source = match &shared.camera.source {
+        Source::Auto {} => {
+            found = discover::first().ok_or_else(|| {
+                Failure::absent("no camera was found on this machine; plug one in, or name one as source")
+            })?;
+            &found
+        }
+        named => named,
+    };
+    let plan = plan::source(library, &shared.camera, source)?;
+    let pipeline = gst::Pipeline::with_name(&format!("camera-{}", shared.camera.id));
+    let bin = build::bin(&plan.chain)?;
+    for control in &plan.controls {
+        build::set(&bin, control)?;
+    }
+    pipeline.add(&bin).map_err(dynamic::broken)?;
+
+    let tap = Arc::new(Mutex::new(Tap::new(Arc::clone(shared), reports.clone())));
+    let sink = appsink(&tap);
+    pipeline.add(&sink).map_err(dynamic::broken)?;
+    if let Source::Rtsp(rtsp) = source {
+        prepare_rtsp(&bin, rtsp)?;
+    }
+    match plan.dynamic {
+        Some(name) => {
+            let element = bin.by_name(name).ok_or_else(|| {
+                Failure::unsupported(format!("the source's fragment has no element named {name}"))
+            })?;
+            let ends = dynamic::Ends { bin: &bin, pipeline: &pipeline, sink: sink.upcast_ref() };
+            dynamic::follow(&element, &ends, library, plan.paced, reports);
+        }
+        None => {
+            let tail = plan.tail.map(|tail| library.fill(tail, &Parameters::new())).transpose()?;
+            dynamic::link(&pipeline, bin.upcast_ref(), &tail.unwrap_or_default(), sink.upcast_ref())?;
+        }
+    }
+    let polled = match source {
+        Source::Http(http) if http.mode == HttpMode::Jpeg => {
+            let element = bin.by_name("source").and_then(|e| e.downcast::<gst_app::AppSrc>().ok());
+            let appsrc = element.ok_or_else(|| Failure::unsupported("sources/http-jpeg has no appsrc"))?;
+            let every = Duration::from_secs_f64(1.0 / poll::rate(shared.camera.fps));
+            Some(poll::spawn(runtime, http.clone(), every, appsrc, reports.clone()))
+        }
+        _ => None,
+    };
+    let on_end = if plan.paced {
+        let tap = Arc::clone(&tap);
+        OnEnd::Again(Box::new(move || {
+            tap.lock().unwrap_or_else(PoisonError::into_inner).begin_again();
+        }))
+    } else {
+        OnEnd::Fail("the camera ended the stream")
+    };
+    Ok(Built { pipeline, keep: Box::new((polled, tap)), on_end })
+}
+
+/// The end of every source: hands pictures to the tap on the streaming thread.
+fn appsink(tap: &Arc<Mutex<Tap>>) -> gst_app::AppSink {
+    let sink = gst_app::AppSink::builder()
+        .name("tee")
+        .sync(false)
+        .async_(false)
+        .max_buffers(4)
+        .enable_last_sample(false)
+        .build();
+    // Weak: the attempt owns the tap, and with it ends what the tap gave.
+    let tap = Arc::downgrade(tap);
+    sink.set_callbacks(
+        gst_app::AppSinkCallbacks::builder()
+            .new_sample(move |sink| {
+                let tap = tap.upgrade().ok_or(gst::FlowError::Flushing)?;
+                let taken = tap.lock().unwrap_or_else(PoisonError::into_inner).take(sink);
+                taken.map(|()| gst::FlowSuccess::Ok)
+            })
+            .build(),
+    );
+    sink
+}
+
+/// What cannot be said in a fragment: which streams to take, and the authority to trust.
+fn prepare_rtsp(bin: &gst::Bin, rtsp: &Rtsp) -> Result<(), Failure> {
+    let Some(source) = bin.by_name("source") else {
+        return Err(Failure::unsupported("sources/rtsp has no element named source"));
+    };
+    // Audio and metadata are not even set up.
+    source.connect("select-stream", false, |values| {
+        let caps = values.get(2).and_then(|caps| caps.get::<gst::Caps>().ok());
+        let media = caps.as_ref().and_then(|caps| caps.structure(0)?.get::<String>("media").ok());
+        Some((media.as_deref() == Some("video")).to_value())
+    });
+    if rtsp.tls == TlsCheck::File
+        && let Some(file) = &rtsp.tls_ca_file
+    {
+        let database = gio::TlsFileDatabase::new(file).map_err(|error| {
+            Failure::unsupported(format!("tls_ca_file {}: {}", file.display(), error.message()))
+        })?;
+        source.set_property("tls-database", &database);
+    }
+    Ok(())
+}
