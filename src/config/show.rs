@@ -65,6 +65,8 @@ impl Printer<'_> {
         for key in keys {
             match (&key.kind, table.get(key.name)) {
                 (_, None) | (Kind::Section(_) | Kind::Cameras | Kind::Source, _) => {}
+                // It came out of the file, which has its own line; both together would not load again.
+                (Kind::Secret, _) if table.get("password_file").is_some() => {}
                 (Kind::Url(_), Some(Value::String(url))) => {
                     self.line(key.name, &urls::redact(url).into(), path)?;
                 }

@@ -120,7 +120,9 @@ fn the_environment_wins_over_the_file_and_means_the_first_camera() {
         loaded.config.cameras.iter().map(|camera| (camera.fps, camera.source.kind())).collect();
     assert_eq!(cameras, [(7, "test"), (6, "auto")]);
     // A bad one gives the default, not what the file says.
-    assert_eq!(with_environment(text, &[("FPS", "lots")]).config.cameras[0].fps, 0);
+    let fallen_back = with_environment(text, &[("FPS", "lots")]);
+    assert_eq!(fallen_back.config.cameras[0].fps, 0);
+    assert_eq!(*fallen_back.origins.of("camera.0.fps"), Origin::Default);
     // And MOCK_CAMERA=false leaves the source alone.
     assert_eq!(
         with_environment(text, &[("MOCK_CAMERA", "false")]).config.cameras[0].source.kind(),

@@ -125,6 +125,10 @@ fn the_example_shows_every_key_and_loads_with_all_of_them() {
     let directory = tempfile::tempdir().unwrap();
     let loaded = load_uncommented(&directory);
     assert_eq!(loaded.warnings, []);
+    let mut shown = Vec::new();
+    show(&loaded, &mut shown).unwrap();
+    let again = from_text(&String::from_utf8(shown).unwrap()).unwrap();
+    assert_eq!(again.config.cameras.len(), loaded.config.cameras.len(), "what show prints loads again");
     let written: BTreeSet<_> =
         paths_of(&toml::from_str::<Value>(&uncommented()).unwrap()).into_keys().collect();
     let types: BTreeSet<_> = paths_of(&Value::try_from(full()).unwrap()).into_keys().collect();

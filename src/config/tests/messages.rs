@@ -207,6 +207,14 @@ fn a_thousand_mistakes_are_cut_short() {
 }
 
 #[test]
+fn a_file_of_the_largest_size_full_of_mistakes_is_told_in_bounded_time() {
+    let text: String = (0..80_000).map(|n| format!("key{n} = 1\n")).collect();
+    let started = std::time::Instant::now();
+    assert_eq!(from_text(&text).unwrap_err().problems().len(), 80_000);
+    assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+}
+
+#[test]
 fn no_message_shows_a_password() {
     for source in [
         "type = \"rtsp\", url = \"rtsp://u:hunter2@/x\"",
