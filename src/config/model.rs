@@ -33,8 +33,9 @@ pub struct Config {
 pub struct Server {
     /// Address to listen on. Anything but loopback is for networks that you trust.
     pub bind: IpAddr,
+    /// 0 lets the system choose a free one.
     pub port: u16,
-    /// `*`, or origins such as `https://dash.example.org`.
+    /// `*`, or origins such as `https://dash.example.org`; none at all: no other site may read.
     pub cors_origins: Vec<String>,
 }
 
@@ -314,13 +315,13 @@ pub enum V4l2Format {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rtsp {
-    /// `rtsp://` or `rtsps://`; a user and password in it are taken out into the two keys below.
+    /// `rtsp://` or `rtsps://`; loading takes a user and password in it out into the two keys below.
     pub url: String,
     #[serde(default)]
     pub username: Option<String>,
     #[serde(default)]
     pub password: Option<Secret>,
-    /// A file whose first line is the password.
+    /// A file whose first line is the password; it is in `password` after loading.
     #[serde(default)]
     pub password_file: Option<PathBuf>,
     #[serde(default)]
@@ -362,6 +363,7 @@ pub enum TlsCheck {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Http {
+    /// `http://` or `https://`; loading takes a user and password in it out into the keys below.
     pub url: String,
     #[serde(default)]
     pub mode: HttpMode,

@@ -1,0 +1,195 @@
+//! What a reload has to do: the old and the new configuration compared. Pure.
+//!
+//! Only what changed restarts: a camera that stays equal keeps its capture and its viewers. What the
+//! process reads once at its start (address, port, form of the log) cannot change while it runs.
+
+use super::model::{Camera, Config};
+
+/// The way from one configuration to another. Cameras are named by id, in the order of the new file
+/// (`removed`: of the old one).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Difference {
+    pub added: Vec<String>,
+    pub removed: Vec<String>,
+    /// Same id, other settings: stop and start anew. All kept cameras, when `pipelines.directory`
+    /// changed, because their fragments may be others.
+    pub changed: Vec<String>,
+    pub unchanged: Vec<String>,
+    /// The kept cameras stand in another order; the first one is what paths without an id mean.
+    pub reordered: bool,
+    /// Keys that take effect only when the process starts anew.
+    pub needs_process_restart: Vec<&'static str>,
+    /// Sections or keys outside of the cameras that take effect at once.
+    pub live: Vec<&'static str>,
+}
+
+impl Difference {
+    pub fn between(old: &Config, new: &Config) -> Self {
+        let mut difference = Self::default();
+        let fragments_changed = old.pipelines != new.pipelines;
+        for camera in &new.cameras {
+            let list = match find(old, &camera.id) {
+                None => &mut difference.added,
+                Some(before) if before == camera && !fragments_changed => &mut difference.unchanged,
+                Some(_) => &mut difference.changed,
+            };
+            list.push(camera.id.clone());
+        }
+        let gone = old.cameras.iter().filter(|camera| find(new, &camera.id).is_none());
+        difference.removed = gone.map(|camera| camera.id.clone()).collect();
+        let kept_before = old.cameras.iter().filter(|camera| find(new, &camera.id).is_some());
+        let kept_after = new.cameras.iter().filter(|camera| find(old, &camera.id).is_some());
+        difference.reordered = !kept_before.map(|camera| &camera.id).eq(kept_after.map(|camera| &camera.id));
+
+        let Config { server, log, health, pipelines, supervision, mjpeg, hls, cameras: _ } = new;
+        difference.needs_process_restart = named(&[
+            (server.bind != old.server.bind, "server.bind"),
+            (server.port != old.server.port, "server.port"),
+            (log.format != old.log.format, "log.format"),
+        ]);
+        difference.live = named(&[
+            (server.cors_origins != old.server.cors_origins, "server.cors_origins"),
+            (log.level != old.log.level, "log.level"),
+            (*health != old.health, "health"),
+            (*pipelines != old.pipelines, "pipelines"),
+            (*supervision != old.supervision, "supervision"),
+            (*mjpeg != old.mjpeg, "mjpeg"),
+            (*hls != old.hls, "hls"),
+        ]);
+        difference
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        *self == Self { unchanged: self.unchanged.clone(), ..Self::default() }
+    }
+}
+
+fn find<'c>(config: &'c Config, id: &str) -> Option<&'c Camera> {
+    config.cameras.iter().find(|camera| camera.id == id)
+}
+
+fn named(changes: &[(bool, &'static str)]) -> Vec<&'static str> {
+    changes.iter().filter(|(changed, _)| *changed).map(|(_, name)| *name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Secret;
+    use super::super::model::{Http, HttpMode, LogFormat, Resolution, Source};
+    use super::*;
+
+    fn config(ids: &[&str]) -> Config {
+        let cameras = ids.iter().map(|id| Camera::new(*id, Source::Test {})).collect();
+        Config { cameras, ..Config::default() }
+    }
+
+    fn strings(ids: &[&str]) -> Vec<String> {
+        ids.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_same_configuration_twice_is_nothing_to_do() {
+        let difference = Difference::between(&config(&["a", "b"]), &config(&["a", "b"]));
+        assert!(difference.is_empty());
+        assert_eq!(difference.unchanged, ["a", "b"]);
+    }
+
+    #[test]
+    fn adding_a_camera_leaves_the_others_alone() {
+        // old, new, added, removed, unchanged, reordered
+        type Ids = &'static [&'static str];
+        let table: &[(Ids, Ids, Ids, Ids, Ids, bool)] = &[
+            (&["a"], &["a", "b"], &["b"], &[], &["a"], false),
+            (&["a"], &["b", "a"], &["b"], &[], &["a"], false),
+            (&["a", "b"], &["b"], &[], &["a"], &["b"], false),
+            (&["a", "b"], &["b", "a"], &[], &[], &["b", "a"], true),
+            (&["a"], &["b"], &["b"], &["a"], &[], false),
+            (&[], &["a"], &["a"], &[], &[], false),
+        ];
+        for (old, new, added, removed, unchanged, reordered) in table {
+            let difference = Difference::between(&config(old), &config(new));
+            let expected = Difference {
+                added: strings(added),
+                removed: strings(removed),
+                unchanged: strings(unchanged),
+                reordered: *reordered,
+                ..Difference::default()
+            };
+            assert_eq!(difference, expected, "{old:?} to {new:?}");
+            assert!(!difference.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_camera_with_any_other_setting_restarts_and_no_other_does() {
+        let changes: &[fn(&mut Camera)] = &[
+            |camera| camera.name = Some("Porch".into()),
+            |camera| camera.source = Source::Auto {},
+            |camera| camera.resolution = Resolution { width: 1280, height: 720 },
+            |camera| camera.fps = 10,
+            |camera| camera.jpeg.quality = 80,
+            |camera| camera.h264.gop_seconds = 1.0,
+            |camera| camera.outputs.hls = false,
+        ];
+        for change in changes {
+            let old = config(&["a", "b"]);
+            let mut new = old.clone();
+            change(&mut new.cameras[1]);
+            let difference = Difference::between(&old, &new);
+            assert_eq!((difference.changed, difference.unchanged), (strings(&["b"]), strings(&["a"])));
+        }
+    }
+
+    #[test]
+    fn another_password_is_a_change() {
+        let camera = |password: &str| {
+            let http = Http {
+                url: "http://cam/".into(),
+                mode: HttpMode::Mjpeg,
+                username: Some("u".into()),
+                password: Some(Secret::new(password)),
+                password_file: Some("/run/secrets/cam".into()),
+            };
+            Config { cameras: vec![Camera::new("a", Source::Http(http))], ..Config::default() }
+        };
+        let difference = Difference::between(&camera("old"), &camera("new"));
+        assert_eq!(difference.changed, ["a"]);
+    }
+
+    #[test]
+    fn other_fragments_restart_every_kept_camera() {
+        let old = config(&["a", "b"]);
+        let mut new = config(&["a", "b", "c"]);
+        new.pipelines.directory = "/srv/pipelines".into();
+        let difference = Difference::between(&old, &new);
+        assert_eq!((difference.changed, difference.added), (strings(&["a", "b"]), strings(&["c"])));
+        assert_eq!(difference.live, ["pipelines"]);
+    }
+
+    #[test]
+    fn each_section_is_either_live_or_for_the_next_start() {
+        // change, needs a process restart, live
+        type Row = (fn(&mut Config), &'static [&'static str], &'static [&'static str]);
+        let table: &[Row] = &[
+            (|c| c.server.bind = [0, 0, 0, 0].into(), &["server.bind"], &[]),
+            (|c| c.server.port = 1, &["server.port"], &[]),
+            (|c| c.server.cors_origins = vec![], &[], &["server.cors_origins"]),
+            (|c| c.log.format = LogFormat::Json, &["log.format"], &[]),
+            (|c| c.log.level = "debug".into(), &[], &["log.level"]),
+            (|c| c.health.max_frame_age_seconds = 5.0, &[], &["health"]),
+            (|c| c.supervision.frozen_limit = 9, &[], &["supervision"]),
+            (|c| c.mjpeg.max_streams = 9, &[], &["mjpeg"]),
+            (|c| c.hls.segments = 9, &[], &["hls"]),
+        ];
+        for (change, restart, live) in table {
+            let old = config(&["a"]);
+            let mut new = old.clone();
+            change(&mut new);
+            let difference = Difference::between(&old, &new);
+            assert_eq!(difference.needs_process_restart, *restart);
+            assert_eq!(difference.live, *live);
+            assert_eq!(difference.unchanged, ["a"]);
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Every key of the file as data: its name, what it may hold, where it stands. The reader of the file,
+//! the environment, `config show` and the tests walk this one table; the types that the program uses
+//! are in [`super::model`], and a test holds the two together.
+
+use super::value::Kind;
+
+/// One key of a section.
+#[derive(Debug)]
+pub struct Key {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub required: bool,
+}
+
+const fn key(name: &'static str, kind: Kind) -> Key {
+    Key { name, kind, required: false }
+}
+
+const fn required(name: &'static str, kind: Kind) -> Key {
+    Key { name, kind, required: true }
+}
+
+/// A duration in seconds; fractions are welcome.
+const fn seconds(min: f64, max: f64) -> Kind {
+    Kind::Number { min, max, unit: "seconds" }
+}
+
+/// The top of the file.
+pub static ROOT: &[Key] = &[
+    key("server", Kind::Section(SERVER)),
+    key("log", Kind::Section(LOG)),
+    key("health", Kind::Section(HEALTH)),
+    key("pipelines", Kind::Section(PIPELINES)),
+    key("supervision", Kind::Section(SUPERVISION)),
+    key("mjpeg", Kind::Section(MJPEG)),
+    key("hls", Kind::Section(HLS)),
+    key("camera", Kind::Cameras),
+];
+
+const SERVER: &[Key] = &[
+    key("bind", Kind::Address),
+    // Port 0 lets the system choose a free one.
+    key("port", Kind::Whole { min: 0, max: 65535, unit: "" }),
+    key("cors_origins", Kind::Origins),
+];
+
+const LOG: &[Key] = &[key("format", Kind::Choice(&["text", "json"])), key("level", Kind::LogFilter)];
+
+const HEALTH: &[Key] = &[
+    key("file", Kind::Path),
+    key("file_mode", Kind::FileMode),
+    key("max_frame_age_seconds", seconds(0.1, 86400.0)),
+];
+
+const PIPELINES: &[Key] = &[key("directory", Kind::Path)];
+
+const SUPERVISION: &[Key] = &[
+    key("backoff_first_seconds", seconds(0.1, 3600.0)),
+    key("backoff_max_seconds", seconds(0.1, 86400.0)),
+    key("healthy_after_seconds", seconds(0.1, 3600.0)),
+    key("start_timeout_seconds", seconds(0.1, 600.0)),
+    key("stop_timeout_seconds", seconds(0.1, 60.0)),
+    key("frozen_limit", Kind::Whole { min: 1, max: 1000, unit: "" }),
+    // Never below a second: a camera that said no must not be hammered.
+    key("refused_retry_seconds", seconds(1.0, 86400.0)),
+];
+
+const MJPEG: &[Key] = &[key("max_streams", Kind::Whole { min: 1, max: 100_000, unit: "" })];
+
+const HLS: &[Key] = &[
+    // Not below half a second: the default part (0.333 s) must fit into every segment.
+    key("segment_seconds", seconds(0.5, 10.0)),
+    key("segments", Kind::Whole { min: 6, max: 10, unit: "" }),
+    key("low_latency", Kind::Flag),
+    key("part_seconds", seconds(0.1, 2.0)),
+    key("fmp4_part_seconds", seconds(0.1, 2.0)),
+    key("idle_seconds", seconds(0.1, 3600.0)),
+    key("output_dir", Kind::Path),
+];
+
+/// One `[[camera]]`.
+pub static CAMERA: &[Key] = &[
+    required("id", Kind::Id),
+    key("name", Kind::Text),
+    required("source", Kind::Source),
+    key("resolution", Kind::Resolution),
+    key("fps", Kind::Whole { min: 0, max: 120, unit: "" }),
+    key("rotation", Kind::Rotation),
+    key("flip", Kind::Choice(&["none", "horizontal", "vertical"])),
+    key("idle", Kind::Choice(&["open", "close"])),
+    key("jpeg", Kind::Section(JPEG)),
+    key("h264", Kind::Section(H264)),
+    key("outputs", Kind::Section(OUTPUTS)),
+];
+
+const JPEG: &[Key] = &[key("quality", Kind::Whole { min: 1, max: 100, unit: "" })];
+
+const H264: &[Key] = &[
+    key("encoder", Kind::Choice(&["auto", "v4l2h264enc", "vah264enc", "x264enc", "openh264enc"])),
+    key("bitrate_kbps", Kind::Whole { min: 50, max: 100_000, unit: "kbit/s" }),
+    key("gop_seconds", seconds(0.2, 60.0)),
+];
+
+const OUTPUTS: &[Key] = &[key("mjpeg", Kind::Flag), key("snapshot", Kind::Flag), key("hls", Kind::Flag)];
+
+/// The types of source with the keys of each, beside `type`.
+pub static SOURCES: &[(&str, &[Key])] = &[
+    ("auto", &[]),
+    ("test", &[]),
+    ("libcamera", LIBCAMERA),
+    ("v4l2", V4L2),
+    ("rtsp", RTSP),
+    ("http", HTTP),
+    ("file", FILE),
+];
+
+// The ranges of the controls are libcamera's (control_ids_core.yaml); a sensor may offer less.
+const LIBCAMERA: &[Key] = &[
+    key("camera", Kind::Text),
+    key("sensor_mode", Kind::Resolution),
+    key("exposure_time_us", Kind::Whole { min: 1, max: 1_000_000_000, unit: "microseconds" }),
+    key("analogue_gain", Kind::Number { min: 1.0, max: 1000.0, unit: "" }),
+    key("brightness", Kind::Number { min: -1.0, max: 1.0, unit: "" }),
+    key("contrast", Kind::Number { min: 0.0, max: 32.0, unit: "" }),
+    key("saturation", Kind::Number { min: 0.0, max: 32.0, unit: "" }),
+    key("sharpness", Kind::Number { min: 0.0, max: 16.0, unit: "" }),
+    key("autofocus", Kind::Choice(&["manual", "auto", "continuous"])),
+];
+
+const V4L2: &[Key] =
+    &[required("device", Kind::Path), key("format", Kind::Choice(&["auto", "raw", "mjpeg", "h264"]))];
+
+const RTSP: &[Key] = &[
+    required("url", Kind::Url(&["rtsp", "rtsps"])),
+    key("username", Kind::Text),
+    key("password", Kind::Secret),
+    key("password_file", Kind::Path),
+    key("transport", Kind::Choice(&["tcp", "udp", "auto"])),
+    key("latency_ms", Kind::Whole { min: 0, max: 10_000, unit: "milliseconds" }),
+    key("tls", Kind::Choice(&["any", "system", "file"])),
+    key("tls_ca_file", Kind::Path),
+];
+
+const HTTP: &[Key] = &[
+    required("url", Kind::Url(&["http", "https"])),
+    key("mode", Kind::Choice(&["mjpeg", "jpeg"])),
+    key("username", Kind::Text),
+    key("password", Kind::Secret),
+    key("password_file", Kind::Path),
+];
+
+const FILE: &[Key] = &[required("path", Kind::Path)];
+
+/// The keys of a source of this type.
+pub fn source(kind: &str) -> Option<&'static [Key]> {
+    SOURCES.iter().find(|(name, _)| *name == kind).map(|(_, keys)| *keys)
+}
+
+/// The kind at a path such as `server.port` or `camera.0.jpeg.quality` (not inside a source).
+pub fn kind_at(path: &str) -> Option<&'static Kind> {
+    let mut keys = ROOT;
+    let mut found = None;
+    for step in path.split('.') {
+        if step.bytes().all(|byte| byte.is_ascii_digit()) {
+            continue;
+        }
+        let kind = &keys.iter().find(|key| key.name == step)?.kind;
+        match kind {
+            Kind::Section(inner) => keys = inner,
+            Kind::Cameras => keys = CAMERA,
+            _ => keys = &[],
+        }
+        found = Some(kind);
+    }
+    found
+}
+
+/// Where else a key of this name stands, in words: for one that was written in the wrong place.
+pub fn home_of(name: &str) -> Option<String> {
+    let section = |keys: &'static [Key], label: &dyn Fn(&str) -> String| {
+        keys.iter().find_map(|outer| match outer.kind {
+            Kind::Section(inner) if inner.iter().any(|key| key.name == name) => Some(label(outer.name)),
+            _ => None,
+        })
+    };
+    section(ROOT, &|outer| format!("[{outer}]"))
+        .or_else(|| {
+            let here = CAMERA.iter().any(|key| key.name == name);
+            here.then(|| "[[camera]]".to_string())
+        })
+        .or_else(|| section(CAMERA, &|outer| format!("[camera.{outer}]")))
+        .or_else(|| {
+            let kinds: Vec<_> = SOURCES
+                .iter()
+                .filter(|(_, keys)| keys.iter().any(|key| key.name == name))
+                .map(|(kind, _)| *kind)
+                .collect();
+            (!kinds.is_empty()).then(|| format!("the source of a [[camera]] of type {}", kinds.join(" or ")))
+        })
+}

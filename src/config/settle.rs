@@ -1,0 +1,138 @@
+//! The last step of loading, the only one that looks around on the disk: paths of the file become
+//! absolute to it, users and passwords move out of URLs, password files are read.
+
+use std::fs::{self, File, Metadata};
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::error::{Problem, Warning};
+use super::model::{Camera, Config, Source};
+use super::origins::{Origin, Origins};
+use super::secret::Secret;
+use super::urls;
+
+/// More than any password; a larger file is a mistake.
+const PASSWORD_FILE_LIMIT: u64 = 4096;
+
+pub(super) fn settle(
+    config: &mut Config,
+    origins: &mut Origins,
+    file: Option<&Path>,
+) -> (Vec<Problem>, Vec<Warning>) {
+    let mut problems = Vec::new();
+    let mut warnings = Vec::new();
+    let base = file.and_then(Path::parent).unwrap_or(Path::new(""));
+    let absolute = |path: &mut PathBuf, key: &str, origins: &Origins| {
+        if matches!(origins.of(key), Origin::File { .. }) {
+            *path = base.join(&*path);
+        }
+    };
+    absolute(&mut config.pipelines.directory, "pipelines.directory", origins);
+    for (path, key) in
+        [(&mut config.health.file, "health.file"), (&mut config.hls.output_dir, "hls.output_dir")]
+    {
+        if let Some(path) = path {
+            absolute(path, key, origins);
+        }
+    }
+    let mut holds_password = false;
+    for (index, camera) in config.cameras.iter_mut().enumerate() {
+        let key = |name: &str| format!("camera.{index}.source.{name}");
+        let Camera { id, source, .. } = camera;
+        let (url, username, password, password_file) = match source {
+            Source::Rtsp(rtsp) => {
+                if let Some(path) = &mut rtsp.tls_ca_file {
+                    absolute(path, &key("tls_ca_file"), origins);
+                    if let Err(error) = open_regular(path) {
+                        let message =
+                            format!("the certificate file {} of camera {id:?} {error}", path.display());
+                        problems.push(problem(origins, key("tls_ca_file"), message));
+                    }
+                }
+                (&mut rtsp.url, &mut rtsp.username, &mut rtsp.password, &mut rtsp.password_file)
+            }
+            Source::Http(http) => {
+                (&mut http.url, &mut http.username, &mut http.password, &mut http.password_file)
+            }
+            Source::File(file) => {
+                absolute(&mut file.path, &key("path"), origins);
+                continue;
+            }
+            Source::Auto {} | Source::Test {} | Source::Libcamera(_) | Source::V4l2(_) => continue,
+        };
+        if let (plain, Some(inside)) = urls::take_credentials(url) {
+            *url = plain;
+            if !inside.username.is_empty() {
+                *username = Some(inside.username);
+                origins.copy(&key("url"), &key("username"));
+            }
+            if inside.password.is_some() {
+                *password = inside.password;
+                origins.copy(&key("url"), &key("password"));
+            }
+        }
+        holds_password |= password.is_some();
+        if let Some(path) = password_file {
+            absolute(path, &key("password_file"), origins);
+            match read_password(path) {
+                Ok((secret, readable)) => {
+                    *password = Some(secret);
+                    origins.copy(&key("password_file"), &key("password"));
+                    if readable {
+                        warnings.push(readable_by_all(&key("password_file"), path));
+                    }
+                }
+                Err(error) => {
+                    let message = format!("the password file {} of camera {id:?} {error}", path.display());
+                    problems.push(problem(origins, key("password_file"), message));
+                }
+            }
+        }
+    }
+    if let Some(file) = file
+        && holds_password
+        && fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
+    {
+        warnings.push(readable_by_all("camera", file));
+    }
+    (problems, warnings)
+}
+
+fn problem(origins: &Origins, key: String, message: String) -> Problem {
+    Problem { position: origins.position(&key), key, message }
+}
+
+fn readable_by_all(key: &str, path: &Path) -> Warning {
+    let path = path.display();
+    Warning::new(
+        key,
+        format!("{path} holds a password and every user of this machine may read it; run chmod o-rwx {path}"),
+    )
+}
+
+/// The first line, and whether others may read the file.
+fn read_password(path: &Path) -> Result<(Secret, bool), String> {
+    let (file, metadata) = open_regular(path)?;
+    let mut text = String::new();
+    file.take(PASSWORD_FILE_LIMIT + 1)
+        .read_to_string(&mut text)
+        .map_err(|error| format!("cannot be read: {error}"))?;
+    if text.len() as u64 > PASSWORD_FILE_LIMIT {
+        return Err(format!("is larger than {PASSWORD_FILE_LIMIT} bytes; its first line is the password"));
+    }
+    match text.lines().next() {
+        Some(line) if !line.is_empty() => Ok((Secret::new(line), metadata.permissions().mode() & 0o004 != 0)),
+        _ => Err("has an empty first line; write the password there".into()),
+    }
+}
+
+fn open_regular(path: &Path) -> Result<(File, Metadata), String> {
+    let wrong = |error| format!("cannot be read: {error}");
+    // Looked at before it is opened: opening a pipe would wait for a writer.
+    let metadata = fs::metadata(path).map_err(wrong)?;
+    if !metadata.is_file() {
+        return Err("is not a regular file".into());
+    }
+    Ok((File::open(path).map_err(wrong)?, metadata))
+}

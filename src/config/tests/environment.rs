@@ -1,0 +1,131 @@
+//! The environment: each name, its fall-back, its place over the file.
+
+use std::collections::BTreeSet;
+
+use super::super::model::{LogFormat, Resolution, Source};
+use super::*;
+
+#[test]
+fn each_variable_sets_its_key() {
+    type Check = fn(&Config) -> bool;
+    let table: &[(&str, &str, &str, Check)] = &[
+        ("RESOLUTION", " 1920x1080 ", "camera.0.resolution", |c| {
+            c.cameras[0].resolution == Resolution { width: 1920, height: 1080 }
+        }),
+        ("RESOLUTION", "4096x4096", "camera.0.resolution", |c| c.cameras[0].resolution.width == 4096),
+        ("FPS", "120", "camera.0.fps", |c| c.cameras[0].fps == 120),
+        ("FPS", "0", "camera.0.fps", |c| c.cameras[0].fps == 0),
+        ("JPEG_QUALITY", "1", "camera.0.jpeg.quality", |c| c.cameras[0].jpeg.quality == 1),
+        ("MAX_FRAME_AGE_SECONDS", "2.5", "health.max_frame_age_seconds", |c| {
+            c.health.max_frame_age_seconds == 2.5
+        }),
+        ("MAX_FRAME_AGE_SECONDS", "3", "health.max_frame_age_seconds", |c| {
+            c.health.max_frame_age_seconds == 3.0
+        }),
+        ("HEALTH_FILE", "/tmp/h.json", "health.file", |c| c.health.file == Some("/tmp/h.json".into())),
+        ("HLS_LOW_LATENCY", "OFF", "hls.low_latency", |c| !c.hls.low_latency),
+        ("HLS_PART_DURATION_SECS", "0.5", "hls.part_seconds", |c| c.hls.part_seconds == 0.5),
+        ("HLS_OUTPUT_DIR", "data/hls", "hls.output_dir", |c| c.hls.output_dir == Some("data/hls".into())),
+        ("LOG_FORMAT", "JSON", "log.format", |c| c.log.format == LogFormat::Json),
+        ("LOG_LEVEL", "debug", "log.level", |c| c.log.level == "debug"),
+        ("FANLIGHT_BIND", "0.0.0.0", "server.bind", |c| c.server.bind.is_unspecified()),
+        ("FANLIGHT_PORT", "9090", "server.port", |c| c.server.port == 9090),
+        ("CORS_ORIGINS", "https://a, http://b:3000", "server.cors_origins", |c| {
+            c.server.cors_origins == ["https://a", "http://b:3000"]
+        }),
+        ("MOCK_CAMERA", "Yes", "camera.0.source.type", |c| c.cameras[0].source == Source::Test {}),
+    ];
+    let names: BTreeSet<_> = table.iter().map(|row| row.0).collect();
+    for (name, _) in super::super::environment::SETTINGS {
+        assert!(names.contains(name), "{name} is tested");
+    }
+    for (name, value, key, check) in table {
+        let loaded = with_environment("", &[(name, value)]);
+        assert!(check(&loaded.config), "{name}={value}");
+        assert_eq!(loaded.warnings, [], "{name}={value}");
+        assert_eq!(*loaded.origins.of(key), Origin::Environment(name));
+    }
+}
+
+#[test]
+fn a_bad_variable_falls_back_to_the_default_and_warns() {
+    // name, value, what the warning says
+    let table = [
+        ("RESOLUTION", "banana", "using the default, 640x480"),
+        ("RESOLUTION", "4097x480", "using the default, 640x480"),
+        ("RESOLUTION", "0x0", "using the default, 640x480"),
+        ("FPS", "121", "using the default, 0"),
+        ("FPS", "-1", "using the default, 0"),
+        ("FPS", "fast", "a whole number from 0 to 120; using the default, 0"),
+        ("JPEG_QUALITY", "0", "using the default, 100"),
+        ("JPEG_QUALITY", "101", "using the default, 100"),
+        ("MAX_FRAME_AGE_SECONDS", "0", "using the default, 10.0"),
+        ("MAX_FRAME_AGE_SECONDS", "NaN", "using the default, 10.0"),
+        ("HEALTH_FILE", "a\nb", "using the default, not set"),
+        ("HLS_LOW_LATENCY", "maybe", "write true or false; using the default, true"),
+        ("HLS_PART_DURATION_SECS", "5", "using the default, 0.333"),
+        ("HLS_PART_DURATION_SECS", "2", "does not fit into a segment of 2 s"),
+        ("HLS_OUTPUT_DIR", "a\u{7}b", "using the default, not set"),
+        ("LOG_FORMAT", "xml", "write text or json; using the default, text"),
+        ("LOG_LEVEL", "inof", "using the default, info"),
+        ("FANLIGHT_BIND", "localhost", "using the default, 127.0.0.1"),
+        ("FANLIGHT_PORT", "65536", "using the default, 8080"),
+        ("MOCK_CAMERA", "perhaps", "using the default, false"),
+        ("APP_MODE", "server", "using the default, webcam"),
+        ("APP_MODE", "Management", "serves cameras only"),
+    ];
+    let plain = with_environment("", &[]).config;
+    let names: BTreeSet<_> = table.iter().map(|row| row.0).collect();
+    for (name, _) in super::super::environment::SETTINGS {
+        assert!(names.contains(name), "{name} is tested");
+    }
+    for (name, value, words) in table {
+        let loaded = with_environment("", &[(name, value)]);
+        assert_eq!(loaded.config, plain, "{name}={value}");
+        let [warning] = &loaded.warnings[..] else { panic!("{name}={value}: {:?}", loaded.warnings) };
+        let text = warning.to_string();
+        assert!(text.starts_with(&format!("{name}: ")) && text.contains(words), "{text}");
+    }
+}
+
+#[test]
+fn an_empty_variable_is_not_set() {
+    for (name, _) in super::super::environment::SETTINGS.iter().chain(&[
+        ("MOCK_CAMERA", ""),
+        ("CORS_ORIGINS", ""),
+        ("APP_MODE", ""),
+    ]) {
+        let loaded = with_environment("[server]\nport = 5\n", &[(name, " \t")]);
+        assert_eq!((loaded.config.server.port, loaded.warnings), (5, vec![]), "{name}");
+    }
+}
+
+#[test]
+fn a_bad_origin_never_opens_what_somebody_meant_to_close() {
+    let loaded = with_environment("", &[("CORS_ORIGINS", "https://a, dash.example.org")]);
+    assert_eq!(loaded.config.server.cors_origins, ["https://a"]);
+    assert_eq!(loaded.warnings.len(), 1);
+    let loaded = with_environment("", &[("CORS_ORIGINS", "dash.example.org")]);
+    assert!(loaded.config.server.cors_origins.is_empty());
+    assert!(loaded.warnings[0].to_string().contains("no other site may read"));
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_means_the_first_camera() {
+    let text = "[server]\nport = 1\n[[camera]]\nid = 'a'\nfps = 5\nsource.type = 'libcamera'\nsource.camera = '0'\n\
+                [[camera]]\nid = 'b'\nfps = 6\nsource.type = 'auto'\n";
+    let loaded = with_environment(text, &[("FANLIGHT_PORT", "2"), ("FPS", "7"), ("MOCK_CAMERA", "1")]);
+    assert_eq!(loaded.config.server.port, 2);
+    let cameras: Vec<_> =
+        loaded.config.cameras.iter().map(|camera| (camera.fps, camera.source.kind())).collect();
+    assert_eq!(cameras, [(7, "test"), (6, "auto")]);
+    // A bad one gives the default, not what the file says.
+    let fallen_back = with_environment(text, &[("FPS", "lots")]);
+    assert_eq!(fallen_back.config.cameras[0].fps, 0);
+    assert_eq!(*fallen_back.origins.of("camera.0.fps"), Origin::Default);
+    // And MOCK_CAMERA=false leaves the source alone.
+    assert_eq!(
+        with_environment(text, &[("MOCK_CAMERA", "false")]).config.cameras[0].source.kind(),
+        "libcamera"
+    );
+}

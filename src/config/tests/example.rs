@@ -1,0 +1,180 @@
+//! The example, the reference, the table of keys and the types say the same.
+
+use std::collections::BTreeSet;
+
+use super::super::model::{
+    self, Autofocus, Camera, Http, Libcamera, Resolution, Rtsp, Source, TlsCheck, Transport, V4l2,
+};
+use super::super::value::Kind;
+use super::*;
+
+fn load_uncommented(directory: &TempDir) -> Loaded {
+    for name in ["yard.password", "gate-ca.pem"] {
+        set_mode(&write(directory, name, "secret\n"), 0o600);
+    }
+    let file = write(directory, "fanlight.toml", &uncommented());
+    set_mode(&file, 0o600);
+    load(Some(&file), nothing).unwrap()
+}
+
+/// Every key path of a tree, cameras without their number and sources with their type:
+/// `camera.source.rtsp.url`.
+fn paths(value: &Value, path: &str, found: &mut BTreeMap<String, Value>) {
+    let below = |name: &str| if path.is_empty() { name.to_string() } else { format!("{path}.{name}") };
+    match value {
+        Value::Table(table) => {
+            let path_of_source = table.get("type").and_then(Value::as_str).map(below);
+            for (name, value) in table {
+                match &path_of_source {
+                    Some(source) if name != "type" => paths(value, &format!("{source}.{name}"), found),
+                    Some(source) => drop(found.entry(source.clone()).or_insert("type".into())),
+                    None => paths(value, &below(name), found),
+                }
+            }
+        }
+        Value::Array(items) if path == "camera" => items.iter().for_each(|item| paths(item, path, found)),
+        // The first one counts: later cameras of the example show other values.
+        leaf => drop(found.entry(path.into()).or_insert(leaf.clone())),
+    }
+}
+
+fn paths_of(value: &Value) -> BTreeMap<String, Value> {
+    let mut found = BTreeMap::new();
+    paths(value, "", &mut found);
+    found
+}
+
+/// A configuration in which every option is filled.
+fn full() -> Config {
+    let resolution = Some(Resolution::default());
+    let secret = || Some(Secret::new("x"));
+    let text = || Some("x".to_string());
+    let path = || Some(PathBuf::from("x"));
+    let sources = [
+        Source::Auto {},
+        Source::Test {},
+        Source::Libcamera(Libcamera {
+            camera: text(),
+            sensor_mode: resolution,
+            exposure_time_us: Some(1),
+            analogue_gain: Some(1.0),
+            brightness: Some(0.0),
+            contrast: Some(1.0),
+            saturation: Some(1.0),
+            sharpness: Some(1.0),
+            autofocus: Some(Autofocus::Auto),
+        }),
+        Source::V4l2(V4l2 { device: "x".into(), format: Default::default() }),
+        Source::Rtsp(Rtsp {
+            url: "x".into(),
+            username: text(),
+            password: secret(),
+            password_file: path(),
+            transport: Transport::Tcp,
+            latency_ms: 100,
+            tls: TlsCheck::Any,
+            tls_ca_file: path(),
+        }),
+        Source::Http(Http {
+            url: "x".into(),
+            mode: Default::default(),
+            username: text(),
+            password: secret(),
+            password_file: path(),
+        }),
+        Source::File(model::File { path: "x".into() }),
+    ];
+    let mut config = Config::default();
+    config.health.file = path();
+    config.hls.output_dir = path();
+    config.cameras = sources.into_iter().map(|source| Camera::new("x", source)).collect();
+    config.cameras[0].name = text();
+    config.cameras[0].h264.bitrate_kbps = Some(1);
+    config
+}
+
+/// The key paths of the table of keys, in the form of [`paths`].
+fn schema_paths(keys: &[schema::Key], path: &str, found: &mut BTreeSet<String>) {
+    for key in keys {
+        let below = if path.is_empty() { key.name.to_string() } else { format!("{path}.{}", key.name) };
+        match key.kind {
+            Kind::Section(keys) => schema_paths(keys, &below, found),
+            Kind::Cameras => schema_paths(schema::CAMERA, &below, found),
+            Kind::Source => {
+                for (kind, keys) in schema::SOURCES {
+                    let below = format!("{below}.{kind}");
+                    schema_paths(keys, &below, found);
+                    found.insert(below);
+                }
+            }
+            _ => drop(found.insert(below)),
+        }
+    }
+}
+
+#[test]
+fn the_table_of_keys_has_exactly_the_keys_of_the_types() {
+    let mut table = BTreeSet::new();
+    schema_paths(schema::ROOT, "", &mut table);
+    let types: BTreeSet<_> = paths_of(&Value::try_from(full()).unwrap()).into_keys().collect();
+    assert_eq!(table, types);
+}
+
+#[test]
+fn the_example_shows_every_key_and_loads_with_all_of_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let loaded = load_uncommented(&directory);
+    assert_eq!(loaded.warnings, []);
+    let mut shown = Vec::new();
+    show(&loaded, &mut shown).unwrap();
+    let again = from_text(&String::from_utf8(shown).unwrap()).unwrap();
+    assert_eq!(again.config.cameras.len(), loaded.config.cameras.len(), "what show prints loads again");
+    let written: BTreeSet<_> =
+        paths_of(&toml::from_str::<Value>(&uncommented()).unwrap()).into_keys().collect();
+    let types: BTreeSet<_> = paths_of(&Value::try_from(full()).unwrap()).into_keys().collect();
+    assert_eq!(written, types);
+}
+
+#[test]
+fn the_example_as_it_is_sets_nothing() {
+    let loaded = from_text(EXAMPLE).unwrap();
+    let expected = Config { cameras: vec![Camera::new("camera0", Source::Auto {})], ..Config::default() };
+    assert_eq!(loaded.config, expected);
+}
+
+#[test]
+fn the_defaults_in_the_example_are_the_defaults_of_the_types() {
+    let example = paths_of(&toml::from_str::<Value>(&uncommented()).unwrap());
+    // What a file with only the required keys gives.
+    let least = "[[camera]]\nid = 'a'\nsource = { type = 'v4l2', device = 'x' }\n\
+                 [[camera]]\nid = 'b'\nsource = { type = 'rtsp', url = 'rtsp://x' }\n\
+                 [[camera]]\nid = 'c'\nsource = { type = 'http', url = 'http://x' }\n";
+    let defaults = paths_of(&Value::try_from(from_text(least).unwrap().config).unwrap());
+    let required =
+        ["camera.id", "camera.source.v4l2.device", "camera.source.rtsp.url", "camera.source.http.url"];
+    let mut compared = 0;
+    for (key, value) in defaults.iter().filter(|(key, _)| !required.contains(&key.as_str())) {
+        assert_eq!(example.get(key), Some(value), "{key}");
+        compared += 1;
+    }
+    assert!(compared > 35, "{compared}");
+}
+
+#[test]
+fn the_reference_names_every_key_and_variable() {
+    let reference = include_str!("../../../docs/configuration.md");
+    let mut keys = BTreeSet::new();
+    schema_paths(schema::ROOT, "", &mut keys);
+    for key in keys {
+        let name = key.rsplit('.').next().unwrap_or_default();
+        assert!(reference.contains(&format!("`{name}`")), "{key}");
+    }
+    for name in super::super::environment::SETTINGS.iter().map(|(name, _)| *name).chain([
+        "MOCK_CAMERA",
+        "CORS_ORIGINS",
+        "APP_MODE",
+    ]) {
+        assert!(reference.contains(&format!("`{name}`")), "{name}");
+        assert!(EXAMPLE.contains(name) || name == "APP_MODE", "{name}");
+    }
+}

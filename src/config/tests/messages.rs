@@ -1,0 +1,283 @@
+//! Bad files: each mistake has its place, its key and what is allowed; nothing makes the loader panic.
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn a_bad_file_names_line_key_and_what_is_allowed() {
+    let rtsp = |keys: &str| format!("[[camera]]\nid = \"a\"\n[camera.source]\ntype = \"rtsp\"\n{keys}\n");
+    // text, line, column, key, words of the message
+    let table: &[(String, usize, usize, &str, &[&str])] = &[
+        (
+            format!("{PORCH}resolutoin = \"1x1\""),
+            4,
+            1,
+            "camera.0.resolutoin",
+            &[
+                r#"unknown key "resolutoin" in [[camera]] "porch"; did you mean "resolution"? Known keys: id, name, source"#,
+            ],
+        ),
+        (format!("{PORCH}quality = 3"), 4, 1, "camera.0.quality", &["it belongs in [camera.jpeg]"]),
+        ("port = 80".into(), 1, 1, "port", &["it belongs in [server]"]),
+        ("[cameras]".into(), 1, 2, "cameras", &["did you mean \"camera\"?"]),
+        (format!("{PORCH}fps = 400"), 4, 7, "camera.0.fps", &["400 is not allowed", "0 to 120", "\"porch\""]),
+        (format!("{PORCH}fps = \"30\""), 4, 7, "camera.0.fps", &["without quotes"]),
+        (format!("{PORCH}fps = -1"), 4, 7, "camera.0.fps", &["0 to 120"]),
+        (format!("{PORCH}fps = 99999999999999999999"), 4, 7, "camera.0.fps", &["too large"]),
+        (format!("{PORCH}resolution = \"5000x10\""), 4, 14, "camera.0.resolution", &["16x16 to 4096x4096"]),
+        (format!("{PORCH}rotation = 45"), 4, 12, "camera.0.rotation", &["0, 90, 180 or 270"]),
+        (format!("{PORCH}flip = \"horizontl\""), 4, 8, "camera.0.flip", &["did you mean \"horizontal\"?"]),
+        (
+            format!("{PORCH}jpeg.quality = 0"),
+            4,
+            16,
+            "camera.0.jpeg.quality",
+            &["1 to 100", "jpeg of [[camera]]"],
+        ),
+        (format!("{PORCH}jpeg = 80"), 4, 8, "camera.0.jpeg", &["write [camera.jpeg]"]),
+        (
+            format!("{PORCH}[camera.h264]\ngop_seconds = 0.1"),
+            5,
+            15,
+            "camera.0.h264.gop_seconds",
+            &["0.2 to 60 seconds"],
+        ),
+        (
+            format!("{PORCH}[camera.h264]\nencoder = \"x265enc\""),
+            5,
+            11,
+            "camera.0.h264.encoder",
+            &["x264enc"],
+        ),
+        (format!("{PORCH}{PORCH}"), 5, 6, "camera.1.id", &["two cameras have the id \"porch\""]),
+        (
+            "[[camera]]\nid = \"a b\"\nsource.type = \"test\"".into(),
+            2,
+            6,
+            "camera.0.id",
+            &["letters, digits, - and _"],
+        ),
+        (
+            "\n[[camera]]\nsource.type = \"test\"".into(),
+            2,
+            1,
+            "camera.0.id",
+            &["[[camera]] number 1 has no \"id\""],
+        ),
+        (
+            "[[camera]]\nid = \"a\"".into(),
+            1,
+            1,
+            "camera.0.source",
+            &["has no source", "auto, test, libcamera"],
+        ),
+        ("[camera]\nid = \"a\"".into(), 1, 1, "camera", &["[[camera]] in double brackets"]),
+        ("camera = [1]".into(), 1, 11, "camera.0", &["write [[camera]]"]),
+        (
+            "[[camera]]\nid = \"a\"\nsource = \"test\"".into(),
+            3,
+            10,
+            "camera.0.source",
+            &["{ type = \"test\" }"],
+        ),
+        (
+            "[[camera]]\nid = \"a\"\nsource = { url = \"rtsp://c/\" }".into(),
+            3,
+            10,
+            "camera.0.source.type",
+            &["has no type", "source = { type = \"auto\" }", "v4l2, rtsp, http or file"],
+        ),
+        (
+            "[[camera]]\nid = \"a\"\nsource = { type = \"rstp\" }".into(),
+            3,
+            19,
+            "camera.0.source.type",
+            &["did you mean \"rtsp\"?"],
+        ),
+        (
+            "[[camera]]\nid = \"a\"\nsource = { type = \"test\", url = \"x\" }".into(),
+            3,
+            27,
+            "camera.0.source.url",
+            &["It has no keys but type", "of type rtsp or http"],
+        ),
+        (rtsp(""), 3, 1, "camera.0.source.url", &["has no \"url\"", "rtsp://host/path or rtsps://host/path"]),
+        (rtsp("url = \"http://c/\""), 5, 7, "camera.0.source.url", &["rtsp://host/path"]),
+        (rtsp("url = \"rtsp:///live\""), 5, 7, "camera.0.source.url", &["no host"]),
+        (
+            rtsp("url = \"rtsp://c/\"\npassword = \"x\"\npassword_file = \"f\""),
+            7,
+            1,
+            "camera.0.source.password_file",
+            &["both set; keep one"],
+        ),
+        (
+            rtsp("url = \"rtsp://u:p@c/\"\npassword = \"x\""),
+            6,
+            1,
+            "camera.0.source.password",
+            &["the url has a password in it"],
+        ),
+        (
+            rtsp("url = \"rtsp://u:p@c/\"\nusername = \"x\""),
+            6,
+            1,
+            "camera.0.source.username",
+            &["another user"],
+        ),
+        (rtsp("url = \"rtsps://c/\"\ntls = \"file\""), 6, 1, "camera.0.source.tls", &["needs tls_ca_file"]),
+        (
+            rtsp("url = \"rtsps://c/\"\ntls_ca_file = \"ca.pem\""),
+            6,
+            1,
+            "camera.0.source.tls_ca_file",
+            &["only used with tls = \"file\""],
+        ),
+        (
+            rtsp("url = \"rtsp://c/\"\npassword_file = \"/nonexistent/pw\""),
+            6,
+            1,
+            "camera.0.source.password_file",
+            &["the password file /nonexistent/pw of camera \"a\" cannot be read"],
+        ),
+        ("[hls]\nsegments = 5".into(), 2, 12, "hls.segments", &["6 to 10"]),
+        ("[hls]\npart_seconds = 0.05".into(), 2, 16, "hls.part_seconds", &["0.1 to 2"]),
+        (
+            "[hls]\nsegment_seconds = 1\npart_seconds = 1.5".into(),
+            3,
+            1,
+            "hls.part_seconds",
+            &["does not fit into a segment of 1 s"],
+        ),
+        ("[hls]\noutput_dir = \"\"".into(), 2, 14, "hls.output_dir", &["a path"]),
+        ("[health]\nfile_mode = \"0666\"".into(), 2, 13, "health.file_mode", &["\"0600\""]),
+        ("[health]\nfile_mode = 0o644".into(), 2, 13, "health.file_mode", &["\"0644\""]),
+        (
+            "[supervision]\nstop_timeout_seconds = 0".into(),
+            2,
+            24,
+            "supervision.stop_timeout_seconds",
+            &["0.1 to 60"],
+        ),
+        (
+            "[supervision]\nbackoff_max_seconds = 0.5".into(),
+            2,
+            1,
+            "supervision.backoff_first_seconds",
+            &["longer than the longest"],
+        ),
+        ("[[server]]".into(), 1, 1, "server", &["write [server]"]),
+        ("server = 1".into(), 1, 10, "server", &["write [server]"]),
+        ("[server]\nbind = \"localhost\"".into(), 2, 8, "server.bind", &["an IP address"]),
+        ("[server]\ncors_origins = \"*\"".into(), 2, 16, "server.cors_origins", &["origins"]),
+        ("[server]\ncors_origins = [\"https://a/b\"]".into(), 2, 16, "server.cors_origins", &["https://a/b"]),
+        ("[log]\nlevel = \"inof\"".into(), 2, 9, "log.level", &["info"]),
+        ("[server\n".into(), 1, 8, "", &["this is not TOML"]),
+        ("[log]\nlevel = info".into(), 2, 9, "", &["this is not TOML"]),
+    ];
+    for (text, line, column, key, words) in table {
+        let error = from_text(text).expect_err(text);
+        let [problem] = error.problems() else { panic!("one problem in {text:?}: {error}") };
+        assert_eq!(problem.key, *key, "{text:?}: {error}");
+        assert_eq!(problem.position, Some(Position { line: *line, column: *column }), "{text:?}: {error}");
+        assert!(error.to_string().starts_with(&format!("fanlight.toml:{line}:{column}: ")), "{error}");
+        for word in *words {
+            assert!(problem.message.contains(word), "{word:?} in {error}");
+        }
+    }
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_in_the_order_of_the_lines() {
+    let text =
+        "[[camera]]\nid = \"a\"\nsource = {}\nfps = 999\n[log]\nformat = \"xml\"\n[server]\nprot = 1\n";
+    let error = from_text(text).unwrap_err();
+    let lines: Vec<_> = error.problems().iter().map(|p| p.position.map(|position| position.line)).collect();
+    assert_eq!(lines, [Some(3), Some(4), Some(6), Some(8)], "{error}");
+    assert_eq!(error.to_string().lines().count(), 4);
+}
+
+#[test]
+fn a_thousand_mistakes_are_cut_short() {
+    let text: String = (0..1000).map(|n| format!("key_number_{n} = 1\n")).collect();
+    let shown = from_text(&text).unwrap_err().to_string();
+    assert_eq!(shown.lines().count(), 51);
+    assert!(shown.ends_with("and 950 more"), "{shown}");
+}
+
+#[test]
+fn a_file_of_the_largest_size_full_of_mistakes_is_told_in_bounded_time() {
+    let text: String = (0..80_000).map(|n| format!("key{n} = 1\n")).collect();
+    let started = std::time::Instant::now();
+    assert_eq!(from_text(&text).unwrap_err().problems().len(), 80_000);
+    assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+}
+
+#[test]
+fn no_message_shows_a_password() {
+    for source in [
+        "type = \"rtsp\", url = \"rtsp://u:hunter2@/x\"",
+        "type = \"rtsp\", url = \"rtsp://u:hunter2@c/x\", transport = \"x\"",
+        "type = \"rtsp\", url = \"http://u:hunter2@c/x\"",
+        "type = \"http\", url = \"http://c\", password = \"hunter2\\n\"",
+        "type = \"http\", url = \"http://c\", password = [\"hunter2\"]",
+        "type = \"http\", url = \"http://c\", password = \"hunter2\", password_file = \"/x\"",
+        "type = \"http\", url = \"http://c\", pasword = \"hunter2\"",
+        "type = \"http\", url = \"http://c\", password = \"hunter2",
+    ] {
+        let error = from_text(&format!("[[camera]]\nid = 'a'\nsource = {{ {source} }}\n")).unwrap_err();
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+        assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+    }
+    let good = "[[camera]]\nid = 'a'\nsource = { type = 'rtsp', url = 'rtsp://u:hunter2@c/x' }\n";
+    assert!(!format!("{:?}", from_text(good).unwrap()).contains("hunter2"));
+}
+
+#[test]
+fn a_file_that_is_not_utf8_names_the_line() {
+    let error = assemble(Some(Path::new("f.toml")), b"[server]\n# \xff\n", &nothing).unwrap_err();
+    assert_eq!(error.to_string(), "f.toml:2:1: this is not UTF-8 text; save the file as UTF-8");
+}
+
+#[test]
+fn nesting_without_end_is_an_error_not_a_crash() {
+    for text in ["a = ".to_string() + &"[".repeat(100_000), format!("[{}b]", "a.".repeat(100_000))] {
+        assert!(from_text(&text).is_err());
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_loader_panic(text in ".{0,200}") {
+        let _ = from_text(&text);
+    }
+
+    #[test]
+    fn no_bytes_make_the_loader_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = assemble(None, &bytes, &nothing);
+    }
+
+    #[test]
+    fn no_damage_to_a_real_file_makes_the_loader_panic(
+        cut in 0usize..2000, length in 0usize..60, insert in "[\\[\\]{}=\"'.,#a-z0-9\n é-]{0,12}",
+    ) {
+        let mut text = uncommented();
+        let at = |offset: usize| {
+            let mut offset = offset.min(text.len());
+            while !text.is_char_boundary(offset) { offset -= 1; }
+            offset
+        };
+        let (from, to) = (at(cut), at(cut + length));
+        text.replace_range(from..to, &insert);
+        let _ = from_text(&text);
+    }
+
+    #[test]
+    fn no_environment_stops_the_start(values in prop::collection::vec(".{0,30}", 15)) {
+        let names: Vec<_> = super::super::environment::SETTINGS.iter().map(|(name, _)| *name)
+            .chain(["MOCK_CAMERA", "CORS_ORIGINS", "APP_MODE"]).collect();
+        let variables: Vec<_> = names.iter().copied().zip(values.iter().map(String::as_str)).collect();
+        let _ = with_environment("", &variables);
+    }
+}
