@@ -123,6 +123,8 @@ pub struct Lifecycle {
     present: Option<bool>,
     /// The peer was absent during the present attempt, so what it waits for may never come.
     absent_meanwhile: bool,
+    /// The peer came back during the present attempt: if that fails, one begun since is due.
+    owed: bool,
     trouble: Trouble,
     /// It was live, and nobody has stopped wanting it since.
     was_live: bool,
@@ -147,6 +149,7 @@ impl Lifecycle {
             count: 0,
             present: None,
             absent_meanwhile: false,
+            owed: false,
             trouble: Trouble::None,
             was_live: false,
             restarts: 0,
@@ -372,6 +375,7 @@ impl Lifecycle {
         let first = self.count == 0;
         self.count = count;
         self.present = Some(true);
+        self.owed = false;
         self.trouble = Trouble::None;
         // Without a known rate, the first pictures may be as far apart as the first one may be late.
         let patience = fps.map_or(self.timing.start_timeout, stall_after);
@@ -425,12 +429,21 @@ impl Lifecycle {
         let until = match self.phase {
             // Its wait was drawn when it stalled.
             Phase::Stalled { until, .. } => until,
-            _ => self.now + self.backoff.wait(unit),
+            _ => self.wait_from_now(unit),
         };
         self.backoff.failed();
         out.push(Action::Note(Note::Failed { message, next: self.left(until) }));
         self.close(out);
         self.enter(Phase::BackingOff { until });
+    }
+
+    /// When the next attempt is due: the back-off's draw, or at once if the peer came back meanwhile.
+    fn wait_from_now(&mut self, unit: f64) -> Duration {
+        let until = self.now + self.backoff.wait(unit);
+        if !std::mem::take(&mut self.owed) {
+            return until;
+        }
+        until.min(self.begun_at.map_or(self.now, |begun| self.now.max(begun + KNOCK_GAP)))
     }
 
     fn stall(&mut self, unit: f64, out: &mut Vec<Action>) {
@@ -439,14 +452,15 @@ impl Lifecycle {
             Phase::Live { newest, .. } => (Some(newest), self.now.saturating_sub(newest)),
             _ => (None, self.left_since_begin()),
         };
-        let next = self.backoff.wait(unit);
+        let until = self.wait_from_now(unit);
+        let next = self.left(until);
         self.trouble = Trouble::Failing;
         self.last_error = Some(match newest {
             Some(_) => format!("no pictures for {:.1} s", gap.as_secs_f64()),
             None => format!("no first picture after {:.1} s", gap.as_secs_f64()),
         });
         out.push(Action::Note(Note::Stalled { gap, never: newest.is_none(), next }));
-        self.enter(Phase::Stalled { newest, until: self.now + next });
+        self.enter(Phase::Stalled { newest, until });
     }
 
     fn knocked(&mut self, present: bool, out: &mut Vec<Action>) {
@@ -483,6 +497,11 @@ impl Lifecycle {
                 self.last_error = Some("the peer was away while the attempt ran".into());
                 self.trouble = Trouble::Failing;
                 self.enter(Phase::Stalled { newest: None, until: soon });
+            }
+            // It may have begun before the peer came back, or after: it gets its time.
+            Phase::Starting { .. } => {
+                self.owed = true;
+                return;
             }
             _ => return,
         }
@@ -567,6 +586,7 @@ impl Lifecycle {
         self.begun_at = Some(self.now);
         self.count = 0;
         self.absent_meanwhile = false;
+        self.owed = false;
         if std::mem::take(&mut self.was_live) {
             self.restarts += 1;
         }
