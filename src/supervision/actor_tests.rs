@@ -25,6 +25,8 @@ struct Camera {
     begun: Mutex<Vec<Instant>>,
     reports: Mutex<Option<Reports>>,
     knocks: AtomicUsize,
+    /// How often the actor looked.
+    looks: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -104,6 +106,7 @@ impl Subject for Fake {
     }
 
     fn expected_fps(&self) -> Option<f64> {
+        self.camera.looks.fetch_add(1, Ordering::SeqCst);
         Some(self.camera.fps.load(Ordering::SeqCst) as f64)
     }
 }
@@ -131,6 +134,7 @@ impl Camera {
             begun: Mutex::default(),
             reports: Mutex::default(),
             knocks: 0.into(),
+            looks: 0.into(),
         })
     }
 
@@ -303,6 +307,22 @@ async fn a_camera_that_answers_but_fails_stays_on_the_plain_back_off() {
     assert!((70..=220).contains(&tries), "{tries} attempts in an hour");
     let knocks = camera.knocks.load(Ordering::SeqCst);
     assert!((3_000..=3_601).contains(&knocks), "{knocks} knocks in an hour");
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_live_it_wakes_about_once_in_two_seconds() {
+    let (camera, handle) = live().await;
+    pass(10.0).await;
+    camera.looks.store(0, Ordering::SeqCst);
+    pass(200.0).await;
+    let looks = camera.looks.load(Ordering::SeqCst);
+    assert!((90..=120).contains(&looks), "{looks} in 200 s");
+    handle.demand(false);
+    reach(&handle, State::Idle).await;
+    let looks = camera.looks.load(Ordering::SeqCst);
+    pass(200.0).await;
+    assert_eq!(camera.looks.load(Ordering::SeqCst), looks, "idle is idle");
+    assert_eq!(camera.knocks.load(Ordering::SeqCst), 0, "nobody knocks on what is live or not wanted");
 }
 
 #[tokio::test(start_paused = true)]

@@ -714,7 +714,11 @@ impl Judge {
             _ => {}
         }
         let wanted = self.wanted && !self.shut;
-        for action in self.lifecycle.handle(self.now, unit, event) {
+        let before = self.lifecycle.version();
+        let actions = self.lifecycle.handle(self.now, unit, event);
+        let told = actions.iter().any(|action| matches!(action, Action::Note(_)));
+        prop_assert!(told || self.lifecycle.version().0 == before.0, "a change of state without a word");
+        for action in actions {
             match action {
                 Action::Begin(attempt) => {
                     prop_assert_eq!(self.open, None, "two attempts open");
