@@ -1,3 +1,6 @@
 //! (room to come)
 
+mod bounded;
 pub mod config;
+pub mod doctor;
+pub mod healthcheck;

@@ -10,6 +10,17 @@ pub struct Missing {
     pub element: String,
 }
 
+/// Starts GStreamer, which may be done any number of times, and gives its version. Reads all plugins after
+/// an installation: blocking.
+///
+/// # Errors
+/// In words.
+pub fn start() -> Result<(u32, u32, u32), String> {
+    gst::init().map_err(|error| error.message().to_owned())?;
+    let (major, minor, micro, _) = gst::version();
+    Ok((major, minor, micro))
+}
+
 /// Whether GStreamer has a factory of that name. Hardware encoders register only where their device is.
 pub fn registered(element: &str) -> bool {
     gst::ElementFactory::find(element).is_some()
