@@ -11,8 +11,8 @@ use gstreamer_app as gst_app;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::model::Http;
-use crate::supervision::Reports;
 use crate::supervision::Failure;
+use crate::supervision::Reports;
 
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// No camera's picture is larger.
