@@ -8,10 +8,12 @@
 pub mod actor;
 pub mod backoff;
 pub mod failure;
+pub mod health;
 pub mod lifecycle;
 pub mod note;
 pub mod pulse;
 pub mod state;
+pub mod systemd;
 pub mod timing;
 pub mod vitals;
 

@@ -16,7 +16,12 @@
 //!   once in [`REFUSED_POKE_GAP`], because players that reconnect would lock the camera's account.
 //! - Only pictures without a gap for `healthy_after` reset the back-off.
 
-use std::time::{Duration, SystemTime};
+mod event;
+mod view;
+
+use std::time::Duration;
+
+pub use event::{Action, Event};
 
 use super::backoff::Backoff;
 use super::failure::{Failure, FailureKind};
@@ -34,48 +39,6 @@ pub const REFUSED_POKE_GAP: Duration = Duration::from_secs(10);
 const GRACE: Duration = Duration::from_millis(500);
 /// Starting for longer than this is knocked on: the peer may be a black hole.
 const KNOCK_STARTING_AFTER: Duration = Duration::from_secs(2);
-
-/// What happened. Reports carry the number of their attempt; those of an earlier one are ignored.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Event {
-    /// Whether anybody wants it.
-    Demand(bool),
-    /// Pictures so far in this attempt, when the newest came, and the rate if it is known.
-    Frames {
-        attempt: u64,
-        count: u64,
-        newest: Duration,
-        fps: Option<f64>,
-    },
-    Failed {
-        attempt: u64,
-        failure: Failure,
-    },
-    /// Everything of this attempt is gone.
-    Stopped {
-        attempt: u64,
-    },
-    /// Whether the peer was there.
-    Knocked(bool),
-    /// Somebody would like pictures now: ends a wait, and nothing else.
-    Poke,
-    /// Ends the present attempt or wait and begins anew.
-    Restart,
-    /// Time has passed.
-    Tick,
-    /// For good.
-    Shutdown,
-}
-
-/// What the actor has to do.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Action {
-    Begin(u64),
-    End(u64),
-    /// The end took too long: forget it.
-    Abandon(u64),
-    Note(Note),
-}
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Phase {
@@ -123,6 +86,8 @@ pub struct Lifecycle {
     present: Option<bool>,
     /// The peer was absent during the present attempt, so what it waits for may never come.
     absent_meanwhile: bool,
+    /// The peer came back during the present attempt: if that fails, one begun since is due.
+    owed: bool,
     trouble: Trouble,
     /// It was live, and nobody has stopped wanting it since.
     was_live: bool,
@@ -147,6 +112,7 @@ impl Lifecycle {
             count: 0,
             present: None,
             absent_meanwhile: false,
+            owed: false,
             trouble: Trouble::None,
             was_live: false,
             restarts: 0,
@@ -197,107 +163,6 @@ impl Lifecycle {
             }
         }
         out
-    }
-
-    /// When to send [`Event::Tick`] if nothing else happens before.
-    pub fn next_deadline(&self) -> Option<Duration> {
-        let ending = match self.open {
-            Open::Ending { until, .. } => Some(until),
-            _ => None,
-        };
-        let phase = match self.phase {
-            Phase::Idle | Phase::Stopping => None,
-            Phase::Starting { until } | Phase::Stalled { until, .. } => Some(until),
-            Phase::Live { stall_at, .. } => Some(stall_at),
-            // While the old attempt is ending, only its end matters.
-            Phase::BackingOff { until } | Phase::Refused { until } => {
-                (self.open == Open::None).then_some(until)
-            }
-        };
-        [ending, phase].into_iter().flatten().min()
-    }
-
-    /// Whether to knock now, once a second.
-    pub fn knocking(&self, now: Duration) -> bool {
-        match self.phase {
-            Phase::BackingOff { .. } | Phase::Refused { .. } | Phase::Stalled { .. } => true,
-            Phase::Starting { .. } => self.knock_starting_at().is_some_and(|at| now >= at),
-            _ => false,
-        }
-    }
-
-    /// When knocking begins by the mere passing of time.
-    pub fn knocking_from(&self) -> Option<Duration> {
-        match self.phase {
-            Phase::Starting { .. } => self.knock_starting_at(),
-            _ => None,
-        }
-    }
-
-    fn knock_starting_at(&self) -> Option<Duration> {
-        self.begun_at.map(|at| at + KNOCK_STARTING_AFTER)
-    }
-
-    /// Whether the next picture must be told at once, rather than looked for at the next deadline.
-    pub fn awaits_frame(&self) -> bool {
-        matches!(self.phase, Phase::Starting { .. } | Phase::Stalled { .. })
-    }
-
-    /// Shut down, and nothing is left open.
-    pub fn finished(&self) -> bool {
-        self.shut && self.open == Open::None
-    }
-
-    pub fn state(&self) -> State {
-        match self.phase {
-            Phase::Idle => State::Idle,
-            Phase::Starting { .. } => State::Starting,
-            Phase::Live { .. } => State::Live,
-            Phase::Stalled { .. } => State::Stalled,
-            Phase::BackingOff { .. } => State::BackingOff,
-            Phase::Refused { .. } => State::Refused,
-            Phase::Stopping => State::Stopping,
-        }
-    }
-
-    /// Number of the newest attempt.
-    pub fn attempt(&self) -> u64 {
-        self.attempt
-    }
-
-    pub fn frozen(&self) -> u64 {
-        self.frozen
-    }
-
-    /// What changes only when something worth telling changed: compare these, not snapshots.
-    pub fn version(&self) -> (State, Duration, u64, u64, u64, Option<Duration>) {
-        (self.state(), self.since, self.attempt, self.restarts, self.frozen, self.next_try())
-    }
-
-    /// For people; `wall` is the time of day at `now`.
-    pub fn snapshot(&self, now: Duration, wall: SystemTime) -> Snapshot {
-        let at = |time: Duration| {
-            let moved = if time >= now { wall.checked_add(time - now) } else { wall.checked_sub(now - time) };
-            moved.unwrap_or(wall)
-        };
-        Snapshot {
-            state: self.state(),
-            since: at(self.since),
-            attempts: self.attempt,
-            restarts: self.restarts,
-            last_error: self.last_error.clone(),
-            next_try: self.next_try().map(at),
-            frozen: self.frozen,
-        }
-    }
-
-    fn next_try(&self) -> Option<Duration> {
-        match self.phase {
-            Phase::Stalled { until, .. } | Phase::BackingOff { until } | Phase::Refused { until } => {
-                Some(until)
-            }
-            _ => None,
-        }
     }
 
     fn runs(&self, attempt: u64) -> bool {
@@ -372,6 +237,7 @@ impl Lifecycle {
         let first = self.count == 0;
         self.count = count;
         self.present = Some(true);
+        self.owed = false;
         self.trouble = Trouble::None;
         // Without a known rate, the first pictures may be as far apart as the first one may be late.
         let patience = fps.map_or(self.timing.start_timeout, stall_after);
@@ -425,12 +291,21 @@ impl Lifecycle {
         let until = match self.phase {
             // Its wait was drawn when it stalled.
             Phase::Stalled { until, .. } => until,
-            _ => self.now + self.backoff.wait(unit),
+            _ => self.wait_from_now(unit),
         };
         self.backoff.failed();
         out.push(Action::Note(Note::Failed { message, next: self.left(until) }));
         self.close(out);
         self.enter(Phase::BackingOff { until });
+    }
+
+    /// When the next attempt is due: the back-off's draw, or at once if the peer came back meanwhile.
+    fn wait_from_now(&mut self, unit: f64) -> Duration {
+        let until = self.now + self.backoff.wait(unit);
+        if !std::mem::take(&mut self.owed) {
+            return until;
+        }
+        until.min(self.begun_at.map_or(self.now, |begun| self.now.max(begun + KNOCK_GAP)))
     }
 
     fn stall(&mut self, unit: f64, out: &mut Vec<Action>) {
@@ -439,14 +314,15 @@ impl Lifecycle {
             Phase::Live { newest, .. } => (Some(newest), self.now.saturating_sub(newest)),
             _ => (None, self.left_since_begin()),
         };
-        let next = self.backoff.wait(unit);
+        let until = self.wait_from_now(unit);
+        let next = self.left(until);
         self.trouble = Trouble::Failing;
         self.last_error = Some(match newest {
             Some(_) => format!("no pictures for {:.1} s", gap.as_secs_f64()),
             None => format!("no first picture after {:.1} s", gap.as_secs_f64()),
         });
         out.push(Action::Note(Note::Stalled { gap, never: newest.is_none(), next }));
-        self.enter(Phase::Stalled { newest, until: self.now + next });
+        self.enter(Phase::Stalled { newest, until });
     }
 
     fn knocked(&mut self, present: bool, out: &mut Vec<Action>) {
@@ -483,6 +359,11 @@ impl Lifecycle {
                 self.last_error = Some("the peer was away while the attempt ran".into());
                 self.trouble = Trouble::Failing;
                 self.enter(Phase::Stalled { newest: None, until: soon });
+            }
+            // It may have begun before the peer came back, or after: it gets its time.
+            Phase::Starting { .. } => {
+                self.owed = true;
+                return;
             }
             _ => return,
         }
@@ -567,6 +448,7 @@ impl Lifecycle {
         self.begun_at = Some(self.now);
         self.count = 0;
         self.absent_meanwhile = false;
+        self.owed = false;
         if std::mem::take(&mut self.was_live) {
             self.restarts += 1;
         }
@@ -577,5 +459,6 @@ impl Lifecycle {
 }
 
 #[cfg(test)]
-#[path = "lifecycle_tests.rs"]
+mod properties;
+#[cfg(test)]
 mod tests;
