@@ -124,7 +124,7 @@ impl Mjpeg {
             permit,
             cameras,
             pacer,
-            shown: Instant::now(),
+            shown: tokio::time::Instant::now(),
             patience: Box::pin(tokio::time::sleep(PATIENCE)),
             stop: Box::pin(self.0.stop.clone().cancelled_owned()),
             seat,
@@ -217,7 +217,7 @@ pub struct Viewer {
     permit: Permit,
     cameras: watch::Receiver<Arc<[Capture]>>,
     pacer: Pacer,
-    shown: Instant,
+    shown: tokio::time::Instant,
     patience: Pin<Box<Sleep>>,
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
     seat: Seat,
@@ -270,7 +270,7 @@ impl Viewer {
     }
 
     fn show(&mut self, unit: &AccessUnit) -> Bytes {
-        self.shown = Instant::now();
+        self.shown = tokio::time::Instant::now();
         self.seat.desk.part(unit, &self.seat.room.parts)
     }
 

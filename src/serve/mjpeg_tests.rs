@@ -171,6 +171,20 @@ async fn an_outage_does_not_end_a_stream() {
     assert_eq!(viewer.next().await.unwrap(), serialize(&picture(2)));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_stream_ends_after_a_minute_without_a_picture_and_not_before() {
+    let house = house();
+    house.capture.jpeg().push(picture(1));
+    let mut viewer = house.mjpeg.open(&house.capture, REQUEST).await.unwrap();
+    viewer.next().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(50)).await;
+    house.capture.jpeg().push(picture(2));
+    viewer.next().await.unwrap();
+    let began = tokio::time::Instant::now();
+    assert_eq!(viewer.next().await, None);
+    assert!((59..=61).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+}
+
 /// How many of `frames` pictures, `gap` apart and off by up to `jitter`, are shown at `rate`.
 fn shown(rate: f64, gap: Duration, frames: u32, jitter: impl Fn(u32) -> Duration) -> usize {
     let mut pacer = Pacer::new(Some(rate));
@@ -182,7 +196,8 @@ fn shown(rate: f64, gap: Duration, frames: u32, jitter: impl Fn(u32) -> Duration
 fn a_frame_rate_limit_gives_the_rate_that_was_asked_for() {
     let gap = Duration::from_nanos(33_333_333);
     // (asked, shown of ten seconds at 30 a second)
-    for (rate, expected) in [(30.0, 300), (60.0, 300), (20.0, 200), (15.0, 150), (10.0, 100), (1.0, 10), (0.1, 1)]
+    for (rate, expected) in
+        [(30.0, 300), (60.0, 300), (20.0, 200), (15.0, 150), (10.0, 100), (1.0, 10), (0.1, 1)]
     {
         let count = shown(rate, gap, 300, |n| Duration::from_millis(u64::from(n % 3) * 3));
         assert!(count.abs_diff(expected) <= 2, "{rate}: {count} of {expected}");

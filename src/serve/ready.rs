@@ -163,6 +163,16 @@ fn failed<'a>(status: &'a CameraStatus, outlet: &'a OutletStatus) -> Option<(Cau
     })
 }
 
+/// Whether a viewer would be turned away at once, for answers that must not start anything (HEAD).
+pub fn hopeless(status: &CameraStatus, max_age: Duration) -> Result<(), NotReady> {
+    match failed(status, &status.jpeg) {
+        Some((reason, lifecycle)) => {
+            Err(NotReady::new(&status.id, lifecycle, reason, status.frame_age_seconds, max_age))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Whether a viewer's arrival should end the back-off: not when the camera refuses the credentials
 /// (only a person's restart asks again), and at most once a second.
 fn pokes(lifecycle: &Snapshot, now: SystemTime) -> bool {
@@ -217,9 +227,8 @@ pub async fn fresh(
                 capture.poke();
             }
         }
-        let give_up = |reason, lifecycle| {
-            Err(NotReady::new(capture.id(), lifecycle, reason, seconds, wait.max_age))
-        };
+        let give_up =
+            |reason, lifecycle| Err(NotReady::new(capture.id(), lifecycle, reason, seconds, wait.max_age));
         if stop.is_cancelled() {
             return give_up(Cause::Stopping, &status.lifecycle);
         }
@@ -262,7 +271,8 @@ mod tests {
     fn only_a_running_camera_with_a_young_picture_is_ready() {
         use Cause::{CameraNotStarted, NoFrames, StaleFrames};
         use State::{Live, Stalled, Starting};
-        let table: &[(State, u64, Option<f64>, Idle, Option<Cause>)] = &[
+        // (state, pictures so far, age of the newest, when idle, why not ready)
+        let table = [
             (State::Idle, 0, None, Idle::Open, Some(CameraNotStarted)),
             (State::Idle, 9, Some(1.0), Idle::Open, Some(CameraNotStarted)),
             (State::Idle, 0, None, Idle::Close, None),
@@ -281,10 +291,10 @@ mod tests {
             (State::Stopping, 1, Some(0.1), Idle::Open, Some(CameraNotStarted)),
         ];
         for (state, frames, age, idle, expected) in table {
-            let found = readiness(&status(*state, *frames, *age), *idle, MAX).err();
-            assert_eq!(found.as_ref().map(|refusal| refusal.reason), *expected, "{state:?} {age:?} {idle:?}");
+            let found = readiness(&status(state, frames, age), idle, MAX).err();
+            assert_eq!(found.as_ref().map(|refusal| refusal.reason), expected, "{state:?} {age:?} {idle:?}");
             if let Some(refusal) = found {
-                assert_eq!(refusal.frame_age_seconds, *age);
+                assert_eq!(refusal.frame_age_seconds, age);
                 assert_eq!(refusal.max_frame_age_seconds, 10.0);
                 assert!(refusal.message.contains("\"front\""), "{}", refusal.message);
             }
@@ -316,7 +326,11 @@ mod tests {
         for (camera, encoder, expected) in table {
             let mut status = status(camera, 1, Some(1.0));
             status.jpeg.lifecycle.state = encoder;
-            assert_eq!(failed(&status, &status.jpeg).map(|found| found.0), expected, "{camera:?} {encoder:?}");
+            assert_eq!(
+                failed(&status, &status.jpeg).map(|found| found.0),
+                expected,
+                "{camera:?} {encoder:?}"
+            );
         }
     }
 

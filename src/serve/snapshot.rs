@@ -170,7 +170,10 @@ mod tests {
         snapshots.take(&capture, MAX).await.unwrap();
         stop.cancel();
         let mut demand = capture.jpeg().demanded();
-        tokio::time::timeout(Duration::from_secs(1), demand.wait_for(|count| *count == 0)).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(1), demand.wait_for(|count| *count == 0))
+            .await
+            .unwrap()
+            .unwrap();
     }
 
     #[tokio::test]
