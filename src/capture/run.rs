@@ -168,7 +168,7 @@ fn of_error(target: &str, error: &gst::glib::Error) -> Failure {
     let words = format!("{target}: {}", error.message().trim_end_matches('.'));
     match error.kind::<gst::ResourceError>() {
         Some(gst::ResourceError::NotAuthorized) => {
-            return Failure::refused(format!("{words}; check user name and password"));
+            return Failure::refused(words);
         }
         Some(gst::ResourceError::Busy) => {
             return Failure::broken(format!("{words}; another program holds it: stop that one"));
@@ -183,7 +183,7 @@ fn of_error(target: &str, error: &gst::glib::Error) -> Failure {
     }
     // Servers that answer 401 through a proxy or on a second request give it only in words.
     if words.contains("Unauthorized") || words.contains("(401)") {
-        return Failure::refused(format!("{words}; check user name and password"));
+        return Failure::refused(words);
     }
     Failure::broken(words)
 }
