@@ -1,1 +1,3 @@
-//! (room to come)
+//! The doors: how people and programs ask the house for something.
+
+pub mod http;

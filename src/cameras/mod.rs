@@ -19,6 +19,11 @@ impl Cameras {
         Arc::clone(&self.0.borrow())
     }
 
+    /// The list and its changes, for those who outlive them.
+    pub fn watch(&self) -> watch::Receiver<Arc<[Capture]>> {
+        self.0.subscribe()
+    }
+
     /// The camera that paths without an id mean.
     pub fn first(&self) -> Option<Capture> {
         self.0.borrow().first().cloned()

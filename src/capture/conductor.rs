@@ -78,8 +78,9 @@ impl Wish {
             self.encoder.poke();
         }
         let format = shared.format.borrow().as_ref().map(|format| (format.native, format.epoch));
-        let passed =
-            format.is_some_and(|(native, _)| route(native, self.codec, shared.camera.turns()) == Route::Passthrough);
+        let passed = format.is_some_and(|(native, _)| {
+            route(native, self.codec, shared.camera.turns()) == Route::Passthrough
+        });
         let epoch = format.filter(|_| self.wanted && !passed).map(|(_, epoch)| epoch);
         if epoch != self.epoch {
             // A new run of the source is a new timeline: the encoder begins anew with it.

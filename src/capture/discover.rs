@@ -34,7 +34,8 @@ pub fn all() -> Vec<Found> {
     let mut found: Vec<Found> = libcamera.collect();
     found.extend(devices("v4l2deviceprovider").into_iter().filter_map(|device| {
         let properties = device.properties()?;
-        let path = ["device.path", "api.v4l2.path"].iter().find_map(|key| properties.get::<String>(*key).ok())?;
+        let path =
+            ["device.path", "api.v4l2.path"].iter().find_map(|key| properties.get::<String>(*key).ok())?;
         let modes = modes(&device);
         if modes.is_empty() {
             return None;
@@ -52,6 +53,7 @@ fn modes(device: &gst::Device) -> Vec<Mode> {
 fn devices(provider: &str) -> Vec<gst::Device> {
     let provider = gst::DeviceProviderFactory::find(provider).and_then(|factory| factory.get());
     let devices = provider.map(|provider| provider.devices().into_iter().collect::<Vec<_>>());
-    let video = |device: &gst::Device| device.has_classes("Video/Source") || device.has_classes("Source/Video");
+    let video =
+        |device: &gst::Device| device.has_classes("Video/Source") || device.has_classes("Source/Video");
     devices.unwrap_or_default().into_iter().filter(video).collect()
 }

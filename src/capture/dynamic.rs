@@ -7,8 +7,8 @@ use gstreamer as gst;
 
 use super::plan;
 use crate::pipelines::{Chain, Library, Parameters, build};
-use crate::supervision::Reports;
 use crate::supervision::Failure;
+use crate::supervision::Reports;
 
 /// Between what is linked.
 #[derive(Debug)]
@@ -21,7 +21,13 @@ pub struct Ends<'e> {
 
 /// Links the first video pad that appears on `element` to the sink, through the tail that suits its caps;
 /// reports when there turns out to be none.
-pub fn follow(element: &gst::Element, ends: &Ends<'_>, library: &Arc<Library>, paced: bool, reports: &Reports) {
+pub fn follow(
+    element: &gst::Element,
+    ends: &Ends<'_>,
+    library: &Arc<Library>,
+    paced: bool,
+    reports: &Reports,
+) {
     let (bin, pipeline, sink) = (ends.bin.downgrade(), ends.pipeline.downgrade(), ends.sink.downgrade());
     let (library, failing) = (Arc::clone(library), reports.clone());
     element.connect_pad_added(move |_, pad| {

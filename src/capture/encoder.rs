@@ -112,6 +112,7 @@ fn assemble(
     runtime: &tokio::runtime::Handle,
 ) -> Result<Built, Failure> {
     let pipeline = gst::Pipeline::with_name(&format!("camera-{}-{}", shared.camera.id, codec.name()));
+    shared.watch_pipeline(&pipeline);
     let raw = format.native == Native::Raw;
     let source = gst_app::AppSrc::builder()
         .caps(&format.caps)
@@ -128,7 +129,9 @@ fn assemble(
         .max_buffers(4)
         .enable_last_sample(false)
         .build();
-    pipeline.add_many([source.upcast_ref(), bin.upcast_ref(), sink.upcast_ref::<gst::Element>()]).map_err(broken)?;
+    pipeline
+        .add_many([source.upcast_ref(), bin.upcast_ref(), sink.upcast_ref::<gst::Element>()])
+        .map_err(broken)?;
     gst::Element::link_many([source.upcast_ref(), bin.upcast_ref(), sink.upcast_ref::<gst::Element>()])
         .map_err(broken)?;
 
@@ -153,7 +156,7 @@ fn assemble(
         let pictures = shared.native.subscribe();
         Box::new(AbortOnDropHandle::new(runtime.spawn(feed(pictures, source, room))))
     };
-    Ok(Built { pipeline, keep, on_end: OnEnd::Fail("the encoder ended the stream") })
+    Ok(Built { pipeline, target: plan.element.to_owned(), keep, on_end: OnEnd::Fail("the encoder ended the stream") })
 }
 
 /// Hands encoded pictures to the decoder as it has room for them.
@@ -193,7 +196,8 @@ impl Exit {
             outlet: Arc::clone(shared.outlet(codec)),
             reports,
             epoch: shared.unique(),
-            gop: Duration::try_from_secs_f64(shared.camera.h264.gop_seconds).unwrap_or(Duration::from_secs(2)),
+            gop: Duration::try_from_secs_f64(shared.camera.h264.gop_seconds)
+                .unwrap_or(Duration::from_secs(2)),
             last_keyframe: Duration::ZERO,
             shared: Arc::clone(shared),
         }

@@ -31,6 +31,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
+use gstreamer::prelude::*;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::model::Camera;
@@ -162,6 +163,18 @@ impl Capture {
         Some(self.0.engine.as_ref()?.source.changes())
     }
 
+    /// The names of all elements in this camera's pipelines, each with its pipeline: `camera-porch/h264parse`.
+    pub fn elements(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for pipeline in self.0.shared.pipelines() {
+            for element in pipeline.iterate_recurse().into_iter().flatten() {
+                let factory = element.factory().map(|factory| factory.name().to_string());
+                names.extend(factory.map(|factory| format!("{}/{factory}", pipeline.name())));
+            }
+        }
+        names
+    }
+
     pub fn status(&self) -> CameraStatus {
         let shared = &self.0.shared;
         let format = shared.format.borrow().clone();
@@ -211,7 +224,10 @@ fn notes(shared: &Shared, native: Option<Native>) -> Vec<String> {
             notes.push("Turning pictures needs the camera's H.264 decoded and encoded again.".to_owned());
         }
         Encoded::Jpeg => {
-            notes.push("The camera sends JPEGs: they are encoded to H.264 for HLS while somebody watches.".to_owned());
+            notes.push(
+                "The camera sends JPEGs: they are encoded to H.264 for HLS while somebody watches."
+                    .to_owned(),
+            );
         }
         Encoded::H264 => {}
     }

@@ -6,7 +6,9 @@ use std::path::Path;
 use super::choice::{self, Choice, Encoded, Native, Route};
 use super::shared::Format;
 use super::v4l2;
-use crate::config::model::{Autofocus, Camera, Flip, HttpMode, Libcamera, Resolution, Rotation, Rtsp, Source};
+use crate::config::model::{
+    Autofocus, Camera, Flip, HttpMode, Libcamera, Resolution, Rotation, Rtsp, Source,
+};
 use crate::config::model::{TlsCheck, Transport};
 use crate::frames::Codec;
 use crate::pipelines::elements::registered;
@@ -341,14 +343,8 @@ mod tests {
     fn tails_follow_what_a_camera_announces() {
         gstreamer::init().unwrap();
         let tail = |caps: &str| tail_for(&caps.parse::<gstreamer::Caps>().unwrap());
-        assert_eq!(
-            tail("application/x-rtp,media=video,encoding-name=H264"),
-            Some(Some("tails/rtp-h264"))
-        );
-        assert_eq!(
-            tail("application/x-rtp,media=video,encoding-name=H265"),
-            Some(Some("tails/rtp-h265"))
-        );
+        assert_eq!(tail("application/x-rtp,media=video,encoding-name=H264"), Some(Some("tails/rtp-h264")));
+        assert_eq!(tail("application/x-rtp,media=video,encoding-name=H265"), Some(Some("tails/rtp-h265")));
         assert_eq!(tail("application/x-rtp,media=audio,encoding-name=PCMU"), None);
         assert_eq!(tail("video/x-raw"), Some(None));
         assert_eq!(tail("audio/mpeg"), None);

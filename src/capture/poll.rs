@@ -11,8 +11,8 @@ use gstreamer_app as gst_app;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::model::Http;
-use crate::supervision::Reports;
 use crate::supervision::Failure;
+use crate::supervision::Reports;
 
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// No camera's picture is larger.
@@ -68,7 +68,7 @@ fn fetch(agent: &ureq::Agent, http: &Http) -> Result<Vec<u8>, Failure> {
     let answer = request.call().map_err(|error| Failure::absent(format!("fetching a picture: {error}")))?;
     let status = answer.status();
     if status == 401 || status == 403 {
-        return Err(Failure::refused(format!("the camera answers {status}; check user name and password")));
+        return Err(Failure::refused(format!("the camera answers {status}")));
     }
     if !status.is_success() {
         return Err(Failure::broken(format!("the camera answers {status} instead of a picture")));

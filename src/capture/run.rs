@@ -14,12 +14,14 @@ use tokio_util::sync::CancellationToken;
 use crate::pipelines::build::BuildError;
 use crate::pipelines::elements::Missing;
 use crate::pipelines::library::LibraryError;
-use crate::supervision::Reports;
 use crate::supervision::Failure;
+use crate::supervision::Reports;
 
 /// What an attempt builds.
 pub struct Built {
     pub pipeline: gst::Pipeline,
+    /// What it is about, for the words of a failure: an address without credentials, a path, an element.
+    pub target: String,
     /// Dropped before the pipeline stops: feeders, guards.
     pub keep: Box<dyn Send>,
     /// Whether the end of the stream begins the file again instead of ending the attempt.
@@ -74,7 +76,7 @@ async fn run(
         Ok(Err(failure)) => return reports.failed(failure),
         Err(panic) => return reports.failed(Failure::broken(format!("building the pipeline: {panic}"))),
     };
-    let Built { pipeline, keep, mut on_end } = built;
+    let Built { pipeline, target, keep, mut on_end } = built;
     if let Some(bus) = pipeline.bus() {
         let mut messages = bus.stream();
         let starting = pipeline.clone();
@@ -83,7 +85,7 @@ async fn run(
         let watch = async {
             let _ = start.await;
             while let Some(message) = messages.next().await {
-                if let Some(failure) = heed(&name, &pipeline, &message, &mut on_end) {
+                if let Some(failure) = heed(&name, &target, &pipeline, &message, &mut on_end) {
                     reports.failed(failure);
                     return leave_graph(graphs, &pipeline).await;
                 }
@@ -112,24 +114,24 @@ async fn leave_graph(directory: Option<PathBuf>, pipeline: &gst::Pipeline) {
 }
 
 /// What a bus message means for the attempt.
-fn heed(
-    name: &str,
-    pipeline: &gst::Pipeline,
-    message: &gst::Message,
-    on_end: &mut OnEnd,
-) -> Option<Failure> {
+fn heed(name: &str, pipeline: &gst::Pipeline, message: &gst::Message, on_end: &mut OnEnd) -> Option<Failure> {
     use gst::MessageView;
     match message.view() {
         MessageView::Error(error) => {
-            Some(of_error(&error.error(), message.src().map(|source| source.name().to_string())))
+            tracing::debug!("{name}: {}", error.debug().unwrap_or_default());
+            Some(of_error(target, &error.error()))
         }
         MessageView::Eos(_) => match on_end {
-            OnEnd::Fail(words) => Some(Failure::broken(*words)),
+            OnEnd::Fail(words) => Some(Failure::broken(format!("{target}: {words}"))),
             OnEnd::Again(begin) => {
                 begin();
+                // Through PAUSED, so that running time begins at zero again and pacing with it.
                 pipeline.call_async(|pipeline| {
                     let flags = gst::SeekFlags::FLUSH | gst::SeekFlags::KEY_UNIT;
-                    if let Err(error) = pipeline.seek_simple(flags, gst::ClockTime::ZERO) {
+                    let _ = pipeline.set_state(gst::State::Paused);
+                    let sought = pipeline.seek_simple(flags, gst::ClockTime::ZERO);
+                    let _ = pipeline.set_state(gst::State::Playing);
+                    if let Err(error) = sought {
                         gst::element_error!(
                             pipeline,
                             gst::StreamError::Failed,
@@ -162,12 +164,11 @@ fn heed(
 }
 
 /// A GStreamer error in words, sorted by what helps.
-fn of_error(error: &gst::glib::Error, source: Option<String>) -> Failure {
-    let at = source.map(|source| format!(" ({source})")).unwrap_or_default();
-    let words = format!("{}{at}", error.message().trim_end_matches('.'));
+fn of_error(target: &str, error: &gst::glib::Error) -> Failure {
+    let words = format!("{target}: {}", error.message().trim_end_matches('.'));
     match error.kind::<gst::ResourceError>() {
         Some(gst::ResourceError::NotAuthorized) => {
-            return Failure::refused(format!("{words}; check user name and password"));
+            return Failure::refused(words);
         }
         Some(gst::ResourceError::Busy) => {
             return Failure::broken(format!("{words}; another program holds it: stop that one"));
@@ -182,7 +183,7 @@ fn of_error(error: &gst::glib::Error, source: Option<String>) -> Failure {
     }
     // Servers that answer 401 through a proxy or on a second request give it only in words.
     if words.contains("Unauthorized") || words.contains("(401)") {
-        return Failure::refused(format!("{words}; check user name and password"));
+        return Failure::refused(words);
     }
     Failure::broken(words)
 }

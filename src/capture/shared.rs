@@ -103,6 +103,7 @@ pub struct Shared {
     anchor: Mutex<Option<Anchor>>,
     next: AtomicU64,
     keyframes: Mutex<Keyframes>,
+    pipelines: Mutex<Vec<gst::glib::WeakRef<gst::Pipeline>>>,
 }
 
 /// Whom to ask for an IDR picture, and when that was done last.
@@ -125,7 +126,20 @@ impl Shared {
             anchor: Mutex::default(),
             next: AtomicU64::new(1),
             keyframes: Mutex::default(),
+            pipelines: Mutex::default(),
         })
+    }
+
+    /// Remembers a pipeline without keeping it alive.
+    pub fn watch_pipeline(&self, pipeline: &gst::Pipeline) {
+        let mut pipelines = lock(&self.pipelines);
+        pipelines.retain(|weak| weak.upgrade().is_some());
+        pipelines.push(pipeline.downgrade());
+    }
+
+    /// The pipelines that exist now: the source's and the encoders'.
+    pub fn pipelines(&self) -> Vec<gst::Pipeline> {
+        lock(&self.pipelines).iter().filter_map(|weak| weak.upgrade()).collect()
     }
 
     pub fn outlet(&self, codec: Codec) -> &Arc<Outlet> {

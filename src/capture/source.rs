@@ -17,6 +17,7 @@ use super::poll;
 use super::run::{Attempt, Built, OnEnd};
 use super::shared::Shared;
 use super::tap::Tap;
+use crate::config;
 use crate::config::model::{HttpMode, Rtsp, Source, TlsCheck};
 use crate::pipelines::{Library, Parameters, build};
 use crate::supervision::{Failure, Reports, Subject};
@@ -100,7 +101,11 @@ fn assemble(
     };
     let plan = plan::source(library, &shared.camera, source)?;
     let pipeline = gst::Pipeline::with_name(&format!("camera-{}", shared.camera.id));
-    let bin = build::bin(&plan.chain)?;
+    shared.watch_pipeline(&pipeline);
+    let bin = match plan.dynamic {
+        Some(_) => build::dynamic_bin(&plan.chain)?,
+        None => build::bin(&plan.chain)?,
+    };
     for control in &plan.controls {
         build::set(&bin, control)?;
     }
@@ -142,7 +147,19 @@ fn assemble(
     } else {
         OnEnd::Fail("the camera ended the stream")
     };
-    Ok(Built { pipeline, keep: Box::new((polled, tap)), on_end })
+    Ok(Built { pipeline, target: target(source), keep: Box::new((polled, tap)), on_end })
+}
+
+/// What the source is, for the words of a failure. No credentials.
+fn target(source: &Source) -> String {
+    match source {
+        Source::Rtsp(rtsp) => config::redact_url(&rtsp.url),
+        Source::Http(http) => config::redact_url(&http.url),
+        Source::V4l2(v4l2) => v4l2.device.display().to_string(),
+        Source::File(file) => file.path.display().to_string(),
+        Source::Libcamera(libcamera) => libcamera.camera.clone().unwrap_or_else(|| "libcamera".to_owned()),
+        Source::Test {} | Source::Auto {} => source.kind().to_owned(),
+    }
 }
 
 /// The end of every source: hands pictures to the tap on the streaming thread.

@@ -21,10 +21,20 @@ pub enum BuildError {
 
 /// A bin of the chain's elements, with ghost pads where the chain is open.
 pub fn bin(chain: &Chain) -> Result<gst::Bin, BuildError> {
+    parse(chain, true)
+}
+
+/// A bin of a chain that ends in pads which appear while it runs. Nothing is made a ghost pad: GStreamer
+/// would take the pads that `parsebin` keeps inside for open ends.
+pub fn dynamic_bin(chain: &Chain) -> Result<gst::Bin, BuildError> {
+    parse(chain, false)
+}
+
+fn parse(chain: &Chain, ghost: bool) -> Result<gst::Bin, BuildError> {
     let factories = chain.factories();
     elements::check(factories.iter().map(String::as_str))?;
     let syntax = chain.bin_syntax();
-    let parsed = gst::parse::bin_from_description_full(&syntax, true, None, gst::ParseFlags::FATAL_ERRORS);
+    let parsed = gst::parse::bin_from_description_full(&syntax, ghost, None, gst::ParseFlags::FATAL_ERRORS);
     let bin = parsed
         .map_err(|error| BuildError::Parse { syntax: syntax.clone(), message: error.message().to_owned() })?
         .downcast::<gst::Bin>()

@@ -56,20 +56,11 @@ pub fn package(element: &str) -> Option<&'static str> {
 }
 
 /// Every element that the embedded fragments and the capture room use, by package.
-pub const PACKAGES: [(&str, &[&str]); 8] = [
+pub const PACKAGES: [(&str, &[&str]); 9] = [
     ("libgstreamer1.0-0", &["filesrc", "identity", "queue", "tee", "fakesink", "capsfilter"]),
     (
         "gstreamer1.0-plugins-base",
-        &[
-            "appsrc",
-            "appsink",
-            "videotestsrc",
-            "videoconvert",
-            "videorate",
-            "clockoverlay",
-            "timeoverlay",
-            "parsebin",
-        ],
+        &["appsrc", "appsink", "videotestsrc", "videoconvert", "videorate", "parsebin"],
     ),
     (
         "gstreamer1.0-plugins-good",
@@ -94,6 +85,7 @@ pub const PACKAGES: [(&str, &[&str]); 8] = [
     ("gstreamer1.0-plugins-ugly", &["x264enc"]),
     ("gstreamer1.0-libav", &["avdec_h264", "avdec_h265"]),
     ("gstreamer1.0-libcamera", &["libcamerasrc"]),
+    ("gstreamer1.0-x", &["clockoverlay", "timeoverlay"]),
     ("gstreamer1.0-tools", &[]),
 ];
 

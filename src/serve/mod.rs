@@ -1,1 +1,6 @@
-//! (room to come)
+//! Served outputs: what answers viewers. Each room here turns an outlet's pictures into one kind of
+//! answer and knows nothing of routes; `api` asks them and writes their refusals as HTTP.
+
+pub mod mjpeg;
+pub mod ready;
+pub mod snapshot;

@@ -80,7 +80,9 @@ pub fn spawn<S: Subject>(subject: S, timing: Timing, vitals: &Vitals) -> Handle 
     Handle { shared, snapshots, shutdown_within, _owner: owner }
 }
 
-/// The outside of one actor. Clones are cheap; every method returns at once and works on any thread.
+/// The outside of one actor. Clones are cheap; every method but `shutdown` returns at once and works on
+/// any thread. Wishes are taken in soon after: await [`Handle::changes`] rather than read a snapshot right
+/// away. A subject must not hold a handle of its own, or the last one is never dropped.
 #[derive(Clone, Debug)]
 pub struct Handle {
     shared: Arc<Shared>,

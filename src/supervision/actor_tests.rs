@@ -20,6 +20,8 @@ struct Camera {
     black_hole: AtomicBool,
     hangs_on_stop: AtomicBool,
     fps: AtomicU64,
+    /// From the answer to the first picture.
+    start_ms: AtomicU64,
     open: AtomicUsize,
     most_open: AtomicUsize,
     begun: Mutex<Vec<Instant>>,
@@ -55,7 +57,7 @@ impl Subject for Fake {
                 tokio::time::sleep(again).await;
                 again *= 2;
             }
-            tokio::time::sleep(Duration::from_millis(300)).await;
+            tokio::time::sleep(Duration::from_millis(camera.start_ms.load(Ordering::SeqCst))).await;
             if camera.refuses.load(Ordering::SeqCst) {
                 return reports.failed(Failure::refused("401 Unauthorized"));
             }
@@ -129,6 +131,7 @@ impl Camera {
             black_hole: false.into(),
             hangs_on_stop: false.into(),
             fps: 30.into(),
+            start_ms: 300.into(),
             open: 0.into(),
             most_open: 0.into(),
             begun: Mutex::default(),
@@ -293,6 +296,29 @@ async fn a_camera_that_refuses_is_tried_every_five_minutes_until_somebody_asks()
     handle.poke();
     let took = reach(&handle, State::Live).await;
     assert!(took < Duration::from_millis(400), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_knock_from_before_an_attempt_says_nothing_about_it() {
+    let camera = Camera::new();
+    Camera::set(&camera.refuses, true);
+    let handle = camera.supervised(&Vitals::new(0));
+    handle.demand(true);
+    reach(&handle, State::Refused).await;
+    pass(20.0).await;
+    Camera::set(&camera.black_hole, true);
+    let knocks = camera.knocks.load(Ordering::SeqCst);
+    while camera.knocks.load(Ordering::SeqCst) == knocks {
+        pass(0.01).await;
+    }
+    // That knock is lost. An attempt that begins beside it takes its time, and is not cut short.
+    Camera::set(&camera.black_hole, false);
+    Camera::set(&camera.refuses, false);
+    camera.start_ms.store(3_500, Ordering::SeqCst);
+    pass(0.3).await;
+    handle.poke();
+    reach(&handle, State::Live).await;
+    assert_eq!(camera.attempts(), 2);
 }
 
 #[tokio::test(start_paused = true)]

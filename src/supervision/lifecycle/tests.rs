@@ -309,6 +309,33 @@ fn a_refused_camera_that_went_away_and_came_back_is_tried_at_once() {
 }
 
 #[test]
+fn pictures_and_refusals_prove_a_peer_present_that_was_knocked_on_in_vain() {
+    let absent = || {
+        let mut bench = Bench::wanted();
+        bench.fail(Failure::absent("connection refused"));
+        bench.send(Event::Knocked(false));
+        bench.pass(secs(1));
+        assert_eq!(bench.state(), State::Starting);
+        bench
+    };
+    let mut refused = absent();
+    refused.fail(Failure::refused("401"));
+    refused.pass(secs(5));
+    refused.send(Event::Knocked(true));
+    assert_eq!((refused.state(), refused.attempts()), (State::Refused, 2));
+
+    let mut live = absent();
+    live.frame(Some(30.0));
+    for _ in 0..5 {
+        live.lifecycle.backoff.failed();
+    }
+    live.pass(secs(3));
+    live.send(Event::Knocked(true));
+    live.pass(secs(5));
+    assert_eq!((live.state(), live.attempts()), (State::Stalled, 2), "it was never away");
+}
+
+#[test]
 fn a_peer_that_comes_back_ends_the_wait_at_once() {
     let mut bench = Bench::wanted();
     for _ in 0..8 {

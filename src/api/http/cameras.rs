@@ -1,0 +1,88 @@
+//! `/api/cameras`: what cameras there are, how each is, and the restart of one.
+
+use std::time::SystemTime;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+use warp::http::StatusCode;
+
+use super::AppState;
+use super::answer::{self, Fault, Response};
+use crate::capture::Capture;
+use crate::capture::status::CameraStatus;
+use crate::telemetry;
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CameraList {
+    cameras: Vec<CameraView>,
+}
+
+/// One camera: its status and where its pictures are.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CameraView {
+    #[serde(flatten)]
+    status: CameraStatus,
+    /// Open MJPEG streams.
+    mjpeg_viewers: usize,
+    /// Paths of the outputs that are switched on.
+    urls: Urls,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Urls {
+    pub stream: Option<String>,
+    pub snapshot: Option<String>,
+    pub hls: Option<String>,
+    /// Low-latency HLS.
+    pub hls_ll: Option<String>,
+}
+
+impl Urls {
+    pub fn of(capture: &Capture, low_latency: bool) -> Self {
+        let (id, outputs) = (capture.id(), &capture.camera().outputs);
+        Self {
+            stream: outputs.mjpeg.then(|| format!("/cameras/{id}/stream.mjpg")),
+            snapshot: outputs.snapshot.then(|| format!("/cameras/{id}/snapshot.jpg")),
+            hls: outputs.hls.then(|| format!("/hls/{id}/stream.m3u8")),
+            hls_ll: (outputs.hls && low_latency).then(|| format!("/hls/{id}/stream_ll.m3u8")),
+        }
+    }
+}
+
+fn view(state: &AppState, capture: &Capture) -> CameraView {
+    CameraView {
+        status: capture.status(),
+        mjpeg_viewers: state.mjpeg.viewers_of(capture.id()),
+        urls: Urls::of(capture, state.config.borrow().hls.low_latency),
+    }
+}
+
+pub fn list(state: &AppState) -> Response {
+    let cameras = state.cameras.all().iter().map(|capture| view(state, capture)).collect();
+    answer::json(StatusCode::OK, &CameraList { cameras })
+}
+
+pub fn one(state: &AppState, id: Option<&str>) -> Result<Response, Fault> {
+    let capture = state.camera(id)?;
+    Ok(answer::json(StatusCode::OK, &view(state, &capture)))
+}
+
+/// The answer to a restart: it has been asked for, `/api/cameras/{id}` shows how it goes.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Restarting {
+    camera: String,
+    /// Always `restarting`.
+    status: &'static str,
+    #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "telemetry::rfc3339")]
+    timestamp: SystemTime,
+}
+
+pub fn restart(state: &AppState, id: Option<&str>) -> Result<Response, Fault> {
+    let capture = state.camera(id)?;
+    tracing::info!(camera = capture.id(), "restart asked for over HTTP");
+    capture.restart();
+    let camera = capture.id().to_owned();
+    let body = Restarting { camera, status: "restarting", timestamp: SystemTime::now() };
+    Ok(answer::json(StatusCode::ACCEPTED, &body))
+}

@@ -1,0 +1,350 @@
+//! `/metrics`: figures as JSON, or as Prometheus text for who asks for it by `Accept`.
+
+use std::fmt::Write as _;
+use std::time::SystemTime;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
+
+use super::answer::{self, Response};
+use super::{AppState, probes};
+use crate::capture::status::{CameraStatus, OutletStatus};
+use crate::config::model::Camera;
+use crate::supervision::lifecycle::State;
+use crate::telemetry;
+
+/// The first camera's figures at the top, every camera's below.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Metrics {
+    /// `webcam`: this process has cameras of its own.
+    app_mode: &'static str,
+    version: &'static str,
+    camera_active: bool,
+    uptime_seconds: f64,
+    current_fps: f64,
+    frames_captured: u64,
+    last_frame_age_seconds: Option<f64>,
+    max_frame_age_seconds: f64,
+    /// The pictures' size, or the configured one before the first picture.
+    resolution: Option<String>,
+    /// Open MJPEG streams, all cameras together.
+    mjpeg_viewers: usize,
+    mjpeg_max_streams: usize,
+    /// JPEGs written as parts of MJPEG streams: one a picture, however many viewers.
+    mjpeg_parts: u64,
+    /// The first camera's configuration.
+    config: Option<CameraConfig>,
+    cameras: Vec<CameraMetrics>,
+    #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "telemetry::rfc3339")]
+    timestamp: SystemTime,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CameraMetrics {
+    #[serde(flatten)]
+    status: CameraStatus,
+    mjpeg_viewers: usize,
+    config: CameraConfig,
+}
+
+/// What was asked of the camera. Nothing secret is here.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CameraConfig {
+    source: &'static str,
+    resolution: String,
+    /// 0: what the camera gives by itself.
+    fps: u32,
+    jpeg_quality: u8,
+    rotation: u16,
+}
+
+impl CameraConfig {
+    fn of(camera: &Camera) -> Self {
+        Self {
+            source: camera.source.kind(),
+            resolution: camera.resolution.to_string(),
+            fps: camera.fps,
+            jpeg_quality: camera.jpeg.quality,
+            rotation: camera.rotation.degrees(),
+        }
+    }
+}
+
+pub fn metrics(state: &AppState, headers: &HeaderMap) -> Response {
+    let metrics = collect(state);
+    let mut response = match format(headers) {
+        Format::Json => answer::json(StatusCode::OK, &metrics),
+        Format::Text => {
+            answer::bytes(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", prometheus(&metrics))
+        }
+    };
+    response.headers_mut().append(header::VARY, HeaderValue::from_static("Accept"));
+    response
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Json,
+    Text,
+}
+
+/// JSON unless text is asked for and JSON is not: Prometheus names its formats, browsers name neither.
+fn format(headers: &HeaderMap) -> Format {
+    let accept: String = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .map(str::to_ascii_lowercase)
+        .collect::<Vec<_>>()
+        .join(",");
+    let names =
+        |kind: &str| accept.split(',').any(|item| item.split(';').next().unwrap_or("").trim() == kind);
+    if names("application/json") {
+        Format::Json
+    } else if names("text/plain") || names("application/openmetrics-text") {
+        Format::Text
+    } else {
+        Format::Json
+    }
+}
+
+fn collect(state: &AppState) -> Metrics {
+    let all = state.cameras.all();
+    let cameras: Vec<CameraMetrics> = all
+        .iter()
+        .map(|capture| CameraMetrics {
+            status: capture.status(),
+            mjpeg_viewers: state.mjpeg.viewers_of(capture.id()),
+            config: CameraConfig::of(capture.camera()),
+        })
+        .collect();
+    let first = cameras.first().map(|camera| &camera.status);
+    Metrics {
+        app_mode: "webcam",
+        version: env!("CARGO_PKG_VERSION"),
+        camera_active: first.is_some_and(|status| status.lifecycle.state == State::Live),
+        uptime_seconds: probes::uptime(state),
+        current_fps: first.map_or(0.0, |status| status.fps),
+        frames_captured: first.map_or(0, |status| status.frames),
+        last_frame_age_seconds: first.and_then(|status| status.frame_age_seconds),
+        max_frame_age_seconds: state.max_frame_age().as_secs_f64(),
+        resolution: first
+            .and_then(|status| status.resolution.clone())
+            .or_else(|| all.first().map(|capture| capture.camera().resolution.to_string())),
+        mjpeg_viewers: state.mjpeg.viewers(),
+        mjpeg_max_streams: state.config.borrow().mjpeg.max_streams,
+        mjpeg_parts: state.mjpeg.parts(),
+        config: all.first().map(|capture| CameraConfig::of(capture.camera())),
+        cameras,
+        timestamp: SystemTime::now(),
+    }
+}
+
+const STATES: [(State, &str); 7] = [
+    (State::Idle, "idle"),
+    (State::Starting, "starting"),
+    (State::Live, "live"),
+    (State::Stalled, "stalled"),
+    (State::BackingOff, "backing_off"),
+    (State::Refused, "refused"),
+    (State::Stopping, "stopping"),
+];
+
+/// The text exposition format 0.0.4. It is the answer to a wish for OpenMetrics too: who asks for that
+/// reads this.
+fn prometheus(metrics: &Metrics) -> String {
+    let mut page = Page(String::new());
+    page.family("fanlight_uptime_seconds", "gauge", "Seconds since the service started.");
+    page.sample("fanlight_uptime_seconds", &[], metrics.uptime_seconds);
+    page.family("fanlight_build_info", "gauge", "The version that runs; always 1.");
+    page.sample("fanlight_build_info", &[("version", metrics.version)], 1.0);
+    page.family("fanlight_mjpeg_max_streams", "gauge", "MJPEG streams that may be open at once.");
+    page.sample("fanlight_mjpeg_max_streams", &[], metrics.mjpeg_max_streams as f64);
+    page.family("fanlight_max_frame_age_seconds", "gauge", "Older pictures are not shown as live.");
+    page.sample("fanlight_max_frame_age_seconds", &[], metrics.max_frame_age_seconds);
+
+    page.cameras(metrics, "fanlight_mjpeg_viewers", "gauge", "Open MJPEG streams.", |camera| {
+        Some(camera.mjpeg_viewers as f64)
+    });
+    page.family("fanlight_camera_state", "gauge", "1 for the state that the camera is in.");
+    for camera in &metrics.cameras {
+        for (state, name) in STATES {
+            let labels = [("camera", camera.status.id.as_str()), ("state", name)];
+            page.sample(
+                "fanlight_camera_state",
+                &labels,
+                f64::from(u8::from(camera.status.lifecycle.state == state)),
+            );
+        }
+    }
+    page.cameras(metrics, "fanlight_camera_frames_total", "counter", "Pictures from the source.", |camera| {
+        Some(camera.status.frames as f64)
+    });
+    page.cameras(metrics, "fanlight_camera_fps", "gauge", "Pictures per second from the source.", |camera| {
+        Some(camera.status.fps)
+    });
+    page.cameras(
+        metrics,
+        "fanlight_camera_frame_age_seconds",
+        "gauge",
+        "Age of the newest picture.",
+        |camera| camera.status.frame_age_seconds,
+    );
+    page.cameras(metrics, "fanlight_camera_attempts_total", "counter", "Attempts to start it.", |camera| {
+        Some(camera.status.lifecycle.attempts as f64)
+    });
+    page.cameras(
+        metrics,
+        "fanlight_camera_restarts_total",
+        "counter",
+        "Times it had to begin again.",
+        |camera| Some(camera.status.lifecycle.restarts as f64),
+    );
+    page.cameras(
+        metrics,
+        "fanlight_camera_frozen_total",
+        "counter",
+        "Pipelines that did not stop.",
+        |camera| Some(camera.status.lifecycle.frozen as f64),
+    );
+    page.outlets(metrics, "fanlight_outlet_frames_total", "counter", "Encoded pictures.", |outlet| {
+        outlet.counters.frames as f64
+    });
+    page.outlets(metrics, "fanlight_outlet_bytes_total", "counter", "Their bytes.", |outlet| {
+        outlet.counters.bytes as f64
+    });
+    page.outlets(
+        metrics,
+        "fanlight_outlet_dropped_total",
+        "counter",
+        "Pictures that slow consumers lost.",
+        |outlet| outlet.counters.dropped as f64,
+    );
+    page.outlets(metrics, "fanlight_outlet_demand", "gauge", "Consumers now.", |outlet| {
+        outlet.counters.demand as f64
+    });
+    page.0
+}
+
+struct Page(String);
+
+impl Page {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
+        self.0.push_str(name);
+        for (index, (label, text)) in labels.iter().enumerate() {
+            let open = if index == 0 { '{' } else { ',' };
+            let _ = write!(self.0, "{open}{label}=\"{}\"", escape(text));
+        }
+        if !labels.is_empty() {
+            self.0.push('}');
+        }
+        let _ = writeln!(self.0, " {value}");
+    }
+
+    fn cameras(
+        &mut self,
+        metrics: &Metrics,
+        name: &str,
+        kind: &str,
+        help: &str,
+        value: impl Fn(&CameraMetrics) -> Option<f64>,
+    ) {
+        self.family(name, kind, help);
+        for camera in &metrics.cameras {
+            if let Some(value) = value(camera) {
+                self.sample(name, &[("camera", &camera.status.id)], value);
+            }
+        }
+    }
+
+    fn outlets(
+        &mut self,
+        metrics: &Metrics,
+        name: &str,
+        kind: &str,
+        help: &str,
+        value: impl Fn(&OutletStatus) -> f64,
+    ) {
+        self.family(name, kind, help);
+        for camera in &metrics.cameras {
+            for (outlet, status) in [("jpeg", &camera.status.jpeg), ("h264", &camera.status.h264)] {
+                self.sample(name, &[("camera", &camera.status.id), ("outlet", outlet)], value(status));
+            }
+        }
+    }
+}
+
+/// A label's value: backslash, quote and line feed are escaped.
+fn escape(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::model::Source;
+
+    fn accept(value: &'static str) -> HeaderMap {
+        std::iter::once((header::ACCEPT, HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn json_is_given_unless_text_is_asked_for() {
+        let prometheus =
+            "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1";
+        for (value, expected) in [
+            ("*/*", Format::Json),
+            ("text/html,application/xhtml+xml,*/*;q=0.8", Format::Json),
+            ("application/json, text/plain, */*", Format::Json),
+            ("text/plain", Format::Text),
+            ("Text/Plain; version=0.0.4", Format::Text),
+            (prometheus, Format::Text),
+            ("application/openmetrics-text", Format::Text),
+        ] {
+            assert_eq!(format(&accept(value)), expected, "{value}");
+        }
+        assert_eq!(format(&HeaderMap::new()), Format::Json);
+    }
+
+    #[test]
+    fn label_values_cannot_break_out_of_their_quotes() {
+        let mut page = Page(String::new());
+        page.sample("x", &[("camera", "a\"} 1\ny\\"), ("b", "c")], 1.5);
+        assert_eq!(page.0, "x{camera=\"a\\\"} 1\\ny\\\\\",b=\"c\"} 1.5\n");
+    }
+
+    fn one_camera() -> Metrics {
+        let capture = crate::capture::Capture::detached(Camera::new("front", Source::Test {}));
+        let config = tokio::sync::watch::Sender::new(std::sync::Arc::default());
+        let cameras = crate::cameras::Cameras::new(vec![capture]);
+        collect(&AppState::new(cameras, config.subscribe(), Default::default()))
+    }
+
+    #[test]
+    fn every_sample_belongs_to_the_family_above_it_and_every_family_is_there_once() {
+        let text = prometheus(&one_camera());
+        let (mut families, mut family) = (std::collections::HashSet::new(), String::new());
+        for line in text.lines() {
+            if let Some(rest) = line.strip_prefix("# HELP ") {
+                family = rest.split(' ').next().unwrap().to_owned();
+                assert!(families.insert(family.clone()), "{family} is there twice");
+            } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+                assert!(rest == format!("{family} gauge") || rest == format!("{family} counter"), "{rest}");
+                assert_eq!(rest.ends_with("counter"), family.ends_with("_total"), "{rest}");
+            } else {
+                let name = line.split(['{', ' ']).next().unwrap();
+                assert_eq!(name, family, "{line}");
+                line.rsplit(' ').next().unwrap().parse::<f64>().unwrap();
+            }
+        }
+        assert!(text.contains("fanlight_camera_state{camera=\"front\",state=\"idle\"} 1\n"), "{text}");
+        assert!(text.contains("fanlight_outlet_demand{camera=\"front\",outlet=\"jpeg\"} 0\n"), "{text}");
+    }
+}

@@ -1,0 +1,170 @@
+//! HTTP: routes, answers, the accept loop. The only place that knows warp.
+//!
+//! [`routes`] is the table of all paths; [`service`] answers a request by it. Areas have a file each:
+//! [`streams`] (MJPEG, snapshots), [`probes`], [`metrics`], [`cameras`], [`page`], [`openapi`].
+//! Nothing here waits for a camera except MJPEG and snapshot requests, which are bounded.
+
+mod answer;
+mod cameras;
+mod cors;
+mod metrics;
+mod openapi;
+mod page;
+mod probes;
+pub mod routes;
+pub mod server;
+mod streams;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use warp::Filter;
+use warp::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+
+use crate::cameras::Cameras;
+use crate::capture::Capture;
+use crate::config::Config;
+use crate::serve::mjpeg::Mjpeg;
+use crate::serve::snapshot::Snapshots;
+use answer::{Fault, Response};
+use routes::{Found, Params, Target};
+
+/// What routes are handed. Cloning it clones references.
+#[derive(Clone, Debug)]
+pub struct AppState {
+    pub cameras: Cameras,
+    /// The effective configuration; a reload sends a new one.
+    pub config: watch::Receiver<Arc<Config>>,
+    /// Cancelled when the service stops: streams end, waits give up, no connection is accepted.
+    pub stop: CancellationToken,
+    pub mjpeg: Mjpeg,
+    pub snapshots: Snapshots,
+    pub started: Started,
+}
+
+/// When the service started, for people and for durations.
+#[derive(Clone, Copy, Debug)]
+pub struct Started {
+    pub at: SystemTime,
+    pub instant: Instant,
+}
+
+impl AppState {
+    pub fn new(cameras: Cameras, config: watch::Receiver<Arc<Config>>, stop: CancellationToken) -> Self {
+        Self {
+            mjpeg: Mjpeg::new(cameras.watch(), stop.clone()),
+            snapshots: Snapshots::new(stop.clone()),
+            started: Started { at: SystemTime::now(), instant: Instant::now() },
+            cameras,
+            config,
+            stop,
+        }
+    }
+
+    fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.borrow())
+    }
+
+    fn max_frame_age(&self) -> Duration {
+        seconds(self.config.borrow().health.max_frame_age_seconds)
+    }
+
+    /// The camera that the path names; the first one when it names none.
+    fn camera(&self, id: Option<&str>) -> Result<Capture, Fault> {
+        match id {
+            Some(id) => self.cameras.get(id).ok_or_else(|| Fault::no_camera(id)),
+            None => self.cameras.first().ok_or_else(Fault::no_cameras),
+        }
+    }
+}
+
+/// Configuration is validated; should a nonsensical number get here, it is no wait at all.
+fn seconds(value: f64) -> Duration {
+    Duration::try_from_secs_f64(value).unwrap_or_default()
+}
+
+/// One request, as the routes see it.
+#[derive(Debug)]
+struct Request<'a> {
+    method: &'a Method,
+    query: &'a str,
+    headers: &'a HeaderMap,
+}
+
+impl Request<'_> {
+    /// The first value of a query key. Unknown keys are nobody's business.
+    fn query(&self, key: &str) -> Option<String> {
+        url::form_urlencoded::parse(self.query.as_bytes())
+            .find(|(name, _)| name == key)
+            .map(|(_, value)| value.into_owned())
+    }
+}
+
+/// All routes as one warp service.
+pub fn service(
+    state: AppState,
+) -> impl Filter<Extract = (Response,), Error = std::convert::Infallible> + Clone + Send + Sync + 'static {
+    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+    warp::method().and(warp::path::full()).and(query).and(warp::header::headers_cloned()).then(
+        move |method: Method, path: warp::path::FullPath, query: String, headers: HeaderMap| {
+            let state = state.clone();
+            async move {
+                let request = Request { method: &method, query: &query, headers: &headers };
+                handle(&state, path.as_str(), &request).await
+            }
+        },
+    )
+}
+
+async fn handle(state: &AppState, path: &str, request: &Request<'_>) -> Response {
+    let origins = state.config().server.cors_origins.clone();
+    let mut response = match routes::find(request.method, path) {
+        Found::Route(target, params) => {
+            dispatch(state, target, params, request, &origins).await.unwrap_or_else(Fault::into_response)
+        }
+        Found::Preflight { allow } => {
+            let mut response = answer::empty(StatusCode::NO_CONTENT);
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+            cors::preflight(response.headers_mut(), allow);
+            response
+        }
+        Found::WrongMethod { allow } => Fault::wrong_method(request.method, path, allow).into_response(),
+        Found::Nothing => Fault::no_path(path).into_response(),
+    };
+    cors::apply(response.headers_mut(), request.headers, &origins);
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+async fn dispatch(
+    state: &AppState,
+    target: Target,
+    params: Params<'_>,
+    request: &Request<'_>,
+    origins: &[String],
+) -> Result<Response, Fault> {
+    match target {
+        Target::Page | Target::Webcam => match request.query("action").as_deref() {
+            Some("stream") => streams::mjpeg(state, None, request).await,
+            Some("snapshot") => streams::snapshot(state, None).await,
+            None if target == Target::Page => page::page(state),
+            action => Err(Fault::bad_action(action)),
+        },
+        Target::Stream => streams::mjpeg(state, params.id, request).await,
+        Target::Snapshot => streams::snapshot(state, params.id).await,
+        Target::Hls => streams::hls(state, params, request).await,
+        Target::Health => Ok(probes::health(state)),
+        Target::Ready => probes::ready(state, request.query("camera").as_deref()),
+        Target::Metrics => Ok(metrics::metrics(state, request.headers)),
+        Target::CameraStatus => Ok(probes::camera_status(state)),
+        Target::Cameras => Ok(cameras::list(state)),
+        Target::Camera => cameras::one(state, params.id),
+        Target::Restart => {
+            cors::may_act(request.headers, origins)?;
+            cameras::restart(state, params.id)
+        }
+        Target::OpenApi => Ok(openapi::document()),
+    }
+}

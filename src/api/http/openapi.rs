@@ -1,0 +1,242 @@
+//! `/api/openapi.json`: made from the table of routes, so that it lists what the router has.
+
+use utoipa::openapi::path::{
+    HttpMethod, Operation, OperationBuilder, ParameterBuilder, ParameterIn, PathItem, Paths,
+};
+use utoipa::openapi::schema::{ObjectBuilder, SchemaFormat, Type};
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, Required, Response, ResponseBuilder, Schema};
+use utoipa::{OpenApi, ToSchema};
+use warp::http::StatusCode;
+
+use super::answer::{self, ErrorBody, ErrorDetail};
+use super::cameras::{CameraList, CameraView, Restarting};
+use super::metrics::{CameraConfig, Metrics};
+use super::probes::{CameraStatusBody, Health, Publisher, Ready};
+use super::routes::{ROUTES, Target, Verb};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Fanlight",
+        description = "A camera as every stream people point at it. Paths without an id mean the first camera."
+    ),
+    components(schemas(
+        ErrorBody,
+        ErrorDetail,
+        CameraList,
+        CameraView,
+        Restarting,
+        Metrics,
+        CameraConfig,
+        Health,
+        Ready,
+        CameraStatusBody,
+        Publisher,
+        crate::serve::ready::NotReady
+    ))
+)]
+struct Document;
+
+pub fn document() -> answer::Response {
+    answer::json(StatusCode::OK, &build())
+}
+
+fn build() -> utoipa::openapi::OpenApi {
+    let mut document = Document::openapi();
+    document.paths = Paths::new();
+    for route in ROUTES {
+        let methods = match route.verb {
+            // HEAD has the same answer without its body and is not listed apart.
+            Verb::Get => HttpMethod::Get,
+            Verb::Post => HttpMethod::Post,
+        };
+        let operation = operation(route.path, route.target);
+        document.paths.paths.insert(route.path.to_owned(), PathItem::new(methods, operation));
+    }
+    document
+}
+
+/// What a client may get from a target.
+fn operation(path: &str, target: Target) -> Operation {
+    let (tag, summary) = match target {
+        Target::Page => ("pages", "The page; ?action=stream and ?action=snapshot as mjpg-streamer has them"),
+        Target::Webcam => ("pictures", "?action=stream or ?action=snapshot, as mjpg-streamer has them"),
+        Target::Stream => ("pictures", "MJPEG stream"),
+        Target::Snapshot => ("pictures", "The newest picture, never an old one"),
+        Target::Hls => ("pictures", "HLS playlists, segments and parts"),
+        Target::Health => ("probes", "The process runs and answers"),
+        Target::Ready => ("probes", "Pictures flow and are fresh"),
+        Target::Metrics => ("probes", "Figures as JSON, or as Prometheus text by Accept"),
+        Target::CameraStatus => ("probes", "The first camera and its publisher"),
+        Target::Cameras => ("cameras", "All cameras and how they are"),
+        Target::Camera => ("cameras", "One camera and how it is"),
+        Target::Restart => ("cameras", "Begin anew with this camera, without waiting for a back-off"),
+        Target::OpenApi => ("pages", "This document"),
+    };
+    let mut operation = OperationBuilder::new().tag(tag).summary(Some(summary));
+    for name in ["id", "file"] {
+        if path.contains(&format!("{{{name}}}")) {
+            operation = operation.parameter(text(name, ParameterIn::Path, Required::True));
+        }
+    }
+    if matches!(target, Target::Page | Target::Webcam) {
+        let action = text("action", ParameterIn::Query, Required::False);
+        operation = operation.parameter(action.description(Some("stream or snapshot")));
+    }
+    if matches!(target, Target::Page | Target::Webcam | Target::Stream) {
+        operation = operation.parameter(
+            ParameterBuilder::new()
+                .name("fps")
+                .parameter_in(ParameterIn::Query)
+                .description(Some("Pictures per second at most, 0.1 to 120"))
+                .schema(Some(ObjectBuilder::new().schema_type(Type::Number))),
+        );
+    }
+    if target == Target::Ready {
+        let camera = text("camera", ParameterIn::Query, Required::False);
+        operation =
+            operation.parameter(camera.description(Some("The camera that decides; default: the first")));
+    }
+    for (status, response) in responses(path, target) {
+        operation = operation.response(status, response);
+    }
+    operation.build()
+}
+
+fn text(name: &str, place: ParameterIn, required: Required) -> ParameterBuilder {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(place)
+        .required(required)
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+}
+
+fn responses(path: &str, target: Target) -> Vec<(&'static str, Response)> {
+    const MULTIPART: &str = "multipart/x-mixed-replace";
+    let mut list = match target {
+        Target::Page => {
+            vec![("200", binary("The page, stream or picture", &["text/html", MULTIPART, "image/jpeg"]))]
+        }
+        Target::Webcam => vec![("200", binary("Stream or picture", &[MULTIPART, "image/jpeg"]))],
+        Target::Stream => vec![("200", binary("One JPEG a part, boundary=frame", &[MULTIPART]))],
+        Target::Snapshot => vec![("200", binary("A JPEG; Age and X-Timestamp say how old", &["image/jpeg"]))],
+        Target::Hls => vec![
+            (
+                "200",
+                binary("Playlist or media", &["application/vnd.apple.mpegurl", "video/mp2t", "video/mp4"]),
+            ),
+            ("206", binary("A byte range of it", &["video/mp2t", "video/mp4"])),
+        ],
+        Target::Health => vec![("200", json::<Health>("Always"))],
+        Target::Ready => {
+            vec![
+                ("200", json::<Ready>("Pictures flow")),
+                ("503", json::<Ready>("They do not; reason says why")),
+            ]
+        }
+        Target::Metrics => vec![("200", {
+            let mut response = json::<Metrics>("Figures");
+            response.content.extend(binary("", &["text/plain"]).content);
+            response
+        })],
+        Target::CameraStatus => vec![("200", json::<CameraStatusBody>("The first camera"))],
+        Target::Cameras => vec![("200", json::<CameraList>("All cameras"))],
+        Target::Camera => vec![("200", json::<CameraView>("The camera"))],
+        Target::Restart => vec![
+            ("202", json::<Restarting>("Asked for")),
+            ("403", error("A page of an origin that is not listed asked")),
+        ],
+        Target::OpenApi => vec![("200", binary("OpenAPI 3.1", &["application/json"]))],
+    };
+    if matches!(target, Target::Page | Target::Webcam | Target::Stream) {
+        list.push(("400", error("A query value is not possible")));
+        list.push(("429", error("As many streams are open as allowed; Retry-After")));
+    }
+    if path.contains("{id}") || matches!(target, Target::Stream | Target::Snapshot | Target::Ready) {
+        list.push(("404", error("No such camera, or this output is switched off")));
+    }
+    if matches!(target, Target::Page | Target::Webcam | Target::Stream | Target::Snapshot | Target::Hls) {
+        list.push(("503", error("The camera has no live picture: reason, age, Retry-After")));
+    }
+    list
+}
+
+fn json<T: ToSchema>(description: &str) -> Response {
+    let schema = RefOr::Ref::<Schema>(Ref::from_schema_name(T::name()));
+    ResponseBuilder::new()
+        .description(description)
+        .content("application/json", ContentBuilder::new().schema(Some(schema)).build())
+        .build()
+}
+
+fn error(description: &str) -> Response {
+    json::<ErrorBody>(description)
+}
+
+fn binary(description: &str, types: &[&str]) -> Response {
+    let mut response = ResponseBuilder::new().description(description);
+    for kind in types {
+        let mut schema = ObjectBuilder::new().schema_type(Type::String);
+        if !kind.starts_with("text/") && *kind != "application/json" {
+            schema = schema.format(Some(SchemaFormat::Custom("binary".into())));
+        }
+        response = response.content(*kind, ContentBuilder::new().schema(Some(schema)).build());
+    }
+    response.build()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn document() -> Value {
+        serde_json::to_value(build()).unwrap()
+    }
+
+    #[test]
+    fn the_document_lists_every_route_with_its_parameters_and_answers() {
+        let document = document();
+        assert_eq!(document["paths"].as_object().unwrap().len(), ROUTES.len());
+        for route in ROUTES {
+            let verb = if route.verb == Verb::Get { "get" } else { "post" };
+            let operation = &document["paths"][route.path][verb];
+            assert!(operation["summary"].is_string(), "{}", route.path);
+            assert!(!operation["responses"].as_object().unwrap().is_empty(), "{}", route.path);
+            for name in route.path.split('/').filter_map(|part| part.strip_prefix('{')) {
+                let name = name.trim_end_matches('}');
+                let parameters = operation["parameters"].as_array().unwrap();
+                assert!(
+                    parameters.iter().any(|it| it["name"] == name && it["in"] == "path"),
+                    "{}",
+                    route.path
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn every_schema_that_is_named_is_there() {
+        fn names(value: &Value, found: &mut Vec<String>) {
+            match value {
+                Value::Object(map) => {
+                    if let Some(Value::String(name)) = map.get("$ref") {
+                        found.push(name.clone());
+                    }
+                    map.values().for_each(|value| names(value, found));
+                }
+                Value::Array(list) => list.iter().for_each(|value| names(value, found)),
+                _ => {}
+            }
+        }
+        let document = document();
+        let mut found = Vec::new();
+        names(&document, &mut found);
+        assert!(found.iter().any(|name| name.ends_with("/Snapshot")), "the states of a camera are described");
+        for name in found {
+            let pointer = name.strip_prefix('#').unwrap();
+            assert!(document.pointer(pointer).is_some(), "{name}");
+        }
+    }
+}

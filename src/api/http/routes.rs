@@ -1,0 +1,200 @@
+//! The table of all paths: what the router knows and what the OpenAPI document lists are this.
+//!
+//! Pure: [`find`] maps a method and a path to a target. The many spellings are those that printers'
+//! interfaces and cameras' users have configured for years.
+
+use warp::http::Method;
+
+/// What a path leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// `/`: the page, or by `?action=` a stream or a snapshot.
+    Page,
+    /// `/webcam/`: only by `?action=`.
+    Webcam,
+    Stream,
+    Snapshot,
+    Hls,
+    Health,
+    Ready,
+    Metrics,
+    CameraStatus,
+    Cameras,
+    Camera,
+    Restart,
+    OpenApi,
+}
+
+/// How a path is asked. `Get` includes HEAD.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    Get,
+    Post,
+}
+
+impl Verb {
+    /// For `Allow` and preflight answers.
+    const fn allow(self) -> &'static str {
+        match self {
+            Verb::Get => "GET, HEAD, OPTIONS",
+            Verb::Post => "POST, OPTIONS",
+        }
+    }
+
+    fn takes(self, method: &Method) -> bool {
+        match self {
+            Verb::Get => matches!(*method, Method::GET | Method::HEAD),
+            Verb::Post => *method == Method::POST,
+        }
+    }
+}
+
+/// One path. `{name}` stands for one segment.
+#[derive(Clone, Copy, Debug)]
+pub struct Route {
+    pub verb: Verb,
+    pub path: &'static str,
+    pub target: Target,
+}
+
+const fn get(path: &'static str, target: Target) -> Route {
+    Route { verb: Verb::Get, path, target }
+}
+
+const fn post(path: &'static str, target: Target) -> Route {
+    Route { verb: Verb::Post, path, target }
+}
+
+pub const ROUTES: &[Route] = &[
+    get("/", Target::Page),
+    get("/webcam/", Target::Webcam),
+    get("/stream.mjpg", Target::Stream),
+    get("/stream", Target::Stream),
+    get("/camera/stream.mjpg", Target::Stream),
+    get("/cameras/{id}/stream.mjpg", Target::Stream),
+    get("/snapshot.jpg", Target::Snapshot),
+    get("/snapshot", Target::Snapshot),
+    get("/camera/snapshot", Target::Snapshot),
+    get("/cameras/{id}/snapshot.jpg", Target::Snapshot),
+    get("/hls/{id}/{file}", Target::Hls),
+    get("/health", Target::Health),
+    get("/healthz", Target::Health),
+    get("/ready", Target::Ready),
+    get("/metrics", Target::Metrics),
+    get("/camera/status", Target::CameraStatus),
+    get("/api/cameras", Target::Cameras),
+    get("/api/cameras/{id}", Target::Camera),
+    post("/api/cameras/{id}/restart", Target::Restart),
+    get("/api/openapi.json", Target::OpenApi),
+];
+
+/// What stands in a path for `{id}` and `{file}`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Params<'a> {
+    pub id: Option<&'a str>,
+    pub file: Option<&'a str>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found<'a> {
+    Route(Target, Params<'a>),
+    /// OPTIONS on a path that exists.
+    Preflight {
+        allow: &'static str,
+    },
+    WrongMethod {
+        allow: &'static str,
+    },
+    Nothing,
+}
+
+/// The route of a request. A trailing slash makes no difference.
+pub fn find<'a>(method: &Method, path: &'a str) -> Found<'a> {
+    let mut other = None;
+    for route in ROUTES {
+        let Some(params) = fits(route.path, path) else { continue };
+        if route.verb.takes(method) {
+            return Found::Route(route.target, params);
+        }
+        other = Some(route.verb.allow());
+    }
+    match other {
+        Some(allow) if *method == Method::OPTIONS => Found::Preflight { allow },
+        Some(allow) => Found::WrongMethod { allow },
+        None => Found::Nothing,
+    }
+}
+
+fn fits<'a>(template: &str, path: &'a str) -> Option<Params<'a>> {
+    let plain = |path: &str| path.len() - usize::from(path.ends_with('/'));
+    let mut wanted = template[..plain(template)].split('/');
+    let mut given = path[..plain(path)].split('/');
+    let mut params = Params::default();
+    loop {
+        match (wanted.next(), given.next()) {
+            (None, None) => return Some(params),
+            (Some("{id}"), Some(id)) if !id.is_empty() => params.id = Some(id),
+            (Some("{file}"), Some(file)) if !file.is_empty() => params.file = Some(file),
+            (Some(wanted), Some(given)) if wanted == given => {}
+            _ => return None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_of_a_path_leads_where_people_expect() {
+        let first = Params::default();
+        let front = Params { id: Some("front"), file: None };
+        let table = [
+            ("GET", "/", Found::Route(Target::Page, first)),
+            ("HEAD", "/", Found::Route(Target::Page, first)),
+            ("GET", "/webcam", Found::Route(Target::Webcam, first)),
+            ("GET", "/webcam/", Found::Route(Target::Webcam, first)),
+            ("GET", "/stream.mjpg", Found::Route(Target::Stream, first)),
+            ("GET", "/stream", Found::Route(Target::Stream, first)),
+            ("GET", "/stream/", Found::Route(Target::Stream, first)),
+            ("GET", "/camera/stream.mjpg", Found::Route(Target::Stream, first)),
+            ("GET", "/cameras/front/stream.mjpg", Found::Route(Target::Stream, front)),
+            ("HEAD", "/cameras/front/snapshot.jpg", Found::Route(Target::Snapshot, front)),
+            ("GET", "/camera/snapshot", Found::Route(Target::Snapshot, first)),
+            ("GET", "/camera/status", Found::Route(Target::CameraStatus, first)),
+            (
+                "GET",
+                "/hls/front/stream.m3u8",
+                Found::Route(Target::Hls, Params { id: Some("front"), file: Some("stream.m3u8") }),
+            ),
+            ("POST", "/api/cameras/front/restart", Found::Route(Target::Restart, front)),
+            ("GET", "/api/cameras/front/restart", Found::WrongMethod { allow: "POST, OPTIONS" }),
+            ("POST", "/stream.mjpg", Found::WrongMethod { allow: "GET, HEAD, OPTIONS" }),
+            ("DELETE", "/", Found::WrongMethod { allow: "GET, HEAD, OPTIONS" }),
+            ("OPTIONS", "/snapshot.jpg", Found::Preflight { allow: "GET, HEAD, OPTIONS" }),
+            ("OPTIONS", "/nowhere", Found::Nothing),
+            ("GET", "/cameras//stream.mjpg", Found::Nothing),
+            ("GET", "//", Found::Nothing),
+            ("GET", "", Found::Route(Target::Page, first)),
+            ("GET", "/stream.mjpg/more", Found::Nothing),
+            ("GET", "/hls/front/", Found::Nothing),
+            ("GET", "/../etc/passwd", Found::Nothing),
+        ];
+        for (method, path, expected) in table {
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            assert_eq!(find(&method, path), expected, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn every_path_of_the_table_is_found_by_itself() {
+        for route in ROUTES {
+            let method = if route.verb == Verb::Get { Method::GET } else { Method::POST };
+            let path = route.path.replace("{id}", "x").replace("{file}", "y");
+            assert!(
+                matches!(find(&method, &path), Found::Route(target, _) if target == route.target),
+                "{path}"
+            );
+        }
+    }
+}
