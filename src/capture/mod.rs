@@ -175,6 +175,12 @@ impl Capture {
         names
     }
 
+    /// The streams that the camera offers, taken or not: `video H264`, `audio MPEG4-GENERIC`. Empty for
+    /// sources that have only one.
+    pub fn announced(&self) -> Vec<String> {
+        self.0.shared.announced()
+    }
+
     pub fn status(&self) -> CameraStatus {
         let shared = &self.0.shared;
         let format = shared.format.borrow().clone();

@@ -4,3 +4,4 @@ mod bounded;
 pub mod config;
 pub mod doctor;
 pub mod healthcheck;
+pub mod probe;
