@@ -1,1 +1,3 @@
-//! (room to come)
+//! Outputs that answer viewers.
+
+pub mod hls;
