@@ -226,6 +226,9 @@ impl Ring {
     /// Forgets every segment: packaging ended, and what comes later has nothing to do with them.
     pub fn clear(&self) {
         let mut state = self.state();
+        if state.whole.is_empty() && state.open.is_none() {
+            return;
+        }
         let listed = state.whole.len().min(self.listed);
         let gone = state.whole.iter().rev().take(listed).chain(&state.open);
         // What begins later continues nothing: one discontinuity more.

@@ -99,7 +99,7 @@ pub struct Timeline {
     last: Option<Last>,
     held: Option<Frame>,
     /// The next unit does not continue: its sequence parameter set is another one.
-    changed: Option<usize>,
+    changed: Option<Option<usize>>,
     overlong: u32,
 }
 
@@ -129,9 +129,10 @@ impl Timeline {
         }
     }
 
-    /// The next unit is of another sequence, with this reordering depth.
-    pub fn change(&mut self, depth: usize) {
-        self.changed = Some(depth.min(MAX_DEPTH));
+    /// The next unit is of another sequence, with this reordering depth; `None`: not told, the depth
+    /// stays.
+    pub fn change(&mut self, depth: Option<usize>) {
+        self.changed = Some(depth.map(|depth| depth.min(MAX_DEPTH)));
     }
 
     /// The unit that waits for the next one to tell its duration.
@@ -165,7 +166,7 @@ impl Timeline {
                 let changed = self.changed.take();
                 let discontinuity = changed.is_some() || last.epoch != unit.epoch || back;
                 if discontinuity {
-                    self.depth = changed.unwrap_or(self.depth);
+                    self.depth = changed.flatten().unwrap_or(self.depth);
                     let elapsed = unit.captured.saturating_duration_since(last.captured);
                     // Room for the decoding times that lie before the first picture.
                     let least = self.frame * (signed(self.depth as u64) + 1);
