@@ -1,5 +1,7 @@
 //! What HLS segments and parts hold, judged by ffmpeg: real encoders in, decoded pictures out.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
