@@ -2,6 +2,8 @@
 //! detached: the tests push their pictures.
 
 #[path = "http_contract/client.rs"]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should stop")]
+
 mod client;
 
 use std::sync::Arc;

@@ -114,7 +114,13 @@ async fn leave_graph(directory: Option<PathBuf>, pipeline: &gst::Pipeline) {
 }
 
 /// What a bus message means for the attempt.
-fn heed(name: &str, pipeline: &gst::Pipeline, message: &gst::Message, on_end: &mut OnEnd) -> Option<Failure> {
+fn heed(
+    name: &str,
+    target: &str,
+    pipeline: &gst::Pipeline,
+    message: &gst::Message,
+    on_end: &mut OnEnd,
+) -> Option<Failure> {
     use gst::MessageView;
     match message.view() {
         MessageView::Error(error) => {
