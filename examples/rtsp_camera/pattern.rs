@@ -104,8 +104,8 @@ pub fn draw_clock(bin: &gst::Bin) {
 
 fn draw(buffer: &mut gst::BufferRef, shape: &video::VideoInfo, clock: u32) {
     let Ok(mut frame) = video::VideoFrameRef::from_buffer_ref_writable(buffer, shape) else { return };
-    let block = frame.width() as usize / BITS & !1;
-    let bit = |n: usize| clock >> (BITS - 1 - n) & 1 == 1;
+    let block = frame.width() as usize / (2 * BITS) * 2; // even, for the chroma
+    let bit = |n: usize| (clock >> (BITS - 1 - n)) & 1 == 1;
     let stride = frame.plane_stride()[0] as usize;
     if let Ok(luma) = frame.plane_data_mut(0) {
         for (y, row) in luma.chunks_mut(stride).take(2 * block).enumerate() {
