@@ -49,9 +49,13 @@ impl FromStr for Shape {
 pub fn source(args: &Args) -> String {
     let Shape { width, height, fps } = args.test_pattern;
     let gop = ((args.gop * f64::from(fps)).round() as u32).max(1);
+    // One thread: zero latency would otherwise cut each picture in slices, which ffmpeg's RTSP reader
+    // takes for pictures of their own.
     let encoder = match (args.codec, args.bframes) {
         (Codec::H264, false) => {
-            format!("x264enc tune=zerolatency speed-preset=ultrafast key-int-max={gop} bitrate=2000")
+            format!(
+                "x264enc tune=zerolatency speed-preset=ultrafast threads=1 key-int-max={gop} bitrate=2000"
+            )
         }
         (Codec::H264, true) => format!(
             "x264enc speed-preset=veryfast rc-lookahead=4 bframes=2 b-adapt=false key-int-max={gop} \
