@@ -99,6 +99,41 @@ fn without_a_directory_for_the_health_file_it_serves_and_says_so() {
     serves_without_health_file(&directory.path().join("file/health.json"));
 }
 
+/// A file system of one page, which one small file fills.
+struct FullDisk(tempfile::TempDir);
+
+impl FullDisk {
+    fn mount() -> Option<Self> {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mounted = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=4k", "tmpfs"])
+            .arg(directory.path())
+            .output()
+            .is_ok_and(|output| output.status.success());
+        if !mounted {
+            return None;
+        }
+        let disk = Self(directory);
+        std::fs::write(disk.0.path().join("filler"), [0; 4096]).expect("the filler");
+        Some(disk)
+    }
+}
+
+impl Drop for FullDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn with_a_full_disk_for_the_health_file_it_serves_and_says_so() {
+    let Some(disk) = FullDisk::mount() else {
+        eprintln!("skipped: only root may mount the small file system that this test fills");
+        return;
+    };
+    serves_without_health_file(&disk.0.path().join("health.json"));
+}
+
 #[test]
 fn where_the_health_file_cannot_be_replaced_it_serves_and_says_so() {
     let directory = tempfile::tempdir().expect("a directory");

@@ -36,7 +36,7 @@ impl Fanlight {
         let environment: Vec<_> =
             environment.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
         let process = spawn(directory.path(), port, &environment);
-        let service = Self { process, port, environment, directory };
+        let mut service = Self { process, port, environment, directory };
         service.wait_answering();
         service
     }
@@ -51,8 +51,11 @@ impl Fanlight {
     }
 
     #[track_caller]
-    fn wait_answering(&self) {
+    fn wait_answering(&mut self) {
         wait_until("the service answers /health", ANSWERS, || {
+            if let Some(status) = self.process.try_wait() {
+                panic!("the service ended by itself: {status}");
+            }
             self.try_get("/health").is_some_and(|response| response.status == 200)
         });
     }
