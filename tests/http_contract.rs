@@ -1,9 +1,9 @@
 //! What is promised over HTTP, checked byte by byte through the real accept loop. The cameras are
 //! detached: the tests push their pictures.
 
-#[path = "http_contract/client.rs"]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should stop")]
 
+#[path = "http_contract/client.rs"]
 mod client;
 
 use std::sync::Arc;
