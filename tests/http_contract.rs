@@ -1,6 +1,9 @@
 //! What is promised over HTTP, checked byte by byte through the real accept loop. The cameras are
 //! detached: the tests push their pictures.
 
+// Clippy knows only functions marked `#[test]` as tests; here everything is.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 #[path = "http_contract/client.rs"]
 mod client;
 
