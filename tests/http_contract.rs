@@ -145,6 +145,16 @@ async fn a_viewer_that_comes_first_waits_for_the_camera_to_start() {
 }
 
 #[tokio::test]
+async fn a_client_that_leaves_while_it_waits_gives_its_place_back() {
+    let house = House::with(|config| config.supervision.start_timeout_seconds = 60.0, |_| {}).await;
+    let waiting = house.send("GET /stream.mjpg HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    until(2.0, "a viewer that waits", || house.state.mjpeg.viewers() == 1).await;
+    drop(waiting);
+    until(2.0, "its place", || house.state.mjpeg.viewers() == 0).await;
+    assert_eq!(house.front.jpeg().counters().demand, 0);
+}
+
+#[tokio::test]
 async fn a_dead_cameras_last_picture_is_not_shown_as_live() {
     let house = House::open().await;
     house.front.jpeg().push(picture(1, 100, Duration::from_secs(60)));
