@@ -43,7 +43,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub enum BindError {
     #[error(
         "cannot listen on {0}: port already in use; stop the other program (`ss -ltnp sport = :{port}` \
-         names it) or set server.port (environment: PORT) to a free one",
+         names it) or set server.port (environment: FANLIGHT_PORT) to a free one",
         port = .0.port()
     )]
     InUse(SocketAddr),
@@ -53,7 +53,7 @@ pub enum BindError {
     )]
     Denied(SocketAddr),
     #[error(
-        "cannot listen on {0}: this machine has no such address; set server.bind (environment: BIND_HOST) \
+        "cannot listen on {0}: this machine has no such address; set server.bind (environment: FANLIGHT_BIND) \
          to one that `ip address` lists, to 127.0.0.1, or to 0.0.0.0 for all"
     )]
     NoSuchAddress(SocketAddr),
