@@ -117,6 +117,12 @@ async fn an_encoder_runs_only_while_somebody_wants_its_pictures() {
     let kinds: Vec<u8> = h264::nals(&units[0].data).map(h264::kind).collect();
     assert!(kinds.contains(&7) && kinds.contains(&8) && kinds.contains(&5), "{kinds:?}");
     assert!(units.windows(2).all(|pair| pair[0].pts < pair[1].pts));
+    let age = std::time::SystemTime::now().duration_since(units[59].captured_at);
+    assert!(
+        age.is_ok_and(|age| age < Duration::from_secs(1)),
+        "captured just now: {:?}",
+        units[59].captured_at
+    );
     let keyframes: Vec<_> = units.iter().enumerate().filter(|(_, u)| u.keyframe).map(|(n, _)| n).collect();
     assert_eq!(keyframes, [0, 50], "a GOP of 2 s at 25 fps");
     until("the H.264 encoder is gone", || encoders(&capture).is_empty()).await;

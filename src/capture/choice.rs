@@ -171,7 +171,8 @@ mod tests {
     #[test]
     fn hardware_comes_before_software_and_the_asked_one_before_all() {
         use H264Encoder::*;
-        let table: [(&[&str], H264Encoder, Resolution, Result<&str, &str>); 9] = [
+        type Row = (&'static [&'static str], H264Encoder, Resolution, Result<&'static str, &'static str>);
+        let table: [Row; 9] = [
             (&["v4l2h264enc", "x264enc"], Auto, HD, Ok("v4l2h264enc")),
             (&["v4l2h264enc", "x264enc"], X264enc, HD, Ok("x264enc")),
             (&["v4l2h264enc", "x264enc"], Auto, UHD, Ok("x264enc")),

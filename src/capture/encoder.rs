@@ -22,7 +22,7 @@ use super::outlet::{Outlet, Subscription};
 use super::plan::{self, EncoderPlan};
 use super::run::{Attempt, Built, OnEnd};
 use super::shared::{Format, Shared};
-use super::tap::bytes_of;
+use super::tap::{bytes_of, running_time};
 use crate::frames::{AccessUnit, Codec};
 use crate::pipelines::{Library, build};
 use crate::supervision::{Failure, Reports, Subject};
@@ -156,7 +156,12 @@ fn assemble(
         let pictures = shared.native.subscribe();
         Box::new(AbortOnDropHandle::new(runtime.spawn(feed(pictures, source, room))))
     };
-    Ok(Built { pipeline, target: plan.element.to_owned(), keep, on_end: OnEnd::Fail("the encoder ended the stream") })
+    Ok(Built {
+        pipeline,
+        target: plan.element.to_owned(),
+        keep,
+        on_end: OnEnd::Fail("the encoder ended the stream"),
+    })
 }
 
 /// Hands encoded pictures to the decoder as it has room for them.
@@ -206,7 +211,7 @@ impl Exit {
     fn take(&mut self, sink: &gst_app::AppSink) -> Result<(), gst::FlowError> {
         let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
         let Some(buffer) = sample.buffer_owned() else { return Ok(()) };
-        let Some(pts) = buffer.pts().map(Duration::from) else { return Ok(()) };
+        let Some(pts) = running_time(&sample) else { return Ok(()) };
         let keyframe = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
         let now = Instant::now();
         let captured = self.shared.anchor().map(|anchor| anchor.captured(pts));

@@ -58,16 +58,12 @@ impl Tap {
     pub fn take(&mut self, sink: &gst_app::AppSink) -> Result<(), gst::FlowError> {
         let mut sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
         let arrival = sink.current_running_time().map_or(Duration::ZERO, Duration::from);
-        let running = sample
-            .segment()
-            .and_then(|segment| segment.downcast_ref::<gst::ClockTime>())
-            .zip(sample.buffer().and_then(|buffer| buffer.pts()))
-            .and_then(|(segment, pts)| segment.to_running_time(pts));
+        let running = running_time(&sample);
         self.follow(&sample)?;
         let Some(buffer) = take_buffer(&mut sample) else { return Ok(()) };
-        let pts = self.timeline.place(running.map(Duration::from), arrival);
+        let pts = self.timeline.place(running, arrival);
         // What arrives late was captured earlier; what claims to come from the future was not.
-        let late = running.map_or(Duration::ZERO, |running| arrival.saturating_sub(running.into()));
+        let late = running.map_or(Duration::ZERO, |running| arrival.saturating_sub(running));
         let (wall, instant) = (SystemTime::now(), Instant::now());
         let captured = Anchor {
             pts,
@@ -168,6 +164,13 @@ fn take_buffer(sample: &mut gst::Sample) -> Option<gst::Buffer> {
         sample.set_buffer(None);
     }
     buffer
+}
+
+/// When a sample is to be shown, on its pipeline's timeline. Its timestamp alone is not that: x264enc, for
+/// one, begins at a thousand hours.
+pub fn running_time(sample: &gst::Sample) -> Option<Duration> {
+    let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
+    segment.to_running_time(sample.buffer()?.pts()?).map(Duration::from)
 }
 
 /// A buffer's bytes, mapped once; the mapping lives as long as anybody holds them.

@@ -1,6 +1,7 @@
 //! Served outputs: what answers viewers. Each room here turns an outlet's pictures into one kind of
 //! answer and knows nothing of routes; `api` asks them and writes their refusals as HTTP.
 
+pub mod hls;
 pub mod mjpeg;
 pub mod ready;
 pub mod snapshot;

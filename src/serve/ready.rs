@@ -173,14 +173,15 @@ pub fn hopeless(status: &CameraStatus, max_age: Duration) -> Result<(), NotReady
     }
 }
 
-/// Whether a viewer's arrival should end the back-off: not when the camera refuses the credentials
-/// (only a person's restart asks again), and at most once a second.
-fn pokes(lifecycle: &Snapshot, now: SystemTime) -> bool {
-    match lifecycle.state {
-        State::Refused | State::Live | State::Stopping => false,
-        State::BackingOff => now.duration_since(lifecycle.since).is_ok_and(|waited| waited >= POKE),
-        State::Idle | State::Starting | State::Stalled => true,
-    }
+/// Whether a viewer's arrival should end a back-off, the camera's or its encoder's: not when the
+/// credentials are refused (only a person's restart asks again), and at most once a second.
+fn pokes(status: &CameraStatus, now: SystemTime) -> bool {
+    let both = [&status.lifecycle, &status.jpeg.lifecycle];
+    let waits = |lifecycle: &&Snapshot| {
+        lifecycle.state == State::BackingOff
+            && now.duration_since(lifecycle.since).is_ok_and(|waited| waited >= POKE)
+    };
+    both.iter().any(waits) && both.iter().all(|lifecycle| lifecycle.state != State::Refused)
 }
 
 /// What a caller of [`fresh`] accepts.
@@ -222,8 +223,7 @@ pub async fn fresh(
         let seconds = age.map(|age| age.as_secs_f64());
         if !arrived {
             arrived = true;
-            let wall = SystemTime::now();
-            if pokes(&status.lifecycle, wall) || pokes(&status.jpeg.lifecycle, wall) {
+            if pokes(&status, SystemTime::now()) {
                 capture.poke();
             }
         }
@@ -337,17 +337,23 @@ mod tests {
     #[test]
     fn a_viewers_arrival_ends_a_back_off_but_neither_hammers_nor_tries_a_wrong_password() {
         let since = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+        // (camera, encoder, ms in that state, poked)
         let table = [
-            (State::BackingOff, 500, false),
-            (State::BackingOff, 1000, true),
-            (State::Refused, 60_000, false),
-            (State::Live, 5000, false),
-            (State::Idle, 0, true),
+            (State::BackingOff, State::Idle, 999, false),
+            (State::BackingOff, State::Idle, 1000, true),
+            (State::Live, State::BackingOff, 1000, true),
+            (State::Live, State::Live, 5000, false),
+            (State::Idle, State::Idle, 5000, false),
+            (State::Refused, State::Idle, 60_000, false),
+            (State::Refused, State::BackingOff, 60_000, false),
+            (State::BackingOff, State::Refused, 60_000, false),
         ];
-        for (state, waited, expected) in table {
-            let lifecycle = Snapshot { state, ..Snapshot::idle(since) };
+        for (camera, encoder, waited, expected) in table {
+            let mut status = status(camera, 0, None);
+            status.jpeg.lifecycle.state = encoder;
+            (status.lifecycle.since, status.jpeg.lifecycle.since) = (since, since);
             let now = since + Duration::from_millis(waited);
-            assert_eq!(pokes(&lifecycle, now), expected, "{state:?} after {waited} ms");
+            assert_eq!(pokes(&status, now), expected, "{camera:?} {encoder:?} after {waited} ms");
         }
     }
 

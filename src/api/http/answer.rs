@@ -76,10 +76,6 @@ impl Fault {
         Self::new(StatusCode::NOT_FOUND, "NOT_FOUND", message, json!({ "path": path }))
     }
 
-    pub fn no_file(path: &str, message: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "NOT_FOUND", message, json!({ "path": path }))
-    }
-
     pub fn no_camera(id: &str) -> Self {
         let message = format!("there is no camera {id:?}; /api/cameras lists them");
         Self::new(StatusCode::NOT_FOUND, "CAMERA_NOT_FOUND", message, json!({ "camera": id }))

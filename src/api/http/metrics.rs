@@ -324,7 +324,8 @@ mod tests {
         let capture = crate::capture::Capture::detached(Camera::new("front", Source::Test {}));
         let config = tokio::sync::watch::Sender::new(std::sync::Arc::default());
         let cameras = crate::cameras::Cameras::new(vec![capture]);
-        collect(&AppState::new(cameras, config.subscribe(), Default::default()))
+        let hls = tokio::sync::watch::Sender::new(crate::serve::hls::Hls::new(Default::default()));
+        collect(&AppState::new(cameras, config.subscribe(), hls.subscribe(), Default::default()))
     }
 
     #[test]

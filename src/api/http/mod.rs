@@ -26,6 +26,7 @@ use warp::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use crate::cameras::Cameras;
 use crate::capture::Capture;
 use crate::config::Config;
+use crate::serve::hls::Hls;
 use crate::serve::mjpeg::Mjpeg;
 use crate::serve::snapshot::Snapshots;
 use answer::{Fault, Response};
@@ -41,6 +42,8 @@ pub struct AppState {
     pub stop: CancellationToken,
     pub mjpeg: Mjpeg,
     pub snapshots: Snapshots,
+    /// HLS of the cameras; a reload of its settings sends a new one.
+    pub hls: watch::Receiver<Hls>,
     pub started: Started,
 }
 
@@ -52,8 +55,14 @@ pub struct Started {
 }
 
 impl AppState {
-    pub fn new(cameras: Cameras, config: watch::Receiver<Arc<Config>>, stop: CancellationToken) -> Self {
+    pub fn new(
+        cameras: Cameras,
+        config: watch::Receiver<Arc<Config>>,
+        hls: watch::Receiver<Hls>,
+        stop: CancellationToken,
+    ) -> Self {
         Self {
+            hls,
             mjpeg: Mjpeg::new(cameras.watch(), stop.clone()),
             snapshots: Snapshots::new(stop.clone()),
             started: Started { at: SystemTime::now(), instant: Instant::now() },

@@ -6,7 +6,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -14,7 +13,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -45,7 +43,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub enum BindError {
     #[error(
         "cannot listen on {0}: port already in use; stop the other program (`ss -ltnp sport = :{port}` \
-         names it) or set server.port (environment: PORT) to a free one",
+         names it) or set server.port (environment: FANLIGHT_PORT) to a free one",
         port = .0.port()
     )]
     InUse(SocketAddr),
@@ -55,7 +53,7 @@ pub enum BindError {
     )]
     Denied(SocketAddr),
     #[error(
-        "cannot listen on {0}: this machine has no such address; set server.bind (environment: BIND_HOST) \
+        "cannot listen on {0}: this machine has no such address; set server.bind (environment: FANLIGHT_BIND) \
          to one that `ip address` lists, to 127.0.0.1, or to 0.0.0.0 for all"
     )]
     NoSuchAddress(SocketAddr),
@@ -99,9 +97,7 @@ impl Server {
     pub async fn run(self, state: AppState) {
         let Self { listener, .. } = self;
         let stop = state.stop.clone();
-        let streams = state.config.borrow().mjpeg.max_streams;
-        let places =
-            Arc::new(Semaphore::new(streams.saturating_add(CONNECTIONS).min(Semaphore::MAX_PERMITS)));
+        let config = state.config.clone();
         let service = warp::service(super::service(state));
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(BUFFER);
@@ -120,13 +116,14 @@ impl Server {
             match accepted {
                 Ok((stream, _)) => {
                     failing = false;
-                    let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                    let most = config.borrow().mjpeg.max_streams.saturating_add(CONNECTIONS);
+                    if connections.len() >= most {
                         refuse(&stream);
                         continue;
-                    };
+                    }
                     let connection = http
                         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service.clone()));
-                    connections.spawn(serve(connection, stop.clone(), place));
+                    connections.spawn(serve(connection, stop.clone()));
                 }
                 // The client was quicker than we: nothing is wrong here.
                 Err(error) if is_the_clients(&error) => {}
@@ -169,7 +166,7 @@ type Connection<S> = http1::Connection<TokioIo<TcpStream>, S>;
 
 /// One connection, from its first request to its end. Its errors are the client's and not worth a line:
 /// it went away, took too long, or does not speak HTTP.
-async fn serve<S, B>(connection: Connection<S>, stop: CancellationToken, _place: OwnedSemaphorePermit)
+async fn serve<S, B>(connection: Connection<S>, stop: CancellationToken)
 where
     S: hyper::service::HttpService<hyper::body::Incoming, ResBody = B>,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,

@@ -107,17 +107,13 @@ fn http_date(time: SystemTime) -> Option<HeaderValue> {
     HeaderValue::from_str(&text).ok()
 }
 
-/// HLS: the mounting point. `serve::hls` answers here once it is part of the state; until then every
-/// name under `/hls/` is one that does not exist.
+/// HLS playlists, segments and parts.
 pub async fn hls(state: &AppState, params: Params<'_>, request: &Request<'_>) -> Result<Response, Fault> {
     let capture = state.camera(params.id)?;
-    let path = format!("/hls/{}/{}", capture.id(), params.file.unwrap_or_default());
-    if !capture.camera().outputs.hls {
-        let message = format!("camera {:?} has its HLS output switched off", capture.id());
-        return Err(Fault::disabled(capture.id(), "hls", message));
-    }
-    let _ = request;
-    Err(Fault::no_file(&path, "there is no such playlist or segment"))
+    let range = request.headers.get(header::RANGE).and_then(|range| range.to_str().ok());
+    let file = params.file.unwrap_or_default();
+    let hls = state.hls.borrow().clone();
+    Ok(hls.respond(&capture, file, request.query, range, request.method).await)
 }
 
 #[cfg(test)]

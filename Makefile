@@ -1,0 +1,54 @@
+# Fanlight. `make demo` shows a picture, `make test` runs everything; both install what they need first.
+
+.DEFAULT_GOAL := help
+.PHONY: help deps deps-tests build demo lint test bench clean web-deps
+
+# The steps of one target come after each other, also with -j.
+.NOTPARALLEL:
+
+CARGO ?= cargo
+NPM ?= npm
+# SKIP_DEPS=1 leaves the system's packages alone.
+DEPS := $(if $(SKIP_DEPS),@true,@scripts/deps.sh)
+
+help: ## this list
+	@echo "Fanlight turns a camera into every stream people point at it."
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+deps: ## install the Debian packages to build and run (asks nothing)
+	$(DEPS)
+
+deps-tests: ## install those and the ones for the tests
+	$(DEPS) --tests
+
+build: ## build target/release/fanlight
+	$(CARGO) build --locked --release --bin fanlight
+
+demo: deps build ## a test camera in your browser: prints the address; Ctrl-C ends it
+	@exec target/release/fanlight demo
+
+web-deps: tests/web/node_modules/.package-lock.json
+
+tests/web/node_modules/.package-lock.json: tests/web/package.json tests/web/package-lock.json
+	cd tests/web && $(NPM) ci
+	@touch $@
+
+lint: web-deps ## rustfmt, clippy, eslint, tsc
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	cd tests/web && $(NPM) run --silent lint
+
+test: deps-tests lint ## lint, then all tests against the real binary
+	scripts/test.sh
+
+bench: deps-tests web-deps ## the figures of the README
+	$(CARGO) build --locked --release --bin fanlight --example rtsp_camera
+	@for bench in $$(sed -n '/^\[\[bench\]\]/,/^$$/s/^name = "\(.*\)"/\1/p' Cargo.toml); do \
+	  $(CARGO) bench --locked --bench $$bench || exit 1; done
+	FANLIGHT_BIN=$(CURDIR)/target/release/fanlight \
+	RTSP_CAMERA_BIN=$(CURDIR)/target/release/examples/rtsp_camera \
+	  node tests/web/bench/latency.js
+
+clean: ## remove everything that was built
+	$(CARGO) clean
+	rm -rf tests/web/node_modules

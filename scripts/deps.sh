@@ -1,0 +1,102 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that Fanlight needs. Asks nothing; does nothing when all are there.
+#
+#   scripts/deps.sh            what building and running needs
+#   scripts/deps.sh --tests    that, and what the tests need
+#   scripts/deps.sh --list     prints the groups and installs nothing
+set -euo pipefail
+
+# To compile: a C linker, and the headers of GStreamer.
+build=(
+  build-essential pkg-config
+  libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev
+)
+# To run: the elements that the pipelines are made of (`fanlight doctor` names each one's package), TLS
+# for rtsps://, a font for the test camera's clock.
+media=(
+  gstreamer1.0-tools
+  gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
+  gstreamer1.0-libav gstreamer1.0-libcamera
+  glib-networking ca-certificates fonts-dejavu-core
+)
+# To test: a camera to stream from, ffmpeg and a browser as viewers, certificates.
+tests=(
+  libgstrtspserver-1.0-dev
+  ffmpeg chromium curl openssl
+)
+
+wanted=("${build[@]}" "${media[@]}")
+case "${1:-}" in
+  "") ;;
+  --tests) wanted+=("${tests[@]}") ;;
+  --list)
+    echo "build: ${build[*]}"
+    echo "media: ${media[*]}"
+    echo "tests: ${tests[*]}"
+    exit 0
+    ;;
+  *)
+    echo "usage: $0 [--tests | --list]" >&2
+    exit 2
+    ;;
+esac
+
+distribution=unknown
+if [[ -r /etc/os-release ]]; then
+  distribution=$(. /etc/os-release && echo "${ID:-} ${ID_LIKE:-}")
+fi
+if [[ " $distribution " != *" debian "* ]] || ! command -v apt-get >/dev/null; then
+  cat >&2 <<TEXT
+This is not Debian, so nothing was installed. Fanlight is built and tested on Debian 12 and 13.
+Install what your system calls these packages, and try again with SKIP_DEPS=1 in the environment:
+  build: ${build[*]}
+  media: ${media[*]}
+  tests: ${tests[*]}
+TEXT
+  exit 1
+fi
+
+missing=()
+for package in "${wanted[@]}"; do
+  status=$(dpkg-query --show --showformat '${db:Status-Status}' "$package" 2>/dev/null || true)
+  [[ "$status" == installed ]] || missing+=("$package")
+done
+
+if ((${#missing[@]})); then
+  for group in build media tests; do
+    declare -n packages=$group
+    of_group=()
+    for package in "${packages[@]}"; do
+      [[ " ${missing[*]} " == *" $package "* ]] && of_group+=("$package")
+    done
+    ((${#of_group[@]})) && echo "To install, $group: ${of_group[*]}"
+  done
+  as_root=()
+  if ((EUID != 0)); then
+    if ! command -v sudo >/dev/null; then
+      echo "Installing needs root, and there is no sudo here. As root: apt-get install ${missing[*]}" >&2
+      exit 1
+    fi
+    as_root=(sudo)
+  fi
+  export DEBIAN_FRONTEND=noninteractive
+  "${as_root[@]}" apt-get update --quiet
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install --yes --quiet --no-install-recommends "${missing[@]}"
+fi
+
+# Not packages: Debian's own Rust is older than what the code is written in.
+rust_needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$(dirname "$0")/../Cargo.toml")
+if ! command -v cargo >/dev/null; then
+  echo "Rust $rust_needed or newer is missing: https://rustup.rs" >&2
+  exit 1
+fi
+rust_here=$(rustc --version | cut -d ' ' -f 2)
+if [[ $(printf '%s\n' "$rust_needed" "${rust_here%%-*}" | sort -V | head -n 1) != "$rust_needed" ]]; then
+  echo "Rust $rust_here is older than the $rust_needed that this needs: rustup update" >&2
+  exit 1
+fi
+if [[ "${1:-}" == --tests ]] && ! node --eval 'process.exit(parseInt(process.versions.node) >= 20 ? 0 : 1)'; then
+  echo "The browser tests need Node.js 20 or newer: https://nodejs.org" >&2
+  exit 1
+fi

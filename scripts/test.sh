@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Runs every test, the Rust ones and the browser ones, and closes with one line that sums them up.
+# Both suites run even when the first one fails; the exit code tells of either.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+log=$(mktemp -d)
+trap 'rm -rf "$log"' EXIT
+failed=0
+
+# Builds the examples too: the camera that the tests stream from is one.
+cargo test --locked --no-fail-fast 2>&1 | tee "$log/cargo" || failed=1
+
+# TAP is for counting, the other for reading.
+(cd tests/web && node --test --test-concurrency=1 --test-timeout=240000 \
+  --test-reporter=spec --test-reporter-destination=stdout \
+  --test-reporter=tap --test-reporter-destination="$log/web" test/*.test.js) || failed=1
+
+# `test result: ok. 12 passed; 0 failed; 1 ignored; …`, once for each test binary.
+cargo_sum() {
+  awk -v word="$1" '/^test result: /{ for (i = 2; i <= NF; i++) if ($i ~ "^" word) n += $(i - 1) } END { print n + 0 }' "$log/cargo"
+}
+# `# pass 12`, once.
+web_sum() {
+  awk -v word="$1" '$1 == "#" && $2 == word { n += $3 } END { print n + 0 }' "$log/web" 2>/dev/null || echo 0
+}
+
+passed=$(($(cargo_sum passed) + $(web_sum pass)))
+broken=$(($(cargo_sum failed) + $(web_sum fail) + $(web_sum cancelled)))
+skipped=$(($(cargo_sum ignored) + $(web_sum skipped) + $(web_sum todo)))
+# A suite that ended before it could count (a compile error, a crash) is a failure too.
+if ((failed && broken == 0)); then
+  broken=1
+fi
+echo "$passed passed, $broken failed, $skipped skipped"
+exit "$failed"

@@ -1,0 +1,49 @@
+//! `fanlight demo`: a test camera in the browser, without a configuration and with nothing left behind.
+
+use std::net::SocketAddr;
+
+use anyhow::Context;
+
+use crate::config::model::{Camera, Config, Resolution, Source};
+
+use super::service;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Port to listen on; 0 takes one that is free
+    #[arg(long, default_value_t = 8080, env = "FANLIGHT_PORT")]
+    port: u16,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<u8> {
+    let mut camera = Camera::new("demo", Source::Test {});
+    camera.name = Some("Test picture".into());
+    camera.resolution = Resolution { width: 1280, height: 720 };
+    camera.fps = 30;
+    camera.jpeg.quality = 85;
+    let mut config = Config { cameras: vec![camera], ..Config::default() };
+    config.server.port = args.port;
+    config.log.level = "warn,fanlight=info".into();
+    let folder = std::env::temp_dir().join(format!("fanlight-demo-{}", std::process::id()));
+    std::fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    config.health.file = Some(folder.join("health.json"));
+    let ended =
+        service::run(service::Start { config, warnings: Vec::new(), reload: None, greet: Some(greet) });
+    // A demo leaves nothing behind.
+    let removed = std::fs::remove_dir_all(&folder);
+    let code = ended?;
+    removed.with_context(|| format!("cannot remove {}", folder.display()))?;
+    Ok(code)
+}
+
+fn greet(address: SocketAddr) -> String {
+    format!(
+        "\n  Fanlight shows a test picture at  http://{address}/\n\n  Try as well:\n    \
+         http://{address}/stream.mjpg                     MJPEG, for <img> and printers' pages\n    \
+         http://{address}/snapshot.jpg                    one JPEG\n    \
+         ffplay http://{address}/hls/demo/stream.m3u8     HLS\n    \
+         http://{address}/hls/demo/stream_ll.m3u8         low-latency HLS, for hls.js\n    \
+         curl http://{address}/ready                      is it live?\n    \
+         curl http://{address}/metrics                    figures\n\n  Ctrl-C ends it.\n"
+    )
+}

@@ -1,0 +1,377 @@
+//! The running service: puts the rooms together, listens for signals, and takes everything down again.
+//!
+//! One thread runs all of it; media flows in GStreamer's threads. What ends it: a signal (exit 0), a port
+//! that cannot be had or a broken installation (exit 1), supervision that gave up (exit 75, for systemd
+//! to start anew).
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::api::http::AppState;
+use crate::api::http::server::Server;
+use crate::cameras::Cameras;
+use crate::capture::Means;
+use crate::capture::status::CameraStatus;
+use crate::config::model::Config;
+use crate::config::{self, Difference, Warning};
+use crate::pipelines::Library;
+use crate::serve::hls::Hls;
+use crate::supervision::systemd::Notifier;
+use crate::supervision::{EXIT_FROZEN, State, Timing, Vitals, health};
+use crate::telemetry::{self, logs};
+
+/// A stop is over after this long, whatever hangs.
+const STOP_WITHIN: Duration = Duration::from_millis(4500);
+/// How often the configuration file is looked at for a change.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How often the status line for systemd is brought up to date.
+const STATUS_EVERY: Duration = Duration::from_secs(5);
+
+/// What to run.
+#[derive(Debug)]
+pub struct Start {
+    pub config: Config,
+    pub warnings: Vec<Warning>,
+    /// Where a changed configuration comes from; `None` never reloads.
+    pub reload: Option<Reload>,
+    /// What to print once it listens.
+    pub greet: Option<fn(SocketAddr) -> String>,
+}
+
+/// The configuration's file.
+#[derive(Clone, Debug)]
+pub struct Reload {
+    /// As named on the command line.
+    pub named: Option<PathBuf>,
+    /// As read.
+    pub read: Option<PathBuf>,
+}
+
+/// Runs until the end; the exit code of the process.
+pub fn run(start: Start) -> anyhow::Result<u8> {
+    let level = logs::start(&start.config.log)?;
+    gstreamer::init().context("GStreamer does not start")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let code = runtime.block_on(serve(start, level));
+    // Threads that hang in a driver are left behind: the process ends here.
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    code
+}
+
+/// Everything that a reload touches.
+struct House {
+    config: watch::Sender<Arc<Config>>,
+    hls: watch::Sender<Hls>,
+    cameras: Cameras,
+    means: Means,
+    level: logs::Level,
+    health: health::Writer,
+    document: Document,
+}
+
+async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
+    let mut signals = Signals::new()?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    for warning in &start.warnings {
+        tracing::warn!("{warning}");
+    }
+    let config = Arc::new(start.config);
+    let server = Server::bind(&config.server)?;
+    let address = server.address();
+    let notifier = Notifier::new(|name| std::env::var_os(name));
+    let vitals = Vitals::new(config.supervision.frozen_limit);
+    let health_path = health_path(&config);
+    let means = Means {
+        library: Arc::new(Library::load(&config.pipelines.directory)?),
+        timing: Timing::from(&config.supervision),
+        vitals: vitals.clone(),
+        graphs: health_path.parent().map(ToOwned::to_owned),
+    };
+    let hls = Hls::new(config.hls.clone());
+    let cameras = Cameras::start(&config.cameras, &means);
+    hls.cameras(&cameras.all());
+    let stop = CancellationToken::new();
+    let config = watch::Sender::new(config);
+    let hls = watch::Sender::new(hls);
+    let state = AppState::new(cameras.clone(), config.subscribe(), hls.subscribe(), stop.clone());
+    let document = Document { cameras: cameras.clone(), vitals: vitals.clone(), started: state.started.at };
+    let health = spawn_health(&config.borrow(), &document);
+    let mut house = House { config, hls, cameras, means, level, health, document };
+
+    let serving = tokio::spawn(server.run(state));
+    let watchdog = {
+        let (notifier, vitals) = (notifier.clone(), vitals.clone());
+        AbortOnDropHandle::new(tokio::spawn(async move { notifier.feed_watchdog(&vitals).await }))
+    };
+    let telling = AbortOnDropHandle::new(tokio::spawn(tell(
+        house.cameras.clone(),
+        notifier.clone(),
+        house.health.changed(),
+    )));
+    tracing::info!("fanlight {} listens on http://{address}", env!("CARGO_PKG_VERSION"));
+    if let Some(greet) = start.greet {
+        println!("{}", greet(address));
+    }
+
+    let mut file = FileWatch::new(start.reload.as_ref());
+    let code = loop {
+        tokio::select! {
+            name = signals.end() => {
+                tracing::info!("{name}: stopping");
+                break 0;
+            }
+            _ = hangup.recv() => house.reload(start.reload.as_ref()).await,
+            () = file.changed() => house.reload(start.reload.as_ref()).await,
+            doom = vitals.doomed() => {
+                tracing::error!("{doom}; exit {EXIT_FROZEN}");
+                break EXIT_FROZEN;
+            }
+        }
+    };
+
+    notifier.stopping();
+    drop((watchdog, telling));
+    stop.cancel();
+    let over = async {
+        house.cameras.shutdown().await;
+        let _ = serving.await;
+        house.health.stop().await;
+    };
+    tokio::select! {
+        ended = tokio::time::timeout(STOP_WITHIN, over) => {
+            if ended.is_err() {
+                tracing::warn!("not everything stopped within {STOP_WITHIN:?}; leaving it behind");
+            }
+        }
+        name = signals.end() => tracing::warn!("{name} again: leaving at once"),
+    }
+    tracing::info!("stopped");
+    Ok(code)
+}
+
+impl House {
+    /// Reads the configuration again and brings the house to it. A bad one is refused whole.
+    async fn reload(&mut self, from: Option<&Reload>) {
+        let Some(from) = from else { return };
+        let named = from.named.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let loaded = config::load(named.as_deref(), config::process_environment)?;
+            anyhow::Ok((Library::load(&loaded.config.pipelines.directory)?, loaded))
+        });
+        let (library, loaded) = match read.await {
+            Ok(Ok(read)) => read,
+            Ok(Err(error)) => {
+                return tracing::error!("the configuration is not taken, the old one goes on:\n{error:#}");
+            }
+            Err(panic) => return tracing::error!("the configuration could not be read: {panic}"),
+        };
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        let old = Arc::clone(&self.config.borrow());
+        let new = Arc::new(loaded.config);
+        let difference = Difference::between(&old, &new);
+        if difference.is_empty() {
+            return tracing::info!("the configuration was read again: nothing changed");
+        }
+        tracing::info!(
+            "the configuration changed: cameras added {:?}, removed {:?}, changed {:?}, untouched {:?}; \
+             taken over at once {:?}",
+            difference.added,
+            difference.removed,
+            difference.changed,
+            difference.unchanged,
+            difference.live
+        );
+        for key in &difference.needs_process_restart {
+            tracing::warn!("{key} changed: it takes effect when the service is restarted");
+        }
+        if new.log.level != old.log.level
+            && let Err(error) = self.level.set(&new.log.level)
+        {
+            tracing::error!("{error}");
+        }
+        self.means.library = Arc::new(library);
+        self.means.timing = Timing::from(&new.supervision);
+        self.config.send_replace(Arc::clone(&new));
+        self.cameras.apply(&difference, &new.cameras, &self.means).await;
+        if new.hls != old.hls {
+            self.hls.send_replace(Hls::new(new.hls.clone()));
+        }
+        self.hls.borrow().cameras(&self.cameras.all());
+        if new.health != old.health {
+            let fresh = spawn_health(&new, &self.document);
+            std::mem::replace(&mut self.health, fresh).stop().await;
+        }
+    }
+}
+
+/// The health file's content.
+#[derive(Clone, Debug)]
+struct Document {
+    cameras: Cameras,
+    vitals: Vitals,
+    started: SystemTime,
+}
+
+impl Document {
+    fn json(&self) -> serde_json::Value {
+        let cameras: Vec<CameraStatus> = self.cameras.all().iter().map(|c| c.status()).collect();
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "pid": std::process::id(),
+            "started": telemetry::timestamp(self.started),
+            "updated": telemetry::timestamp(SystemTime::now()),
+            "status": words(&cameras),
+            "frozen": self.vitals.frozen(),
+            "cameras": cameras,
+        })
+    }
+}
+
+fn health_path(config: &Config) -> PathBuf {
+    config.health.file.clone().unwrap_or_else(|| health::default_path(|name| std::env::var_os(name)))
+}
+
+fn spawn_health(config: &Config, document: &Document) -> health::Writer {
+    let document = document.clone();
+    health::Writer::spawn(health_path(config), config.health.file_mode, move || document.json())
+}
+
+/// Tells systemd and the health file how the cameras are, whenever that changes.
+async fn tell(cameras: Cameras, notifier: Notifier, changed: health::Changed) {
+    let mut list = cameras.watch();
+    let mut last = String::new();
+    loop {
+        let present = cameras.all();
+        let statuses: Vec<CameraStatus> = present.iter().map(|capture| capture.status()).collect();
+        // The first camera is live or has definitely failed: whoever waits for the service may go on.
+        let settled = |status: &CameraStatus| status.lifecycle.state != State::Starting;
+        if statuses.first().is_none_or(|first| settled(first) && begun(first, &present[0])) {
+            notifier.ready();
+        }
+        let words = words(&statuses);
+        if words != last {
+            notifier.status(&words);
+            last = words;
+        }
+        changed.notify();
+        let changes = present.iter().filter_map(|capture| capture.changes()).map(|mut changes| {
+            changes.mark_unchanged();
+            Box::pin(async move {
+                // A camera that is gone changes no more: the list does.
+                if changes.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            })
+        });
+        let changes: Vec<_> = changes.collect();
+        let any = async {
+            match changes.is_empty() {
+                true => std::future::pending().await,
+                false => {
+                    futures_util::future::select_all(changes).await;
+                }
+            }
+        };
+        tokio::select! {
+            () = any => {}
+            _ = list.changed() => {}
+            () = tokio::time::sleep(STATUS_EVERY) => {}
+        }
+    }
+}
+
+/// Whether a camera has been tried, or is not to be tried before somebody watches.
+fn begun(status: &CameraStatus, capture: &crate::capture::Capture) -> bool {
+    status.lifecycle.state != State::Idle
+        || status.lifecycle.attempts > 0
+        || capture.camera().idle == config::model::Idle::Close
+}
+
+/// All cameras in one line: `2 cameras: porch live, 25 fps; yard backing off: connection refused`.
+fn words(cameras: &[CameraStatus]) -> String {
+    let camera = |status: &CameraStatus| match status.lifecycle.state {
+        State::Live => format!("{} live, {:.0} fps", status.id, status.fps),
+        State::Idle => format!("{} idle", status.id),
+        state => {
+            let error = status.lifecycle.last_error.as_deref().unwrap_or("no pictures yet");
+            let state = format!("{state:?}");
+            format!("{} {}: {error}", status.id, spaced(&state))
+        }
+    };
+    let each: Vec<String> = cameras.iter().map(camera).collect();
+    let noun = if cameras.len() == 1 { "camera" } else { "cameras" };
+    format!("{} {noun}: {}", cameras.len(), each.join("; "))
+}
+
+/// `BackingOff` as `backing off`.
+fn spaced(state: &str) -> String {
+    let mut words = String::new();
+    for c in state.chars() {
+        if c.is_uppercase() && !words.is_empty() {
+            words.push(' ');
+        }
+        words.extend(c.to_lowercase());
+    }
+    words
+}
+
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// A signal to stop; its name.
+    async fn end(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// Looks at the configuration file for a change. A file that is missing for a moment, as editors do, is
+/// no change.
+struct FileWatch {
+    path: Option<PathBuf>,
+    seen: Option<(SystemTime, u64)>,
+}
+
+impl FileWatch {
+    fn new(reload: Option<&Reload>) -> Self {
+        let path = reload.and_then(|reload| reload.read.clone());
+        let seen = path.as_ref().and_then(|path| stamp(&std::fs::metadata(path).ok()?));
+        Self { path, seen }
+    }
+
+    async fn changed(&mut self) {
+        let Some(path) = &self.path else { return std::future::pending().await };
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let found = tokio::fs::metadata(path).await.ok().and_then(|metadata| stamp(&metadata));
+            if found.is_some() && found != self.seen {
+                self.seen = found;
+                return;
+            }
+        }
+    }
+}
+
+fn stamp(metadata: &std::fs::Metadata) -> Option<(SystemTime, u64)> {
+    Some((metadata.modified().ok()?, metadata.len()))
+}

@@ -1,0 +1,83 @@
+//! What the tests against the real binary share: guards that start and always end processes, an RTSP
+//! camera that misbehaves on order, a relay that plays a broken network, a small HTTP client, and waiting
+//! with a deadline. Each file of `tests/` takes what it needs with `mod support;`.
+//!
+//! Everything stays on 127.0.0.1 and everything ends with its guard.
+
+// Every test file compiles its own copy and uses a part of it.
+#![allow(dead_code, unused_imports)]
+// A test that cannot go on says why and fails.
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+pub mod camera;
+pub mod http;
+pub mod process;
+pub mod relay;
+pub mod service;
+pub mod tls;
+pub mod viewer;
+
+pub use camera::{CameraOptions, RtspCamera};
+pub use http::{MjpegStream, Response, get, request};
+pub use process::Process;
+pub use relay::{Network, Relay};
+pub use service::Fanlight;
+pub use tls::SelfSigned;
+pub use viewer::Viewer;
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// How often a condition is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Asks `probe` until it has an answer; fails the test with `what` when it has none in time.
+#[track_caller]
+pub fn wait_for<T>(what: &str, within: Duration, mut probe: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(answer) = probe() {
+            return answer;
+        }
+        assert!(began.elapsed() < within, "{what}: not within {within:?}");
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// Waits until `condition` holds and returns how long that took.
+#[track_caller]
+pub fn wait_until(what: &str, within: Duration, mut condition: impl FnMut() -> bool) -> Duration {
+    let began = Instant::now();
+    wait_for(what, within, || condition().then_some(()));
+    began.elapsed()
+}
+
+/// Fails the test if `condition` stops to hold within the time.
+#[track_caller]
+pub fn hold_for(what: &str, time: Duration, mut condition: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while began.elapsed() < time {
+        assert!(condition(), "{what}: no longer after {:?} of {time:?}", began.elapsed());
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// A port that is free now. Somebody else may take it before its user does, which on a test machine does
+/// not happen in practice.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port()
+}
+
+/// The clip every test plays: 640x272, 25 fps, 10 s, H.264 High with B-frames.
+pub fn bikes() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/bikes.mp4")
+}
+
+/// The value below which `percent` of the sorted times lie (nearest rank).
+pub fn percentile(times: &[Duration], percent: f64) -> Duration {
+    let mut sorted = times.to_vec();
+    sorted.sort_unstable();
+    let rank = (percent / 100.0 * sorted.len() as f64).ceil() as usize;
+    sorted[rank.clamp(1, sorted.len()) - 1]
+}

@@ -1,0 +1,117 @@
+// Plays one stream, reads the clock out of each picture, and counts what a viewer would notice. Query:
+// url, kind (hls or mjpeg), hls (JSON for the hls.js constructor), settle (seconds that do not count).
+// The result is in `window.rig`.
+
+/** @typedef {import('../lib/browser.js').Played} Played */
+
+(() => {
+  const query = new URLSearchParams(location.search);
+  const url = query.get('url') ?? '';
+  const settleMs = Number(query.get('settle') ?? 0) * 1000;
+
+  /** @type {Played} */
+  const played = { frames: 0, seconds: 0, latencies: [], unreadable: 0, stalls: 0, frozenMs: 0, errors: [] };
+  let firstAt = 0;
+  let lastAt = 0;
+  let over = false;
+  const canvas = document.createElement('canvas');
+  const context = canvas.getContext('2d', { willReadFrequently: true });
+
+  const settled = () => firstAt > 0 && Date.now() - firstAt >= settleMs;
+
+  /**
+   * The clock bars: 32 blocks of bits, highest first, and below them the same bits inverted.
+   * @param {HTMLVideoElement | HTMLImageElement} picture
+   * @param {number} width
+   * @returns {number | undefined} unix milliseconds modulo 2^32
+   */
+  function readClock(picture, width) {
+    const block = Math.floor(width / 64) * 2;
+    if (!context || block < 2) return undefined;
+    canvas.width = width;
+    canvas.height = 2 * block;
+    context.drawImage(picture, 0, 0, width, 2 * block, 0, 0, width, 2 * block);
+    const pixels = context.getImageData(0, 0, width, 2 * block).data;
+    /** @param {number} n @param {number} row */
+    const light = (n, row) => pixels[4 * ((row * block + block / 2) * width + n * block + block / 2)];
+    let clock = 0;
+    for (let n = 0; n < 32; n += 1) {
+      const [bit, inverse] = [light(n, 0), light(n, 1)];
+      // Both grey, or both alike: a torn picture, or one without a clock.
+      if (Math.abs(bit - inverse) < 100) return undefined;
+      clock = clock * 2 + (bit > inverse ? 1 : 0);
+    }
+    return clock;
+  }
+
+  /** @param {HTMLVideoElement | HTMLImageElement} picture @param {number} width */
+  function onPicture(picture, width) {
+    if (over) return;
+    const now = Date.now();
+    firstAt ||= now;
+    if (lastAt && settled()) played.frozenMs = Math.max(played.frozenMs, now - lastAt);
+    lastAt = now;
+    played.frames += 1;
+    const clock = readClock(picture, width);
+    if (!settled()) return;
+    if (clock === undefined) played.unreadable += 1;
+    // The difference modulo 2^32, as a signed number.
+    else played.latencies.push(((now >>> 0) - clock) | 0);
+  }
+
+  function playHls() {
+    const video = document.createElement('video');
+    video.muted = true;
+    video.autoplay = true;
+    document.body.append(video);
+    const watch = () => {
+      onPicture(video, video.videoWidth);
+      video.requestVideoFrameCallback(watch);
+    };
+    video.requestVideoFrameCallback(watch);
+    video.addEventListener('waiting', () => { if (settled() && !over) played.stalls += 1; });
+    const Hls = /** @type {typeof import('hls.js').default} */ (/** @type {any} */ (window).Hls);
+    const hls = new Hls(JSON.parse(query.get('hls') ?? '{}'));
+    hls.on(Hls.Events.ERROR, (_event, data) => {
+      if (!over) played.errors.push(`${data.details}${data.fatal ? ' (fatal)' : ''}: ${data.error?.message ?? ''}`);
+    });
+    hls.loadSource(url);
+    hls.attachMedia(video);
+    video.play().catch((error) => played.errors.push(String(error)));
+    return hls;
+  }
+
+  function playMjpeg() {
+    const image = document.createElement('img');
+    image.crossOrigin = 'anonymous';
+    image.addEventListener('error', () => played.errors.push('the picture failed'));
+    image.src = url;
+    document.body.append(image);
+    // An image tells nobody about its next picture: a picture is new when its clock is.
+    let shown = -1;
+    const watch = () => {
+      if (image.naturalWidth > 0) {
+        const clock = readClock(image, image.naturalWidth);
+        if (clock !== undefined && clock !== shown) {
+          shown = clock;
+          onPicture(image, image.naturalWidth);
+        }
+      }
+      if (!over) requestAnimationFrame(watch);
+    };
+    requestAnimationFrame(watch);
+  }
+
+  const hls = query.get('kind') === 'mjpeg' ? undefined : playHls();
+  if (!hls) playMjpeg();
+
+  const finish = () => {
+    const now = Date.now();
+    if (lastAt && settled()) played.frozenMs = Math.max(played.frozenMs, now - lastAt);
+    played.seconds = (now - firstAt) / 1000;
+    over = true;
+    hls?.destroy();
+    return played;
+  };
+  /** @type {any} */ (window).rig = { played, finish };
+})();
