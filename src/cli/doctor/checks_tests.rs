@@ -68,12 +68,12 @@ fn each_lack_is_named_with_the_command_that_mends_it() {
         ),
         (
             "a needed element",
-            |f| drop(f.registered.remove("v4l2src")),
+            |f| assert!(f.registered.remove("v4l2src")),
             "Fail v4l2src: missing -> sudo apt install gstreamer1.0-plugins-good",
         ),
         (
             "a spare element",
-            |f| drop(f.registered.remove("rtspsrc")),
+            |f| assert!(f.registered.remove("rtspsrc")),
             "Warn rtspsrc: missing; no configured camera needs it",
         ),
         (
@@ -195,7 +195,7 @@ fn what_needs_no_mending_is_said_without_alarm() {
     let table: [(Change, &str, &str); 7] = [
         (|_| (), "v4l2h264enc", "not on this machine: hardware"),
         (
-            |f| drop(f.registered.remove("openh264enc")),
+            |f| assert!(f.registered.remove("openh264enc")),
             "openh264enc",
             "missing; x264enc does its work (gstreamer1.0-plugins-bad)",
         ),

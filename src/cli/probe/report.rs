@@ -176,7 +176,9 @@ pub fn of_seen(target: &str, camera: &Camera, seen: &Seen, registered: impl Fn(&
     let Some(live_after) = seen.live_after else {
         let error = status.lifecycle.last_error.clone();
         let (result, error) = match (status.lifecycle.state, error) {
-            (State::Refused, Some(error)) if given => (Outcome::Refused, error),
+            (State::Refused, Some(error)) if given => {
+                (Outcome::Refused, format!("{error}; check user name and password"))
+            }
             (State::Refused, _) => (
                 Outcome::Refused,
                 "it wants a user name and password: rtsp://USER:PASSWORD@… (percent-encoded)".to_owned(),

@@ -153,7 +153,7 @@ fn every_block_is_a_configuration_that_loads() {
         let url = "http://cam/a?b=\"c\"".replace('"', "%22");
         Source::Http(Http { url, mode, username: None, password: None, password_file: None })
     };
-    let odd = "/a \"b\"\\c\n/é.mp4";
+    let odd = "/a \"b\"\\c/é'.mp4";
     for source in [
         rtsp(Some("ada"), "rtsps://cam:322/x").source,
         rtsp(None, "rtsp://cam/x").source,
