@@ -31,6 +31,9 @@ pub struct DoctorArgs {
     pub json: bool,
 }
 
+/// The area whose good findings are listed by package.
+const ELEMENTS: &str = "Elements";
+
 /// How a check came out. Ordered: the worst one is the verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -133,10 +136,13 @@ fn show(checks: &[Check], out: &mut dyn Write) -> std::io::Result<()> {
             None => lines.push((check.clone(), 1)),
         }
     }
-    let single = lines.iter().filter(|(_, count)| *count == 1).map(|(line, _)| line.name.chars().count());
+    let listed =
+        |(line, count): &(Check, usize)| *count > 1 || (line.area == ELEMENTS && line.state == State::Ok);
+    let single = lines.iter().filter(|line| !listed(line)).map(|(line, _)| line.name.chars().count());
     let width = single.max().unwrap_or(0).min(28);
     let mut area = "";
-    for (line, count) in &lines {
+    for entry in &lines {
+        let (line, _) = entry;
         if line.area != area {
             writeln!(out, "{}{}", if area.is_empty() { "" } else { "\n" }, line.area)?;
             area = line.area;
@@ -146,7 +152,7 @@ fn show(checks: &[Check], out: &mut dyn Write) -> std::io::Result<()> {
             State::Warn => "WARN",
             State::Fail => "FAIL",
         };
-        if *count == 1 {
+        if !listed(entry) {
             let mut found = line.found.lines();
             writeln!(out, "  {word}  {:width$}  {}", line.name, found.next().unwrap_or_default())?;
             for more in found {
@@ -226,7 +232,7 @@ Cameras
         assert_eq!(verdict(&[]), State::Ok);
         assert_eq!(verdict(&[ok.clone(), warn.clone()]), State::Warn);
         assert_eq!(verdict(&[warn.clone(), fail, ok.clone()]), State::Fail);
-        assert_eq!(summary(&[ok.clone()]), "Everything that Fanlight needs is here.");
+        assert_eq!(summary(std::slice::from_ref(&ok)), "Everything that Fanlight needs is here.");
         assert_eq!(summary(&[ok, warn]), "Fanlight can run; 1 warning above.");
     }
 

@@ -10,7 +10,8 @@ mod report;
 mod target;
 mod watch;
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -73,7 +74,7 @@ fn examine(args: &ProbeArgs) -> anyhow::Result<Report> {
     let mut report = match &camera.source {
         Source::V4l2(v4l2) => {
             let device = v4l2.device.clone();
-            let modes = within(DEVICE_LIMIT, move || v4l2::modes(&device))
+            let modes = within(DEVICE_LIMIT, move || modes(&device))
                 .unwrap_or_else(|| Err("the device does not answer: its driver hangs (dmesg)".into()));
             report::of_modes(&shown, &camera, modes)
         }
@@ -84,6 +85,23 @@ fn examine(args: &ProbeArgs) -> anyhow::Result<Report> {
         report.hide(&secret, &shown);
     }
     Ok(report)
+}
+
+/// What a device offers, or why it cannot be asked and what to do.
+fn modes(device: &Path) -> Result<Vec<v4l2::Mode>, String> {
+    let shown = device.display();
+    match std::fs::File::options().read(true).write(true).open(device) {
+        Ok(_) => v4l2::modes(device),
+        Err(error) => Err(match error.kind() {
+            ErrorKind::NotFound => {
+                format!("there is no {shown}; plug the camera in, then look for it in /dev/v4l/by-id/")
+            }
+            ErrorKind::PermissionDenied => {
+                format!("{shown} may not be opened by this user; fanlight doctor says what mends that")
+            }
+            _ => format!("{shown} cannot be opened: {error}"),
+        }),
+    }
 }
 
 /// An HTTP camera gives a stream or single pictures: what its answer says, or whatever works.

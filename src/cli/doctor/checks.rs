@@ -86,7 +86,7 @@ fn gstreamer(facts: &Facts, checks: &mut Vec<Check>) {
 }
 
 fn element(facts: &Facts, package: &str, element: &str) -> Check {
-    const AREA: &str = "Elements";
+    const AREA: &str = super::ELEMENTS;
     if facts.registered.contains(element) {
         return Check::ok(AREA, element, package);
     }

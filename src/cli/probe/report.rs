@@ -154,7 +154,7 @@ impl Report {
 
 fn keyframes(measured: &Measured, watched: f64) -> String {
     match (measured.gop_seconds, measured.gop_pictures) {
-        (Some(seconds), Some(pictures)) => format!("every {seconds:.1} s ({pictures} pictures)"),
+        (Some(seconds), Some(pictures)) => format!("at most {seconds:.1} s apart ({pictures} pictures)"),
         _ => format!("less than one in {watched:.0} s; set 2 s on the camera, viewers begin at a keyframe"),
     }
 }

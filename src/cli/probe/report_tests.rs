@@ -84,7 +84,7 @@ rtsp://***@10.0.0.7/live
   bit rate         2100 kbit/s
   profile          High 4.0 (avc1.640028)
   B-frames         none
-  keyframes        every 2.0 s (50 pictures)
+  keyframes        at most 2.0 s apart (50 pictures)
   audio            MPEG4-GENERIC (not used)
   MJPEG, snapshot  encoded while somebody watches (avdec_h264 to jpegenc)
   HLS, LL-HLS      passed through as it is

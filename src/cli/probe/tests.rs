@@ -113,6 +113,45 @@ fn a_camera_that_refuses_is_said_to_and_the_password_is_never_printed() {
     }
 }
 
+/// An RTSP camera with a picture and a tone, for as long as the loop's owner keeps it.
+fn rtsp_camera() -> (gst::glib::MainLoop, String) {
+    use gstreamer_rtsp_server::{RTSPMediaFactory, RTSPServer, prelude::*};
+    gst::init().unwrap();
+    let context = gst::glib::MainContext::new();
+    let server = RTSPServer::new();
+    server.set_address("127.0.0.1");
+    server.set_service("0");
+    let factory = RTSPMediaFactory::new();
+    factory.set_launch(
+        "( videotestsrc is-live=true ! video/x-raw,width=320,height=240,framerate=20/1 \
+         ! x264enc tune=zerolatency key-int-max=10 ! rtph264pay name=pay0 pt=96 \
+         audiotestsrc is-live=true ! audio/x-raw,rate=8000,channels=1 ! alawenc ! rtppcmapay name=pay1 pt=8 )",
+    );
+    server.mount_points().unwrap().add_factory("/live", factory);
+    server.attach(Some(&context)).unwrap();
+    let main_loop = gst::glib::MainLoop::new(Some(&context), false);
+    let (running, port) = (main_loop.clone(), server.bound_port());
+    thread::spawn(move || {
+        let _ = context.with_thread_default(|| running.run());
+        drop(server);
+    });
+    (main_loop, format!("rtsp://127.0.0.1:{port}/live"))
+}
+
+#[test]
+fn a_network_camera_is_described_with_the_audio_that_is_not_used() {
+    let (camera, url) = rtsp_camera();
+    let (code, report) = probe(&url, 20.0);
+    camera.quit();
+    assert_eq!((code, &report["result"]), (0, &Value::from("live")), "{report:#}");
+    assert_eq!(report["audio"], serde_json::json!(["PCMA"]));
+    assert_eq!(report["measured"]["gop_pictures"], 10);
+    assert_eq!(report["measured"]["b_frames"], false);
+    let fps = report["measured"]["fps"].as_f64().unwrap();
+    assert!((18.0..22.0).contains(&fps), "{report:#}");
+    assert_eq!((&report["credentials"], &report["format"]), (&"not needed".into(), &"H.264 320x240".into()));
+}
+
 #[test]
 fn a_camera_that_keeps_silent_is_given_up_in_time() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
