@@ -22,6 +22,11 @@ pub fn kind(nal: &[u8]) -> u8 {
     nal.first().map_or(0, |header| header & 0x1f)
 }
 
+/// The type of the first NAL unit of an Annex B byte stream, found without looking for its end.
+pub fn first_kind(stream: &[u8]) -> Option<u8> {
+    start_code(stream, 0).and_then(|at| stream.get(at + 3)).map(|header| header & 0x1f)
+}
+
 /// The NAL units of an Annex B byte stream, without start codes and trailing zero bytes.
 pub fn nals(stream: &[u8]) -> Nals<'_> {
     let start = start_code(stream, 0).map_or(stream.len(), |at| at + 3);
@@ -365,6 +370,7 @@ mod tests {
         let stream = [0, 0, 0, 1, 0x67, 1, 2, 0, 0, 1, 0x68, 3, 0, 0, 0, 0, 1, 0x65, 0, 0, 3, 0, 9];
         let found: Vec<&[u8]> = nals(&stream).collect();
         assert_eq!(found, [&[0x67, 1, 2][..], &[0x68, 3], &[0x65, 0, 0, 3, 0, 9]]);
+        assert_eq!((first_kind(&stream), first_kind(&[0, 0, 1]), first_kind(&[])), (Some(7), None, None));
         assert_eq!(nals(&[]).count(), 0);
         assert_eq!(nals(&[1, 2, 3, 4]).count(), 0);
         assert_eq!(nals(&[0, 0, 1]).count(), 0);

@@ -176,9 +176,11 @@ fn a_wrong_password_is_refused_said_and_not_hammered() {
         // Somebody watches, which may not make it try more often.
         let _viewer = Viewer::watch(service.port(), "/cameras/cam/stream.mjpg");
         service.wait_state("cam", "refused", STARTS);
-        let tried = relay.attempts();
+        let (tried, attempts) = (relay.attempts(), service.camera("cam")["attempts"].clone());
         hold_for("the camera stays refused", Duration::from_secs(8), || service.state("cam") == "refused");
-        assert_eq!(relay.attempts(), tried, "it is left in peace");
+        assert_eq!(service.camera("cam")["attempts"], attempts, "it is left in peace");
+        // One knock, which gives no credentials, may fall into this time.
+        assert!(relay.attempts() <= tried + 1, "{tried} connections, then {}", relay.attempts());
         assert!(tried <= 3, "{tried} attempts until it was understood");
 
         let status = service.camera("cam");

@@ -49,6 +49,7 @@ impl Rig {
     fn with(config: model::Hls) -> Self {
         let waits = Waits {
             first_segment: Duration::from_secs(3),
+            join: Duration::ZERO,
             reload: Duration::from_millis(300),
             part: Duration::from_millis(500),
         };

@@ -68,7 +68,9 @@ fn fetch(agent: &ureq::Agent, http: &Http) -> Result<Vec<u8>, Failure> {
     let answer = request.call().map_err(|error| Failure::absent(format!("fetching a picture: {error}")))?;
     let status = answer.status();
     if status == 401 || status == 403 {
-        return Err(Failure::refused(format!("the camera answers {status}")));
+        return Err(Failure::refused(format!(
+            "the camera answers {status}: it refuses this user name and password"
+        )));
     }
     if !status.is_success() {
         return Err(Failure::broken(format!("the camera answers {status} instead of a picture")));

@@ -174,7 +174,7 @@ fn of_error(target: &str, error: &gst::glib::Error) -> Failure {
     let words = format!("{target}: {}", error.message().trim_end_matches('.'));
     match error.kind::<gst::ResourceError>() {
         Some(gst::ResourceError::NotAuthorized) => {
-            return Failure::refused(words);
+            return Failure::refused(format!("{words}: it refuses this user name and password"));
         }
         Some(gst::ResourceError::Busy) => {
             return Failure::broken(format!("{words}; another program holds it: stop that one"));
@@ -189,7 +189,7 @@ fn of_error(target: &str, error: &gst::glib::Error) -> Failure {
     }
     // Servers that answer 401 through a proxy or on a second request give it only in words.
     if words.contains("Unauthorized") || words.contains("(401)") {
-        return Failure::refused(words);
+        return Failure::refused(format!("{words}: it refuses this user name and password"));
     }
     Failure::broken(words)
 }

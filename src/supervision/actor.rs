@@ -21,6 +21,8 @@ use super::vitals::{Beat, Vitals};
 
 /// One knock starts this long after the one before, and takes no longer.
 const KNOCK_EVERY: Duration = Duration::from_secs(1);
+/// A camera that refuses us is there: its reboot, with another password perhaps, is noticed this often.
+const KNOCK_REFUSED_EVERY: Duration = Duration::from_secs(10);
 /// While live, pictures are looked at this often: a measured rate may shorten the deadline.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Beyond the subject's own bound, how long a shutdown may take.
@@ -270,7 +272,8 @@ impl<S: Subject> Actor<S> {
         }
         let now = self.now();
         if self.knock.is_none() && now >= self.next_knock && self.lifecycle.knocking(now) {
-            self.next_knock = now + KNOCK_EVERY;
+            let refused = self.lifecycle.state() == State::Refused;
+            self.next_knock = now + if refused { KNOCK_REFUSED_EVERY } else { KNOCK_EVERY };
             self.knock = self.subject.knock().map(|knock| -> BoxFuture<'static, bool> {
                 Box::pin(async move { timeout(KNOCK_EVERY, knock).await.unwrap_or(false) })
             });

@@ -38,6 +38,8 @@ use stream::Stream;
 pub struct Waits {
     /// For the first segment after packaging started.
     pub first_segment: Duration,
+    /// At most this for the next part before a low-latency player that joins gets its first list.
+    pub join: Duration,
     /// For the part or segment that a blocking reload asks for; then the list is given as it is. hls.js
     /// gives up after max(3 parts, 0.8 target durations), which this stays below.
     pub reload: Duration,
@@ -49,6 +51,7 @@ impl Default for Waits {
     fn default() -> Self {
         Self {
             first_segment: Duration::from_secs(15),
+            join: Duration::from_millis(500),
             reload: Duration::from_millis(1200),
             part: Duration::from_secs(6),
         }

@@ -307,3 +307,144 @@ impl Session {
         self.head = Some(Head { discontinuity, began: frame.unit.captured_at, init });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, Instant, SystemTime};
+
+    use proptest::prelude::*;
+
+    use super::super::playlist;
+    use super::super::ring::{Numbers, View};
+
+    const SPS: &[u8] = &[0, 0, 0, 1, 0x67, 0x42, 0xc0, 0x1f, 0xda, 0x01, 0x40, 0x16, 0xe8];
+    const PPS: &[u8] = &[0, 0, 0, 1, 0x68, 0xce, 0x3c, 0x80];
+
+    fn unit(ms: u64, keyframe: bool, epoch: u64, captured: Instant) -> AccessUnit {
+        let mut data = if keyframe { [SPS, PPS].concat() } else { Vec::new() };
+        data.extend_from_slice(&[0, 0, 0, 1, if keyframe { 0x65 } else { 0x41 }, 0x9a, 1, 2, 3]);
+        AccessUnit {
+            data: data.into(),
+            pts: Duration::from_millis(ms),
+            keyframe,
+            epoch,
+            captured_at: SystemTime::UNIX_EPOCH,
+            captured,
+        }
+    }
+
+    /// What a low-latency playlist hints at: segment, byte, number of the part.
+    fn hint(view: &View) -> (u64, u64, u64) {
+        let (msn, at) = view.open.as_ref().map_or((view.next_msn, 0), |open| (open.msn, open.len()));
+        (msn, at, view.next_part)
+    }
+
+    #[test]
+    fn a_camera_without_idr_pictures_does_not_fill_the_memory() {
+        let ring = Arc::new(Ring::new(6, 2.0, Numbers::default()));
+        let settings = Settings { container: Container::Ts, segment_seconds: 2.0, part_seconds: 0.333 };
+        let mut packager = Packager::new("cam", settings, Arc::clone(&ring));
+        let now = Instant::now();
+        // One frame of 1 MiB, shared by all: 200 would make 200 MiB of segment.
+        let mut big = vec![0, 0, 0, 1, 0x41, 0x9a];
+        big.resize(1024 * 1024, 0x55);
+        let big = Bytes::from(big);
+        for index in 0..200 {
+            let small = unit(index * 40, index == 0, 1, now);
+            packager.push(if index == 0 { small } else { AccessUnit { data: big.clone(), ..small } });
+        }
+        let view = ring.view().expect("the segment was closed");
+        assert_eq!(view.segments.len(), 1);
+        assert!(view.open.is_none());
+        assert!(view.segments[0].len() < 2 * SEGMENT_BYTES as u64);
+        // The next IDR begins anew, behind a discontinuity.
+        for index in 200..320 {
+            packager.push(unit(index * 40, index % 50 == 0, 1, now));
+        }
+        let view = ring.view().unwrap();
+        assert!(view.segments[1].discontinuity && !view.segments[2].discontinuity);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Whatever cameras do, lists keep their promises.
+        #[test]
+        fn lists_keep_their_promises(
+            fmp4 in any::<bool>(),
+            frame_ms in 16u64..600,
+            // Runs of the camera: groups of pictures, pause before it, and whether time starts anew.
+            runs in proptest::collection::vec(
+                (proptest::collection::vec(1u64..90, 1..8), 0u64..20_000, any::<bool>()), 1..6),
+        ) {
+            let container = if fmp4 { Container::Fmp4 } else { Container::Ts };
+            let settings = Settings { container, segment_seconds: 2.0, part_seconds: 0.333 };
+            let ring = Arc::new(Ring::new(6, 2.0, Numbers { msn: 50, part: 500 }));
+            let mut packager = Packager::new("cam", settings, Arc::clone(&ring));
+            let (mut wall, mut epoch, mut ms) = (Instant::now(), 1, 0);
+            let mut before: Option<View> = None;
+            for (groups, pause, anew) in runs {
+                wall += Duration::from_millis(pause);
+                if anew {
+                    epoch += 1;
+                    ms = 0;
+                } else {
+                    ms += pause;
+                }
+                for group in groups {
+                    for index in 0..group {
+                        packager.push(unit(ms, index == 0, epoch, wall));
+                        ms += frame_ms;
+                        wall += Duration::from_millis(frame_ms);
+                        let Some(view) = ring.view() else { continue };
+                        check(&view, container)?;
+                        if let Some(before) = before.replace(view.clone()) {
+                            compare(&before, &view, &ring)?;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn check(view: &View, container: Container) -> Result<(), TestCaseError> {
+        let text = playlist::low_latency(view, container);
+        let target: f64 = text.split("PART-TARGET=").nth(1).unwrap().lines().next().unwrap().parse().unwrap();
+        for part in text.lines().filter_map(|line| line.strip_prefix("#EXT-X-PART:DURATION=")) {
+            let duration: f64 = part.split(',').next().unwrap().parse().unwrap();
+            prop_assert!(duration <= target && duration > 0.0, "{part} {target}");
+        }
+        for segment in view.segments.iter().chain(&view.open) {
+            prop_assert!(segment.parts[0].independent, "segments begin with an IDR");
+            prop_assert!(container == Container::Ts || segment.map.is_some());
+        }
+        for pair in view.segments.windows(2) {
+            prop_assert_eq!(pair[0].msn + 1, pair[1].msn);
+        }
+        for segment in &view.segments {
+            let rounded = (segment.duration() as f64 / 90_000.0).round() as u64;
+            prop_assert!(rounded <= view.target_duration);
+        }
+        Ok(())
+    }
+
+    fn compare(before: &View, now: &View, ring: &Ring) -> Result<(), TestCaseError> {
+        prop_assert!(now.target_duration >= before.target_duration);
+        prop_assert!(now.next_msn >= before.next_msn && now.next_part >= before.next_part);
+        // A tag that left the list is counted, and nothing else is.
+        let first = now.segments[0].msn;
+        let left = before.segments.iter().filter(|old| old.msn < first && old.discontinuity).count() as u64;
+        prop_assert_eq!(now.discontinuity_sequence, before.discontinuity_sequence + left);
+        // What was hinted at is there as soon as anything new is.
+        if now.next_part > before.next_part {
+            let (msn, at, number) = hint(before);
+            let (segment, _) = ring.segment(msn).unwrap();
+            let part = segment.parts.iter().find(|part| part.number == number);
+            prop_assert_eq!(part.map(|part| part.offset), Some(at));
+        } else {
+            prop_assert_eq!(hint(before), hint(now));
+        }
+        Ok(())
+    }
+}

@@ -15,7 +15,7 @@ use super::timing::{TIMESCALE, seconds};
 /// TS playlist within 1.2 s of the encoder.
 pub const TS_HOLD_BACK: f64 = 2.5;
 /// A little less, for 0.65 s with parts of 0.2 s.
-pub const FMP4_HOLD_BACK: f64 = 2.25;
+pub const FMP4_HOLD_BACK: f64 = 2.0;
 
 /// Whole segments whose parts are still listed; older parts are only in their segments.
 const SEGMENTS_WITH_PARTS: usize = 2;

@@ -1,7 +1,8 @@
 //! The HTTP answers of HLS: which status, which headers, how long to wait. CORS and mounting belong to
 //! `api`.
 
-use std::time::SystemTime;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -19,8 +20,6 @@ use super::stream::{Stream, Watching};
 use super::timing::seconds;
 use super::{Hls, Waits};
 use crate::capture::Capture;
-
-use std::sync::Arc;
 
 const PLAYLIST: &str = "application/vnd.apple.mpegurl";
 /// Names of segments and parts are never used twice: what they hold does not change.
@@ -69,10 +68,11 @@ impl Hls {
         let stream = streams.of(asset.container());
         let waits = self.0.waits;
         match asset {
-            Asset::Standard => list(id, stream, None, waits, playlist::standard).await,
+            Asset::Standard => list(id, stream, Reload::Plain, waits, playlist::standard).await,
             Asset::LowLatency(container) => match wanted(query) {
                 Ok(wanted) => {
-                    list(id, stream, wanted, waits, |view| playlist::low_latency(view, container)).await
+                    let reload = wanted.map_or(Reload::Join, Reload::Blocking);
+                    list(id, stream, reload, waits, |view| playlist::low_latency(view, container)).await
                 }
                 Err(text) => bad_directive(id, text),
             },
@@ -95,24 +95,45 @@ impl Hls {
     }
 }
 
+/// What a playlist is asked for.
+#[derive(Clone, Copy, Debug)]
+enum Reload {
+    /// As it is.
+    Plain,
+    /// By a low-latency player that joins. It places itself by the end of this list and stays at that
+    /// distance, so it is answered when the end is fresh: right after the next part.
+    Join,
+    /// With what is wanted in it.
+    Blocking(Wanted),
+}
+
 /// A playlist, when it holds what is wanted or waiting any longer would not help.
 async fn list(
     id: &str,
     stream: &Arc<Stream>,
-    wanted: Option<Wanted>,
+    reload: Reload,
     waits: Waits,
     render: impl Fn(&View) -> String,
 ) -> Response {
     let _watching = stream.watch();
     let mut progress = stream.ring().progress();
     // A failed wait is told by what the ring then says.
-    let _ = timeout(waits.first_segment, progress.wait_for(|progress| progress.ready)).await;
-    if let (Some(wanted), Some(view)) = (wanted, stream.ring().view()) {
-        if let Err(text) = sensible(wanted, &view) {
-            return bad_directive(id, text);
+    match (reload, stream.ring().view()) {
+        (_, None) => {
+            let _ = timeout(waits.first_segment, progress.wait_for(|progress| progress.ready)).await;
         }
-        let there = |progress: &Progress| progress.reached(wanted.msn, wanted.part);
-        let _ = timeout(waits.reload, progress.wait_for(there)).await;
+        (Reload::Plain, Some(_)) => {}
+        (Reload::Join, Some(view)) => {
+            let part = Duration::from_secs_f64(seconds(view.part_target));
+            let _ = timeout(waits.join.min(part), progress.changed()).await;
+        }
+        (Reload::Blocking(wanted), Some(view)) => {
+            if let Err(text) = sensible(wanted, &view) {
+                return bad_directive(id, text);
+            }
+            let there = |progress: &Progress| progress.reached(wanted.msn, wanted.part);
+            let _ = timeout(waits.reload, progress.wait_for(there)).await;
+        }
     }
     match stream.ring().view() {
         Some(view) => {

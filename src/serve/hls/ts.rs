@@ -43,8 +43,7 @@ impl Muxer {
             self.tables();
         }
         self.discontinuity |= frame.discontinuity;
-        let starts_with_aud =
-            h264::nals(&frame.unit.data).next().is_some_and(|nal| h264::kind(nal) == h264::nal_type::AUD);
+        let starts_with_aud = h264::first_kind(&frame.unit.data) == Some(h264::nal_type::AUD);
         let (header, length) = pes_header(frame.pts, frame.dts);
         let aud: &[u8] = if starts_with_aud { &[] } else { &AUD };
         self.pes(frame, [&header[..length], aud, &frame.unit.data]);
@@ -54,7 +53,10 @@ impl Muxer {
     pub fn take(&mut self) -> Bytes {
         // The next part is about as long as this one.
         let next = Vec::with_capacity(self.buffer.len());
-        Bytes::from(std::mem::replace(&mut self.buffer, next))
+        let mut part = std::mem::replace(&mut self.buffer, next);
+        // It stays in the ring for a while.
+        part.shrink_to_fit();
+        Bytes::from(part)
     }
 
     fn tables(&mut self) {

@@ -30,7 +30,7 @@ pub use super::state::{Snapshot, State};
 use super::timing::{Timing, stall_after};
 
 /// A knock never causes an attempt sooner than this after the last one began.
-pub const KNOCK_GAP: Duration = Duration::from_secs(2);
+pub const KNOCK_GAP: Duration = Duration::from_secs(1);
 /// A poke never causes an attempt sooner than this after a failed one began.
 pub const POKE_GAP: Duration = Duration::from_secs(1);
 /// The same after refused credentials.

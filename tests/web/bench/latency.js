@@ -11,6 +11,7 @@ import { parseArgs } from 'node:util';
 import { openPage, percentile, play, startBrowser } from '../lib/browser.js';
 import { sleep, startCamera, startService } from '../lib/processes.js';
 import { startStatic } from '../lib/static.js';
+import { warmUp } from '../lib/watcher.js';
 
 const { values } = parseArgs({
   options: {
@@ -65,6 +66,7 @@ try {
   for (const run of runs) {
     const { page } = await openPage(browser);
     try {
+      if (service && run.hls) await warmUp(run.url, 4);
       const played = await play(page, rig.url, { ...run, seconds: Number(values.seconds), settle: Number(values.settle) });
       results.push({
         name: run.name,

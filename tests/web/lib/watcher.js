@@ -4,7 +4,7 @@
 import HLS from 'hls-parser';
 
 import { judge, judgeReload, lists, nextPart, parsePlaylist } from './playlist.js';
-import { sleep } from './processes.js';
+import { sleep, waitFor } from './processes.js';
 
 /** @typedef {import('./playlist.js').Playlist} Playlist */
 
@@ -47,6 +47,21 @@ function judgeMedia(body, fmp4) {
   if (body.length === 0 || body.length % TS_PACKET) return [`${body.length} bytes are not whole TS packets`];
   for (let at = 0; at < body.length; at += TS_PACKET) if (body[at] !== TS_SYNC) return [`no TS packet at byte ${at}`];
   return [];
+}
+
+/**
+ * Waits until a playlist lists so many segments: a player that joins a stream which only just began has
+ * nothing to hold back from.
+ * @param {string} url
+ * @param {number} count
+ */
+export async function warmUp(url, count) {
+  await waitFor(`${url} lists ${count} segments`, 40_000, async () => {
+    const answer = await fetch(url);
+    if (!answer.ok) return undefined;
+    const { segments } = parsePlaylist(await answer.text());
+    return segments.filter((segment) => segment.uri !== undefined).length >= count ? true : undefined;
+  });
 }
 
 /**

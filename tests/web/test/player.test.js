@@ -7,6 +7,7 @@ import { after, before, describe, test } from 'node:test';
 import { openPage, percentile, play, startBrowser } from '../lib/browser.js';
 import { CLIP, startCamera, startService } from '../lib/processes.js';
 import { startStatic } from '../lib/static.js';
+import { warmUp } from '../lib/watcher.js';
 
 const SECONDS = 12;
 const FPS = 25;
@@ -41,6 +42,7 @@ describe('a camera with a clock in its pictures', () => {
 
   for (const { name, latestMs, hls } of VARIANTS) {
     test(`${name} plays without a stall and in time`, async (context) => {
+      await warmUp(`${service.url}/hls/cam/${name}`, 4);
       const { page } = await openPage(browser);
       const played = await play(page, rig.url, { url: `${service.url}/hls/cam/${name}`, seconds: SECONDS, settle: 4, hls });
       await page.close();
@@ -53,6 +55,21 @@ describe('a camera with a clock in its pictures', () => {
       assert.ok(p50 > 0 && p50 < latestMs, `p50 ${p50} ms`);
     });
   }
+
+  test('a viewer who comes first sees a picture within eight seconds', async (context) => {
+    const fresh = await startService(`source = { type = "rtsp", url = "${camera.url}" }`);
+    try {
+      const { page } = await openPage(browser);
+      const began = Date.now();
+      await play(page, rig.url, { url: `${fresh.url}/hls/cam/stream_ll.m3u8`, seconds: 0, hls: VARIANTS[1].hls });
+      const took = Date.now() - began;
+      await page.close();
+      context.diagnostic(`first picture after ${took} ms`);
+      assert.ok(took < 8_000, `${took} ms`);
+    } finally {
+      await fresh.stop();
+    }
+  });
 
   test('stream.mjpg plays in a picture element and in time', async (context) => {
     const { page } = await openPage(browser);
@@ -80,6 +97,7 @@ describe('a clip with B-frames', () => {
 
   for (const { name, hls } of VARIANTS) {
     test(`${name} plays over the loop of the clip without a stall`, async () => {
+      await warmUp(`${service.url}/hls/cam/${name}`, 4);
       const { page } = await openPage(browser);
       // The clip lasts ten seconds.
       const played = await play(page, rig.url, { url: `${service.url}/hls/cam/${name}`, seconds: 12, settle: 4, hls });
