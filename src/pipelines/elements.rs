@@ -1,5 +1,6 @@
 //! Which elements this machine has, and the Debian package of those that it lacks.
 
+use gio::prelude::TlsBackendExt;
 use gstreamer as gst;
 use thiserror::Error;
 
@@ -19,6 +20,11 @@ pub fn start() -> Result<(u32, u32, u32), String> {
     gst::init().map_err(|error| error.message().to_owned())?;
     let (major, minor, micro, _) = gst::version();
     Ok((major, minor, micro))
+}
+
+/// Whether this machine can open `rtsps://` and `https://` cameras: GIO has a TLS backend.
+pub fn tls() -> bool {
+    gio::TlsBackend::default().supports_tls()
 }
 
 /// Whether GStreamer has a factory of that name. Hardware encoders register only where their device is.

@@ -83,6 +83,18 @@ fn gstreamer(facts: &Facts, checks: &mut Vec<Check>) {
             checks.push(self::element(facts, package, element));
         }
     }
+    let encrypted = facts.config.cameras.iter().any(|camera| match &camera.source {
+        Source::Rtsp(rtsp) => rtsp.url.starts_with("rtsps"),
+        Source::Http(http) => http.url.starts_with("https"),
+        _ => false,
+    });
+    let install = "sudo apt install glib-networking";
+    let words = "missing: cameras with rtsps:// or https:// cannot be opened";
+    checks.push(match (facts.tls, encrypted) {
+        (true, _) => Check::ok(super::ELEMENTS, "TLS", "glib-networking"),
+        (false, true) => Check::fail(super::ELEMENTS, "TLS", words, install),
+        (false, false) => Check::warn(super::ELEMENTS, "TLS", words, install),
+    });
 }
 
 fn element(facts: &Facts, package: &str, element: &str) -> Check {

@@ -23,6 +23,7 @@ fn well() -> Facts {
     Facts {
         gstreamer: Ok((1, 22, 0)),
         registered: software.filter(|element| !elements::needs_hardware(element)).collect(),
+        tls: true,
         fragments: Fragments { embedded: 28, ..Fragments::default() },
         config: Config { cameras: vec![Camera::new("desk", source.clone())], ..Config::default() },
         loading: Loading::default(),
@@ -55,7 +56,12 @@ fn a_machine_that_has_everything_gets_no_complaint() {
 #[test]
 fn each_lack_is_named_with_the_command_that_mends_it() {
     type Spoil = fn(&mut Facts);
-    let table: [(&str, Spoil, &str); 26] = [
+    let table: [(&str, Spoil, &str); 27] = [
+        (
+            "no TLS",
+            |f| f.tls = false,
+            "Warn TLS: missing: cameras with rtsps:// or https:// cannot be opened -> sudo apt install glib-networking",
+        ),
         (
             "an old GStreamer",
             |f| f.gstreamer = Ok((1, 20, 3)),

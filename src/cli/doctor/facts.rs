@@ -32,6 +32,8 @@ pub struct Facts {
     pub gstreamer: Result<(u32, u32, u32), String>,
     /// Those of [`elements::PACKAGES`] that this machine has.
     pub registered: BTreeSet<&'static str>,
+    /// Whether cameras with TLS can be opened.
+    pub tls: bool,
     pub fragments: Fragments,
     /// The one in force, or the defaults when it cannot be read.
     pub config: Config,
@@ -129,6 +131,7 @@ impl Facts {
         Self {
             gstreamer,
             registered,
+            tls: within(GSTREAMER_LIMIT, elements::tls).unwrap_or(false),
             fragments,
             loading,
             found,
