@@ -20,6 +20,7 @@ pub mod plan;
 mod poll;
 mod run;
 mod shared;
+mod skew;
 mod source;
 pub mod status;
 mod tap;

@@ -17,6 +17,7 @@ use super::poll;
 use super::run::{Attempt, Built, OnEnd};
 use super::shared::Shared;
 use super::tap::Tap;
+use super::timeline::Timeline;
 use crate::config;
 use crate::config::model::{HttpMode, Rtsp, Source, TlsCheck};
 use crate::pipelines::{Library, Parameters, build};
@@ -111,7 +112,11 @@ fn assemble(
     }
     pipeline.add(&bin).map_err(dynamic::broken)?;
 
-    let tap = Arc::new(Mutex::new(Tap::new(Arc::clone(shared), reports.clone())));
+    let timeline = match source {
+        Source::Rtsp(_) => Timeline::remote(),
+        _ => Timeline::default(),
+    };
+    let tap = Arc::new(Mutex::new(Tap::new(Arc::clone(shared), reports.clone(), timeline)));
     let sink = appsink(&tap);
     pipeline.add(&sink).map_err(dynamic::broken)?;
     if let Source::Rtsp(rtsp) = source {

@@ -66,7 +66,7 @@ pub const PACKAGES: [(&str, &[&str]); 9] = [
     ("libgstreamer1.0-0", &["filesrc", "identity", "queue", "tee", "fakesink", "capsfilter"]),
     (
         "gstreamer1.0-plugins-base",
-        &["appsrc", "appsink", "videotestsrc", "videoconvert", "videorate", "parsebin"],
+        &["appsrc", "appsink", "videotestsrc", "videoconvert", "videorate", "videoscale", "parsebin"],
     ),
     (
         "gstreamer1.0-plugins-good",
