@@ -129,11 +129,19 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
                 tracing::info!("{name}: stopping");
                 break 0;
             }
-            _ = hangup.recv() => house.reload(start.reload.as_ref()).await,
-            () = file.changed() => house.reload(start.reload.as_ref()).await,
+            _ = hangup.recv() => {}
+            () = file.changed() => {}
             doom = vitals.doomed() => {
                 tracing::error!("{doom}; exit {EXIT_FROZEN}");
                 break EXIT_FROZEN;
+            }
+        }
+        // Taking a camera down may take seconds; being told to stop does not wait for that.
+        tokio::select! {
+            () = house.reload(start.reload.as_ref()) => {}
+            name = signals.end() => {
+                tracing::info!("{name}: stopping");
+                break 0;
             }
         }
     };
