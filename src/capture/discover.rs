@@ -46,6 +46,11 @@ pub fn all() -> Vec<Found> {
     found
 }
 
+/// libcamera's own names, in its order.
+pub fn libcamera_names() -> Vec<String> {
+    devices("libcameraprovider").iter().map(|device| device.display_name().to_string()).collect()
+}
+
 fn modes(device: &gst::Device) -> Vec<Mode> {
     device.caps().map(|caps| of_caps(&caps)).unwrap_or_default()
 }

@@ -20,6 +20,7 @@ pub mod plan;
 mod poll;
 mod run;
 mod shared;
+mod skew;
 mod source;
 pub mod status;
 mod tap;
@@ -173,6 +174,12 @@ impl Capture {
             }
         }
         names
+    }
+
+    /// The streams that the camera offers, taken or not: `video H264`, `audio MPEG4-GENERIC`. Empty for
+    /// sources that have only one.
+    pub fn announced(&self) -> Vec<String> {
+        self.0.shared.announced()
     }
 
     pub fn status(&self) -> CameraStatus {

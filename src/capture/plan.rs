@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::choice::{self, Choice, Encoded, Native, Route};
+use super::discover;
 use super::shared::Format;
 use super::v4l2;
 use crate::config::model::{
@@ -54,8 +55,17 @@ pub fn source(library: &Library, camera: &Camera, source: &Source) -> Result<Sou
             SourcePlan::of(library.fill("sources/test", &parameters)?)
         }
         Source::Libcamera(libcamera) => {
-            insert_text(&mut parameters, "camera", libcamera.camera.as_deref());
-            let chain = library.fill("sources/libcamera", &parameters)?;
+            let name = libcamera.camera.as_deref().map(libcamera_name).transpose()?;
+            let size = parameters.clone();
+            // libcamerasrc has no property for it: the sensor mode follows the size that is asked for.
+            if let Some(mode) = libcamera.sensor_mode {
+                parameters = size_and_rate(mode, camera.fps);
+            }
+            insert_text(&mut parameters, "camera", name.as_deref());
+            let mut chain = library.fill("sources/libcamera", &parameters)?;
+            if libcamera.sensor_mode.is_some_and(|mode| mode != camera.resolution) {
+                chain = chain.then(library.fill("transforms/scale", &size)?);
+            }
             SourcePlan { controls: libcamera_controls(libcamera), ..SourcePlan::of(chain) }
         }
         Source::V4l2(v4l2) => {
@@ -297,6 +307,15 @@ fn v4l2_fps(asked: u32, max: f64) -> u32 {
     if max > 0.0 && f64::from(asked) > max { 0 } else { asked }
 }
 
+/// A camera's own name for its name or its number in libcamera's list.
+fn libcamera_name(camera: &str) -> Result<String, Failure> {
+    let Ok(index) = camera.parse::<usize>() else { return Ok(camera.to_owned()) };
+    let names = discover::libcamera_names();
+    names.get(index).cloned().ok_or_else(|| {
+        Failure::absent(format!("libcamera has no camera number {index}; it has {names:?}, counted from 0"))
+    })
+}
+
 fn libcamera_controls(libcamera: &Libcamera) -> Vec<Setting> {
     let autofocus = libcamera.autofocus.map(|mode| match mode {
         Autofocus::Manual => "manual",
@@ -337,6 +356,28 @@ mod tests {
         ] {
             assert_eq!(direction(rotation, flip), expected, "{rotation:?} {flip:?}");
         }
+    }
+
+    #[test]
+    fn a_sensor_mode_is_asked_for_by_its_size_and_scaled_to_the_resolution() {
+        let mut camera = Camera::new("pi", Source::Test {});
+        camera.resolution = Resolution { width: 640, height: 480 };
+        camera.fps = 30;
+        let libcamera =
+            Libcamera { sensor_mode: Some(Resolution { width: 1640, height: 1232 }), ..Libcamera::default() };
+        let plan = source(&Library::embedded(), &camera, &Source::Libcamera(libcamera)).unwrap();
+        let syntax = plan.chain.syntax();
+        assert!(syntax.contains("NV12,width=1640,height=1232,framerate=30/1 ! videoscale"), "{syntax}");
+        assert!(syntax.ends_with("width=640,height=480"), "{syntax}");
+    }
+
+    #[test]
+    fn a_libcamera_number_that_nothing_has_is_said_with_what_there_is() {
+        gstreamer::init().unwrap();
+        let libcamera = Libcamera { camera: Some("7".into()), ..Libcamera::default() };
+        let camera = Camera::new("pi", Source::Libcamera(libcamera));
+        let failure = source(&Library::embedded(), &camera, &camera.source).unwrap_err();
+        assert!(failure.message.contains("camera number 7"), "{failure:?}");
     }
 
     #[test]

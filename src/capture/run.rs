@@ -105,12 +105,18 @@ async fn leave_graph(directory: Option<PathBuf>, pipeline: &gst::Pipeline) {
     let Some(directory) = directory else { return };
     let path = directory.join(format!("{}.dot", pipeline.name()));
     let pipeline = pipeline.clone();
-    let written = tokio::task::spawn_blocking(move || {
-        std::fs::write(path, pipeline.debug_to_dot_data(gst::DebugGraphDetails::all()).as_bytes())
-    });
+    let written = tokio::task::spawn_blocking(move || std::fs::write(path, graph(&pipeline)));
     if let Ok(Err(error)) = written.await {
         tracing::debug!("no graph of the failed pipeline in {}: {error}", directory.display());
     }
+}
+
+/// The graph of a pipeline. Without the elements' properties: passwords and addresses are among them.
+fn graph(pipeline: &gst::Pipeline) -> String {
+    let details = gst::DebugGraphDetails::MEDIA_TYPE
+        | gst::DebugGraphDetails::CAPS_DETAILS
+        | gst::DebugGraphDetails::STATES;
+    pipeline.debug_to_dot_data(details).into()
 }
 
 /// What a bus message means for the attempt.
@@ -209,5 +215,23 @@ impl From<LibraryError> for Failure {
 impl From<Missing> for Failure {
     fn from(missing: Missing) -> Self {
         Failure::unsupported(missing.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_graph_that_is_left_behind_has_no_password_in_it() {
+        gst::init().unwrap();
+        let line = "rtspsrc name=source user-id=wanda user-pw=hunter2 location=rtsp://c/?token=zyx";
+        let pipeline = gst::Pipeline::new();
+        pipeline.add(&gst::parse::bin_from_description(line, false).unwrap()).unwrap();
+        let graph = graph(&pipeline);
+        assert!(graph.contains("rtspsrc") || graph.contains("RTSPSrc"), "{graph}");
+        for secret in ["hunter2", "zyx", "wanda"] {
+            assert!(!graph.contains(secret), "{graph}");
+        }
     }
 }

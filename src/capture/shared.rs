@@ -104,6 +104,7 @@ pub struct Shared {
     next: AtomicU64,
     keyframes: Mutex<Keyframes>,
     pipelines: Mutex<Vec<gst::glib::WeakRef<gst::Pipeline>>>,
+    announced: Mutex<Vec<String>>,
 }
 
 /// Whom to ask for an IDR picture, and when that was done last.
@@ -127,6 +128,7 @@ impl Shared {
             next: AtomicU64::new(1),
             keyframes: Mutex::default(),
             pipelines: Mutex::default(),
+            announced: Mutex::default(),
         })
     }
 
@@ -140,6 +142,20 @@ impl Shared {
     /// The pipelines that exist now: the source's and the encoders'.
     pub fn pipelines(&self) -> Vec<gst::Pipeline> {
         lock(&self.pipelines).iter().filter_map(|weak| weak.upgrade()).collect()
+    }
+
+    /// Notes a stream that the source offers, taken or not: `audio MPEG4-GENERIC`.
+    pub fn announce(&self, stream: String) {
+        let mut announced = lock(&self.announced);
+        // A camera offers a handful; no peer makes this grow.
+        if announced.len() < 16 && !announced.contains(&stream) {
+            announced.push(stream);
+        }
+    }
+
+    /// What the source offers, since it was first opened.
+    pub fn announced(&self) -> Vec<String> {
+        lock(&self.announced).clone()
     }
 
     pub fn outlet(&self, codec: Codec) -> &Arc<Outlet> {

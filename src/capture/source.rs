@@ -17,6 +17,7 @@ use super::poll;
 use super::run::{Attempt, Built, OnEnd};
 use super::shared::Shared;
 use super::tap::Tap;
+use super::timeline::Timeline;
 use crate::config;
 use crate::config::model::{HttpMode, Rtsp, Source, TlsCheck};
 use crate::pipelines::{Library, Parameters, build};
@@ -111,17 +112,28 @@ fn assemble(
     }
     pipeline.add(&bin).map_err(dynamic::broken)?;
 
-    let tap = Arc::new(Mutex::new(Tap::new(Arc::clone(shared), reports.clone())));
+    let timeline = match source {
+        Source::Rtsp(_) => Timeline::remote(),
+        _ => Timeline::default(),
+    };
+    let tap = Arc::new(Mutex::new(Tap::new(Arc::clone(shared), reports.clone(), timeline)));
     let sink = appsink(&tap);
     pipeline.add(&sink).map_err(dynamic::broken)?;
     if let Source::Rtsp(rtsp) = source {
-        prepare_rtsp(&bin, rtsp)?;
+        prepare_rtsp(&bin, rtsp, shared)?;
     }
     match plan.dynamic {
         Some(name) => {
             let element = bin.by_name(name).ok_or_else(|| {
                 Failure::unsupported(format!("the source's fragment has no element named {name}"))
             })?;
+            let announcing = Arc::downgrade(shared);
+            element.connect_pad_added(move |_, pad| {
+                let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
+                if let Some(shared) = announcing.upgrade() {
+                    announce(&shared, &caps);
+                }
+            });
             let ends = dynamic::Ends { bin: &bin, pipeline: &pipeline, sink: sink.upcast_ref() };
             dynamic::follow(&element, &ends, library, plan.paced, reports);
         }
@@ -185,14 +197,29 @@ fn appsink(tap: &Arc<Mutex<Tap>>) -> gst_app::AppSink {
     sink
 }
 
+/// Notes a stream by its caps: RTP's media and encoding, or the media type.
+fn announce(shared: &Shared, caps: &gst::CapsRef) {
+    let Some(structure) = caps.structure(0) else { return };
+    let field = |name| structure.get::<String>(name).ok();
+    let words = match field("media").zip(field("encoding-name")) {
+        Some((media, encoding)) => format!("{media} {encoding}"),
+        None => structure.name().as_str().replacen("/x-", " ", 1).replacen('/', " ", 1),
+    };
+    shared.announce(words);
+}
+
 /// What cannot be said in a fragment: which streams to take, and the authority to trust.
-fn prepare_rtsp(bin: &gst::Bin, rtsp: &Rtsp) -> Result<(), Failure> {
+fn prepare_rtsp(bin: &gst::Bin, rtsp: &Rtsp, shared: &Arc<Shared>) -> Result<(), Failure> {
     let Some(source) = bin.by_name("source") else {
         return Err(Failure::unsupported("sources/rtsp has no element named source"));
     };
     // Audio and metadata are not even set up.
-    source.connect("select-stream", false, |values| {
+    let shared = Arc::downgrade(shared);
+    source.connect("select-stream", false, move |values| {
         let caps = values.get(2).and_then(|caps| caps.get::<gst::Caps>().ok());
+        if let (Some(shared), Some(caps)) = (shared.upgrade(), &caps) {
+            announce(&shared, caps);
+        }
         let media = caps.as_ref().and_then(|caps| caps.structure(0)?.get::<String>("media").ok());
         Some((media.as_deref() == Some("video")).to_value())
     });

@@ -15,6 +15,7 @@ use gstreamer_app as gst_app;
 use super::choice::{Encoded, Native, Route, route};
 use super::jpeg;
 use super::shared::{Anchor, Format, Shared};
+use super::skew::Placed;
 use super::timeline::Timeline;
 use crate::frames::{AccessUnit, Codec};
 use crate::h264;
@@ -36,17 +37,10 @@ pub struct Tap {
 }
 
 impl Tap {
-    pub fn new(shared: Arc<Shared>, reports: Reports) -> Self {
+    /// `timeline` is for the kind of source that this is.
+    pub fn new(shared: Arc<Shared>, reports: Reports, timeline: Timeline) -> Self {
         let epoch = shared.unique();
-        Self {
-            shared,
-            reports,
-            epoch,
-            timeline: Timeline::default(),
-            caps: None,
-            format: None,
-            looked_into: 0,
-        }
+        Self { shared, reports, epoch, timeline, caps: None, format: None, looked_into: 0 }
     }
 
     /// The file begins again.
@@ -61,9 +55,7 @@ impl Tap {
         let running = running_time(&sample);
         self.follow(&sample)?;
         let Some(buffer) = take_buffer(&mut sample) else { return Ok(()) };
-        let pts = self.timeline.place(running, arrival);
-        // What arrives late was captured earlier; what claims to come from the future was not.
-        let late = running.map_or(Duration::ZERO, |running| arrival.saturating_sub(running));
+        let Placed { pts, late } = self.timeline.place(running, arrival);
         let (wall, instant) = (SystemTime::now(), Instant::now());
         let captured = Anchor {
             pts,

@@ -1,10 +1,13 @@
 //! Where a picture stands in time. Pure: the running time of arrival is passed in.
 //!
-//! A source's timestamps are believed while they make sense. Some cameras never advance theirs, some
+//! A source's timestamps are believed while they make sense; those of a camera with a clock of its own are
+//! kept in step with ours (see `skew`). Some cameras never advance theirs, some
 //! give none, some jump by hours; then the time of arrival takes over for the rest of the run. A file
 //! that begins again continues where it ended.
 
 use std::time::Duration;
+
+use super::skew::{Placed, Skew};
 
 /// Equal timestamps over this much arrival time: the source's clock stands still.
 const STUCK: Duration = Duration::from_secs(1);
@@ -24,26 +27,39 @@ pub struct Timeline {
     latest: Duration,
     step: Option<Duration>,
     looped: bool,
+    /// For a camera with a clock of its own.
+    skew: Option<Skew>,
 }
 
 impl Timeline {
-    /// The time of a picture with timestamp `pts` that arrived at running time `arrival`.
-    pub fn place(&mut self, pts: Option<Duration>, arrival: Duration) -> Duration {
-        let placed = match pts {
-            Some(pts) if !self.by_arrival && self.makes_sense(pts, arrival) => {
-                self.offset + pts.saturating_sub(*self.began.get_or_insert(Duration::ZERO))
-            }
+    /// For a source whose timestamps come from another machine's clock.
+    pub fn remote() -> Self {
+        Self { skew: Some(Skew::default()), ..Self::default() }
+    }
+
+    /// The time of a picture with timestamp `pts` that arrived at running time `arrival`, and how long
+    /// before its arrival it was captured as far as can be known.
+    pub fn place(&mut self, pts: Option<Duration>, arrival: Duration) -> Placed {
+        let Placed { pts: placed, late } = match pts {
+            Some(pts) if !self.by_arrival && self.makes_sense(pts, arrival) => match &mut self.skew {
+                Some(skew) => skew.place(pts, arrival),
+                None => Placed {
+                    pts: self.offset + pts.saturating_sub(*self.began.get_or_insert(Duration::ZERO)),
+                    late: arrival.saturating_sub(pts),
+                },
+            },
             _ => {
                 self.by_arrival = true;
                 // Strictly rising, whatever the clock of this machine does.
-                (self.offset + arrival).max(self.latest + Duration::from_millis(1))
+                let pts = (self.offset + arrival).max(self.latest + Duration::from_millis(1));
+                Placed { pts, late: Duration::ZERO }
             }
         };
         if let Some(step) = placed.checked_sub(self.latest).filter(|step| !step.is_zero()) {
             self.step = Some(self.step.map_or(step, |shortest| shortest.min(step)));
             self.latest = placed;
         }
-        placed
+        Placed { pts: placed, late }
     }
 
     /// The file begins again: its next picture follows the last one.
@@ -64,7 +80,9 @@ impl Timeline {
             _ => arrival,
         };
         self.last_seen = Some((pts, since));
-        arrival.saturating_sub(since) < STUCK && arrival.abs_diff(pts) < ASTRAY
+        // Another machine's clock may be anywhere; how it moves is for `skew`.
+        let astray = self.skew.is_none() && arrival.abs_diff(pts) >= ASTRAY;
+        arrival.saturating_sub(since) < STUCK && !astray
     }
 }
 
@@ -81,23 +99,23 @@ mod tests {
         let mut timeline = Timeline::default();
         // Decoding order with B-frames: not monotonic.
         for pts in [0, 120, 40, 80, 240, 160, 200] {
-            assert_eq!(timeline.place(Some(ms(pts)), ms(pts + 5)), ms(pts));
+            assert_eq!(timeline.place(Some(ms(pts)), ms(pts + 5)).pts, ms(pts));
         }
     }
 
     #[test]
     fn without_timestamps_the_arrival_counts_and_always_rises() {
         let mut timeline = Timeline::default();
-        assert_eq!(timeline.place(None, ms(40)), ms(40));
-        assert_eq!(timeline.place(None, ms(40)), ms(41));
-        assert_eq!(timeline.place(None, ms(30)), ms(42));
-        assert_eq!(timeline.place(None, ms(90)), ms(90));
+        assert_eq!(timeline.place(None, ms(40)).pts, ms(40));
+        assert_eq!(timeline.place(None, ms(40)).pts, ms(41));
+        assert_eq!(timeline.place(None, ms(30)).pts, ms(42));
+        assert_eq!(timeline.place(None, ms(90)).pts, ms(90));
     }
 
     #[test]
     fn a_clock_that_stands_still_is_given_up_for_the_arrival() {
         let mut timeline = Timeline::default();
-        let placed: Vec<_> = (0..40).map(|n| timeline.place(Some(ms(500)), ms(500 + n * 40))).collect();
+        let placed: Vec<_> = (0..40).map(|n| timeline.place(Some(ms(500)), ms(500 + n * 40)).pts).collect();
         assert_eq!(placed[0], ms(500));
         assert_eq!(placed[30], ms(500 + 30 * 40), "after a second the arrival counts");
         assert!(placed[25..].windows(2).all(|pair| pair[0] < pair[1]), "{placed:?}");
@@ -106,9 +124,9 @@ mod tests {
     #[test]
     fn a_timestamp_hours_away_is_given_up_for_the_arrival() {
         let mut timeline = Timeline::default();
-        assert_eq!(timeline.place(Some(ms(0)), ms(0)), ms(0));
-        assert_eq!(timeline.place(Some(ms(9_000_000)), ms(40)), ms(40));
-        assert_eq!(timeline.place(Some(ms(9_000_040)), ms(80)), ms(80));
+        assert_eq!(timeline.place(Some(ms(0)), ms(0)).pts, ms(0));
+        assert_eq!(timeline.place(Some(ms(9_000_000)), ms(40)).pts, ms(40));
+        assert_eq!(timeline.place(Some(ms(9_000_040)), ms(80)).pts, ms(80));
     }
 
     #[test]
@@ -117,7 +135,7 @@ mod tests {
         let mut given = Vec::new();
         for _pass in 0..3 {
             for pts in [80, 200, 120, 160] {
-                given.push(timeline.place(Some(ms(pts)), ms(pts)).as_millis());
+                given.push(timeline.place(Some(ms(pts)), ms(pts)).pts.as_millis());
             }
             timeline.begin_again();
         }

@@ -1,8 +1,12 @@
 //! The command line. Each command is a file of its own; here is only what they are called.
 
+mod bounded;
 pub mod config;
 mod demo;
+pub mod doctor;
+pub mod healthcheck;
 mod pipeline;
+pub mod probe;
 mod run;
 mod service;
 
@@ -40,6 +44,12 @@ enum Command {
     Run,
     /// Show a test camera in the browser
     Demo(demo::Args),
+    /// Look at this machine: what is there, what is missing, and the command that mends it
+    Doctor(doctor::DoctorArgs),
+    /// Ask a camera what it offers, and print a configuration for it
+    Probe(probe::ProbeArgs),
+    /// Ask a running service whether it is well; for containers and scripts
+    Healthcheck(healthcheck::HealthcheckArgs),
     /// Print, check and explain the configuration
     Config(ConfigArgs),
     /// List and show what pipelines are built from
@@ -81,6 +91,9 @@ pub fn main() -> u8 {
             drop(out);
             demo::run(&args)
         }
+        Command::Doctor(args) => doctor::run(&configuration::load(file, environment), args.json, &mut out),
+        Command::Probe(args) => probe::run(&args, &mut out),
+        Command::Healthcheck(args) => healthcheck::run(&args, file, environment, &mut out),
         Command::Config(ConfigArgs { command: None, .. }) => config::example(&mut out),
         Command::Config(ConfigArgs { command: Some(ConfigCommand::Check { file }), .. }) => {
             config::check(&file, &mut out)

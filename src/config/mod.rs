@@ -35,7 +35,7 @@ pub use model::Config;
 pub use origins::{Origin, Origins, Position};
 pub use secret::Secret;
 pub use show::show;
-pub use urls::redact as redact_url;
+pub use urls::{check as check_url, redact as redact_url, take_credentials};
 
 /// The file that is read when no other is named, if it exists.
 pub const DEFAULT_PATH: &str = "/etc/fanlight/fanlight.toml";

@@ -1,5 +1,6 @@
 //! Which elements this machine has, and the Debian package of those that it lacks.
 
+use gio::prelude::TlsBackendExt;
 use gstreamer as gst;
 use thiserror::Error;
 
@@ -8,6 +9,22 @@ use thiserror::Error;
 #[error("GStreamer element {element} is missing: {}", mend(.element))]
 pub struct Missing {
     pub element: String,
+}
+
+/// Starts GStreamer, which may be done any number of times, and gives its version. Reads all plugins after
+/// an installation: blocking.
+///
+/// # Errors
+/// In words.
+pub fn start() -> Result<(u32, u32, u32), String> {
+    gst::init().map_err(|error| error.message().to_owned())?;
+    let (major, minor, micro, _) = gst::version();
+    Ok((major, minor, micro))
+}
+
+/// Whether this machine can open `rtsps://` and `https://` cameras: GIO has a TLS backend.
+pub fn tls() -> bool {
+    gio::TlsBackend::default().supports_tls()
 }
 
 /// Whether GStreamer has a factory of that name. Hardware encoders register only where their device is.
@@ -49,7 +66,7 @@ pub const PACKAGES: [(&str, &[&str]); 9] = [
     ("libgstreamer1.0-0", &["filesrc", "identity", "queue", "tee", "fakesink", "capsfilter"]),
     (
         "gstreamer1.0-plugins-base",
-        &["appsrc", "appsink", "videotestsrc", "videoconvert", "videorate", "parsebin"],
+        &["appsrc", "appsink", "videotestsrc", "videoconvert", "videorate", "videoscale", "parsebin"],
     ),
     (
         "gstreamer1.0-plugins-good",

@@ -16,7 +16,7 @@ macro_rules! embedded {
     };
 }
 
-const EMBEDDED: [(&str, &str); 28] = embedded![
+const EMBEDDED: [(&str, &str); 29] = embedded![
     "sources/test",
     "sources/libcamera",
     "sources/v4l2-raw",
@@ -39,6 +39,7 @@ const EMBEDDED: [(&str, &str); 28] = embedded![
     "decoders/jpeg",
     "transforms/turn",
     "transforms/rate",
+    "transforms/scale",
     "encoders/jpeg-jpegenc",
     "encoders/jpeg-v4l2",
     "encoders/h264-x264",

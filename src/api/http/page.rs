@@ -25,7 +25,7 @@ pub fn page(state: &AppState) -> Result<Response, Fault> {
         render(&state.cameras.all(), state, &nonce),
     );
     let policy = format!(
-        "default-src 'none'; img-src 'self'; connect-src 'self'; style-src 'nonce-{nonce}'; \
+        "default-src 'none'; img-src 'self' data:; connect-src 'self'; style-src 'nonce-{nonce}'; \
          script-src 'nonce-{nonce}'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
     );
     let headers = response.headers_mut();
