@@ -58,7 +58,14 @@ fn make_clip(path: &Path) {
         .args(["-q", "videotestsrc", "num-buffers=900", "horizontal-speed=4", "!"])
         .args(["video/x-raw,format=I420,width=1280,height=720,framerate=30/1", "!"])
         .args(["x264enc", "tune=zerolatency", "speed-preset=ultrafast", "bitrate=2000", "key-int-max=60"])
-        .args(["option-string=nal-hrd=cbr", "!", "video/x-h264,profile=constrained-baseline", "!", "h264parse", "!"])
+        .args([
+            "option-string=nal-hrd=cbr",
+            "!",
+            "video/x-h264,profile=constrained-baseline",
+            "!",
+            "h264parse",
+            "!",
+        ])
         .args(["mp4mux", "!", "filesink"])
         .arg(format!("location={}", path.display()))
         .output()
