@@ -47,9 +47,13 @@ impl Rig {
     }
 
     fn with(config: model::Hls) -> Self {
+        Self::with_join(config, Duration::ZERO)
+    }
+
+    fn with_join(config: model::Hls, join: Duration) -> Self {
         let waits = Waits {
             first_segment: Duration::from_secs(3),
-            join: Duration::ZERO,
+            join,
             reload: Duration::from_millis(300),
             part: Duration::from_millis(500),
         };
@@ -360,6 +364,29 @@ async fn a_blocking_reload_is_answered_when_the_part_is_there() {
 }
 
 #[tokio::test]
+async fn a_joining_player_gets_a_list_that_ends_with_a_fresh_part() {
+    let rig = Rig::with_join(model::Hls::default(), Duration::from_secs(5));
+    rig.ask_then_push("stream_ll.m3u8", 4 * GOP + 33).await;
+    // Three parts and three pictures are there: seven more make the fourth part.
+    let (text, ()) = tokio::join!(rig.text("stream_ll.m3u8"), async {
+        tokio::task::yield_now().await;
+        rig.push(8).await;
+    });
+    assert_eq!(ts_parts(&text).len(), 6 + 6 + 4);
+    // In the last part of the segment: the end of the segment is passed over.
+    rig.push(16).await;
+    let (text, ()) = tokio::join!(rig.text("stream_ll.m3u8"), async {
+        tokio::task::yield_now().await;
+        rig.push(15).await;
+    });
+    assert_eq!(ts_parts(&text).len(), 6 + 6 + 1);
+    // A camera that is away does not keep a player from joining.
+    let began = Instant::now();
+    rig.text("stream_ll.m3u8").await;
+    assert!(began.elapsed() < Duration::from_secs(2));
+}
+
+#[tokio::test]
 async fn a_blocking_reload_in_an_outage_gets_the_list_as_it_is() {
     let rig = Rig::started("stream_ll.m3u8").await;
     let before = rig.text("stream_ll.m3u8").await;
@@ -545,6 +572,12 @@ async fn a_replaced_camera_is_packaged_anew_and_the_old_one_let_go() {
     let second = rig.ask_then_push("stream.m3u8", GOP + 2).await.text();
     assert!(number(&second, "#EXT-X-MEDIA-SEQUENCE:") > number(&first, "#EXT-X-MEDIA-SEQUENCE:"));
     until("the old camera is let go", || old.h264().counters().demand == 0).await;
+    // Also without a request, when the set of cameras is told.
+    let old = std::mem::replace(&mut rig.capture, Capture::detached(Camera::new("cam", Source::Test {})));
+    rig.hls.cameras(std::slice::from_ref(&rig.capture));
+    until("the replaced camera is let go", || old.h264().counters().demand == 0).await;
+    rig.next.store(0, Ordering::Relaxed);
+    rig.ask_then_push("stream.m3u8", GOP + 2).await;
     rig.hls.cameras(&[]);
     until("the removed camera is let go", || rig.capture.h264().counters().demand == 0).await;
 }

@@ -103,7 +103,7 @@ fn judge(media: &[u8], suffix: &str, frames: usize) -> Vec<Packet> {
         .arg(file.path())
         .args(["-f", "null", "-"])
         .output()
-        .unwrap();
+        .expect("ffmpeg judges these tests: apt-get install ffmpeg");
     let said = String::from_utf8_lossy(&decode.stderr);
     assert!(decode.status.success() && said.is_empty(), "ffmpeg: {said}");
     let probe = |what: &[&str]| {

@@ -175,3 +175,64 @@ fn the_relay_plays_each_trouble_and_recovers() {
     assert_eq!(ask(&mut call().expect("a line"), b"end").expect("an answer"), b"end");
     assert_eq!(relay.attempts(), spoken + 1, "a knock is not an attempt");
 }
+
+/// Answers one request with these bytes, a few at a time.
+fn answer_once(answer: Vec<u8>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a client");
+        stream.set_nodelay(true).expect("no delay");
+        let mut request = [0; 1024];
+        assert!(stream.read(&mut request).expect("a request") > 0);
+        for bytes in answer.chunks(7) {
+            stream.write_all(bytes).expect("the client reads");
+        }
+        // Stays open a while, as a stream does.
+        std::thread::sleep(Duration::from_millis(500));
+    });
+    port
+}
+
+fn chunked(body: &[u8]) -> Vec<u8> {
+    let chunks =
+        body.chunks(13).map(|chunk| [format!("{:x}\r\n", chunk.len()).as_bytes(), chunk, b"\r\n"].concat());
+    chunks.collect::<Vec<_>>().concat()
+}
+
+#[test]
+fn the_client_reads_a_stream_part_by_part_however_it_is_cut() {
+    let part = |jpeg: &[u8]| {
+        let head = format!("--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {}\r\n\r\n", jpeg.len());
+        [head.as_bytes(), jpeg, b"\r\n"].concat()
+    };
+    // A picture may hold what looks like a boundary.
+    let pictures: [&[u8]; 3] = [b"one", b"\r\n--frame\r\n\r\ntwo", b"three"];
+    let body = [pictures.map(part).concat(), b"--frame\r\n".to_vec()].concat();
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=frame\r\n";
+    for answer in [
+        [head.as_bytes(), b"\r\n", &body].concat(),
+        [head.as_bytes(), b"Transfer-Encoding: chunked\r\n\r\n", &chunked(&body)].concat(),
+    ] {
+        let mut stream = MjpegStream::open(answer_once(answer), "/stream.mjpg").expect("a stream");
+        for picture in pictures {
+            let part = stream.next_within(SOON).expect("a stream").expect("a part");
+            assert_eq!(part.jpeg, picture);
+            assert_eq!(http::header(&part.headers, "content-type"), Some("image/jpeg"));
+        }
+        let none = stream.next_within(Duration::from_millis(50)).expect("the stream is still open");
+        assert!(none.is_none());
+        assert!(stream.next_within(SOON).is_err(), "the end of the stream is an error, not a wait");
+    }
+}
+
+#[test]
+fn the_client_rejects_what_is_not_a_stream_and_a_body_cut_short() {
+    let unavailable = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\n{}".to_vec();
+    let error = MjpegStream::open(answer_once(unavailable.clone()), "/stream.mjpg").expect_err("no stream");
+    assert!(error.to_string().contains("503"), "{error}");
+    let answer = get(answer_once(unavailable), "/").expect("an answer");
+    assert_eq!((answer.status, answer.text().as_str()), (503, "{}"));
+    let short = b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nshort".to_vec();
+    assert!(get(answer_once(short), "/").is_err());
+}

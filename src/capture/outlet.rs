@@ -44,6 +44,16 @@ struct Stream {
     ring: broadcast::Sender<AccessUnit>,
     gop: VecDeque<AccessUnit>,
     gop_bytes: usize,
+    rhythm: Option<Rhythm>,
+    /// Epoch and time of the last keyframe.
+    keyframe: Option<(u64, Duration)>,
+}
+
+/// How far apart a stream's keyframes have been since it began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rhythm {
+    pub shortest: Duration,
+    pub longest: Duration,
 }
 
 /// Counters since the outlet was made, for health, metrics and pages.
@@ -69,6 +79,8 @@ impl Outlet {
                 ring: broadcast::Sender::new(RING),
                 gop: VecDeque::new(),
                 gop_bytes: 0,
+                rhythm: None,
+                keyframe: None,
             }),
             frames: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
@@ -98,6 +110,13 @@ impl Outlet {
         let mut stream = self.stream();
         stream.gop.clear();
         stream.gop_bytes = 0;
+        stream.rhythm = None;
+        stream.keyframe = None;
+    }
+
+    /// How regularly keyframes come; `None` until two have come.
+    pub fn rhythm(&self) -> Option<Rhythm> {
+        self.stream().rhythm
     }
 
     /// Forgets the newest picture as well: nobody watched, so it stopped being the newest.
@@ -149,7 +168,21 @@ impl Outlet {
 }
 
 impl Stream {
+    /// Takes in how long it was since the last keyframe.
+    fn count(&mut self, keyframe: &AccessUnit) {
+        let before = self.keyframe.replace((keyframe.epoch, keyframe.pts));
+        if let Some((_, pts)) = before.filter(|(epoch, _)| *epoch == keyframe.epoch) {
+            let interval = keyframe.pts.saturating_sub(pts);
+            let rhythm = self.rhythm.get_or_insert(Rhythm { shortest: interval, longest: interval });
+            rhythm.shortest = rhythm.shortest.min(interval);
+            rhythm.longest = rhythm.longest.max(interval);
+        }
+    }
+
     fn keep(&mut self, unit: &AccessUnit) {
+        if unit.keyframe {
+            self.count(unit);
+        }
         if unit.keyframe || self.gop.back().is_some_and(|last| last.epoch != unit.epoch) {
             self.gop.clear();
             self.gop_bytes = 0;

@@ -38,10 +38,11 @@ use stream::Stream;
 pub struct Waits {
     /// For the first segment after packaging started.
     pub first_segment: Duration,
-    /// At most this for the next part before a low-latency player that joins gets its first list.
+    /// At most this, and two parts, for the next part before a low-latency player that joins gets its
+    /// first list: hls.js keeps the distance from the end that it finds there.
     pub join: Duration,
-    /// For the part or segment that a blocking reload asks for; then the list is given as it is. hls.js
-    /// gives up after max(3 parts, 0.8 target durations), which this stays below.
+    /// At most this for the part or segment that a blocking reload asks for; then the list is given as
+    /// it is. Less where hls.js would give up before.
     pub reload: Duration,
     /// For a part that was hinted at, and between the parts of a growing segment.
     pub part: Duration,
@@ -51,7 +52,7 @@ impl Default for Waits {
     fn default() -> Self {
         Self {
             first_segment: Duration::from_secs(15),
-            join: Duration::from_millis(500),
+            join: Duration::from_millis(800),
             reload: Duration::from_millis(1200),
             part: Duration::from_secs(6),
         }
@@ -82,13 +83,17 @@ impl Hls {
     /// Tells which cameras there are now: what was packaged for others ends, and with an output
     /// directory every camera that has HLS is packaged from here on. Needs a tokio runtime.
     pub fn cameras(&self, captures: &[Capture]) {
+        let served = || captures.iter().filter(|capture| capture.camera().outputs.hls);
         let mut known = self.0.cameras.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|id, _| {
-            captures.iter().any(|capture| capture.id() == id && capture.camera().outputs.hls)
-        });
+        known.retain(|id, _| served().any(|capture| capture.id() == id));
+        let packaged: Vec<&Capture> = served().filter(|capture| known.contains_key(capture.id())).collect();
         drop(known);
+        for capture in packaged {
+            // Lets go of the one before, if it was replaced.
+            self.streams(capture);
+        }
         if let Some(directory) = &self.0.config.output_dir {
-            for capture in captures.iter().filter(|capture| capture.camera().outputs.hls) {
+            for capture in served() {
                 self.streams(capture).write_to(directory.join(capture.id()));
             }
         }

@@ -174,6 +174,8 @@ struct State {
     numbers: Numbers,
     parts_before: usize,
     discontinuity_sequence: u64,
+    /// TARGETDURATION is at least this, seconds.
+    least_target: u64,
     target_duration: Option<u64>,
     part_target: u64,
 }
@@ -182,7 +184,6 @@ struct State {
 #[derive(Debug)]
 pub struct Ring {
     listed: usize,
-    least_target: u64,
     state: Mutex<State>,
     progress: watch::Sender<Progress>,
 }
@@ -193,7 +194,6 @@ impl Ring {
         let progress = Progress { msn: numbers.msn, next_part: numbers.part, ..Progress::default() };
         Self {
             listed: listed.max(3),
-            least_target: (segment_seconds.ceil() as u64).max(1),
             state: Mutex::new(State {
                 whole: VecDeque::new(),
                 open: None,
@@ -201,6 +201,7 @@ impl Ring {
                 numbers,
                 parts_before: 0,
                 discontinuity_sequence: 0,
+                least_target: (segment_seconds.ceil() as u64).max(1),
                 target_duration: None,
                 part_target: 0,
             }),
@@ -213,10 +214,16 @@ impl Ring {
         self.state().part_target = part_target;
     }
 
+    /// Segments may get this long: TARGETDURATION allows for it if it is not fixed yet.
+    pub fn expect(&self, longest: Duration) {
+        let mut state = self.state();
+        state.least_target = state.least_target.max(longest.as_secs_f64().round() as u64);
+    }
+
     /// Adds a part, and ends its segment when it is the last one.
     pub fn publish(&self, new: NewPart) -> Option<TargetRaised> {
         let mut state = self.state();
-        let raised = state.publish(new, self.listed, self.least_target);
+        let raised = state.publish(new, self.listed);
         let progress = state.progress();
         drop(state);
         self.progress.send_replace(progress);
@@ -310,7 +317,7 @@ impl State {
         }
     }
 
-    fn publish(&mut self, new: NewPart, listed: usize, least_target: u64) -> Option<TargetRaised> {
+    fn publish(&mut self, new: NewPart, listed: usize) -> Option<TargetRaised> {
         let msn = self.numbers.msn;
         if let Some(head) = new.head {
             if let Some(init) = head.init {
@@ -341,7 +348,7 @@ impl State {
         let needed = seconds(whole.duration() + TIMESCALE / 2) as u64;
         let raised = match self.target_duration {
             None => {
-                self.target_duration = Some(least_target.max(needed));
+                self.target_duration = Some(self.least_target.max(needed));
                 None
             }
             Some(from) if needed > from => {

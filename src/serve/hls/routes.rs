@@ -124,15 +124,19 @@ async fn list(
         }
         (Reload::Plain, Some(_)) => {}
         (Reload::Join, Some(view)) => {
-            let part = Duration::from_secs_f64(seconds(view.part_target));
-            let _ = timeout(waits.join.min(part), progress.changed()).await;
+            // hls.js starts well from a list that ends with parts, not from one that ends with a whole
+            // segment.
+            let before = progress.borrow_and_update().next_part;
+            let fresh = |progress: &Progress| progress.next_part > before && progress.parts > 0;
+            let two_parts = Duration::from_secs_f64(2.0 * seconds(view.part_target));
+            let _ = timeout(waits.join.min(two_parts), progress.wait_for(fresh)).await;
         }
         (Reload::Blocking(wanted), Some(view)) => {
             if let Err(text) = sensible(wanted, &view) {
                 return bad_directive(id, text);
             }
             let there = |progress: &Progress| progress.reached(wanted.msn, wanted.part);
-            let _ = timeout(waits.reload, progress.wait_for(there)).await;
+            let _ = timeout(waits.reload.min(patience(&view)), progress.wait_for(there)).await;
         }
     }
     match stream.ring().view() {
@@ -148,6 +152,12 @@ async fn list(
             not_ready(&text, json!({ "camera": id, "waited_seconds": waited }))
         }
     }
+}
+
+/// How long hls.js waits for a blocking reload, max(3 parts, 0.8 target durations), less a quarter for
+/// the way.
+fn patience(view: &View) -> Duration {
+    Duration::from_secs_f64(0.75 * (3.0 * seconds(view.part_target)).max(0.8 * view.target_duration as f64))
 }
 
 /// RFC 8216bis, 6.2.5.2: what is too far ahead is refused at once.

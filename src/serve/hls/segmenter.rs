@@ -6,7 +6,13 @@
 //! more for a rate that wavers. A part is closed when it holds as much as `N` pictures, or before a
 //! picture that would make it longer than the target.
 
+use std::time::Duration;
+
 use super::timing::TIMESCALE;
+use crate::capture::outlet::Rhythm;
+
+/// Keyframes whose distances differ by less than this part of them come regularly.
+const REGULAR: f64 = 0.1;
 
 /// The lengths of one session, in ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +36,20 @@ impl Plan {
         let part_enough = (part_target * 85).div_ceil(100).max(frames * frame - frame / 2);
         Self { frame, segment: ticks(segment_seconds), part_target, part_enough }
     }
+}
+
+/// How long segments may get when they are cut at the first IDR from `target` on and IDRs keep to this
+/// rhythm: TARGETDURATION may not rise later (RFC 8216bis, 4.4.3.1).
+pub fn longest_segment(target: Duration, rhythm: Rhythm) -> Duration {
+    let Rhythm { shortest, longest } = rhythm;
+    if longest.is_zero() {
+        return target;
+    }
+    if (longest - shortest).as_secs_f64() < longest.as_secs_f64() * REGULAR {
+        let groups = (target.as_secs_f64() / longest.as_secs_f64() - REGULAR).ceil().max(1.0);
+        return longest.mul_f64(groups);
+    }
+    target + longest
 }
 
 /// What is known of the access unit after the one that is placed.
@@ -157,6 +177,24 @@ mod tests {
             })
             .collect();
         assert_eq!(ends, [150, 300]);
+    }
+
+    #[test]
+    fn the_longest_segment_follows_from_the_rhythm_of_keyframes() {
+        let seconds = Duration::from_secs_f64;
+        for (shortest, longest, expected) in [
+            (2.0, 2.0, 2.0),
+            (0.5, 0.5, 2.0),
+            (1.5, 1.5, 3.0),
+            (1.98, 2.02, 2.02),
+            (10.0, 10.0, 10.0),
+            (0.32, 2.44, 4.44),
+            (0.0, 0.0, 2.0),
+        ] {
+            let rhythm = Rhythm { shortest: seconds(shortest), longest: seconds(longest) };
+            let got = longest_segment(seconds(2.0), rhythm).as_secs_f64();
+            assert!((got - expected).abs() < 1e-6, "{shortest} to {longest}: {got}");
+        }
     }
 
     proptest! {

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::packager::{Packager, Settings};
 use super::ring::Ring;
+use super::segmenter::longest_segment;
 use crate::capture::outlet::Outlet;
 
 #[derive(Debug)]
@@ -123,11 +124,17 @@ async fn package(stream: Arc<Stream>) {
     let mut packager = Packager::new(stream.camera.clone(), stream.settings, Arc::clone(&stream.ring));
     // What a task that broke off left behind is not continued.
     stream.ring.clear();
+    let target = Duration::try_from_secs_f64(stream.settings.segment_seconds).unwrap_or_default();
     let mut idle = std::pin::pin!(tokio::time::sleep(stream.idle));
     loop {
         tokio::select! {
             unit = units.next() => match unit {
-                Some(unit) => packager.push(unit),
+                Some(unit) => {
+                    if unit.keyframe && let Some(rhythm) = stream.outlet.rhythm() {
+                        stream.ring.expect(longest_segment(target, rhythm));
+                    }
+                    packager.push(unit);
+                }
                 None => break,
             },
             () = &mut idle => match stream.end_if_idle() {

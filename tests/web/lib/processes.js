@@ -60,14 +60,15 @@ export class Process {
   /**
    * @param {string} command
    * @param {string[]} args
-   * @param {import('node:child_process').SpawnOptions} [options]
+   * @param {import('node:child_process').SpawnOptions & { lines?: boolean }} [options]
+   *   lines: whether its output is kept line by line (default), or left to the caller
    */
-  constructor(command, args, options = {}) {
+  constructor(command, args, { lines = true, ...options } = {}) {
     this.name = command.split('/').at(-1);
     if (command.includes('/') && !existsSync(command)) throw new Error(`${command} is missing: build it first`);
     this.child = spawn(command, args, { ...options, stdio: 'pipe' });
     this.ended = new Promise((resolve) => this.child.once('close', resolve));
-    for (const stream of [this.child.stdout, this.child.stderr]) {
+    for (const stream of [lines && this.child.stdout, this.child.stderr]) {
       if (!stream) continue;
       createInterface({ input: stream }).on('line', (line) => {
         this.lines.push(line);

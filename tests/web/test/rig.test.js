@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -56,6 +57,39 @@ describe('the player', () => {
     } finally {
       await ffmpeg.stop();
       await camera.stop();
+    }
+  });
+});
+
+describe('the player of MJPEG', () => {
+  test('reads the clock out of the pictures', async () => {
+    const rig = await startStatic();
+    const browser = await startBrowser();
+    const camera = await startCamera(['--test-pattern', '640x360@25', '--codec', 'mjpeg', '--clock-bars']);
+    const ffmpeg = new Process('ffmpeg', [
+      '-hide_banner', '-loglevel', 'error', '-rtsp_transport', 'tcp', '-i', camera.url, '-c', 'copy', '-f', 'mpjpeg', '-',
+    ], { lines: false });
+    const server = createServer((_request, response) => {
+      response.writeHead(200, { 'Content-Type': 'multipart/x-mixed-replace; boundary=ffmpeg', 'Access-Control-Allow-Origin': '*' });
+      ffmpeg.child.stdout?.pipe(response);
+    });
+    await new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(undefined)));
+    const address = server.address();
+    const port = typeof address === 'object' && address ? address.port : 0;
+    try {
+      const { page } = await openPage(browser);
+      const played = await play(page, rig.url, { url: `http://127.0.0.1:${port}/`, kind: 'mjpeg', seconds: 3, settle: 2 });
+      assert.deepEqual(played.errors, []);
+      assert.ok(played.frames > 40, `${played.frames} pictures`);
+      const p50 = percentile(played.latencies, 50);
+      assert.ok(p50 > 0 && p50 < 3_000, `p50 ${p50} ms`);
+    } finally {
+      await browser.close();
+      server.closeAllConnections();
+      server.close();
+      await ffmpeg.stop();
+      await camera.stop();
+      await rig.stop();
     }
   });
 });
