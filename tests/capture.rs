@@ -2,13 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should stop")]
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fanlight::capture::outlet::Outlet;
 use fanlight::capture::{Capture, Means};
-use fanlight::config::model::{Camera, File, Idle, Resolution, Rotation, Source};
+use fanlight::config::model::{Camera, File, Http, HttpMode, Idle, Resolution, Rotation, Source};
 use fanlight::frames::AccessUnit;
 use fanlight::h264;
 use fanlight::pipelines::Library;
@@ -236,5 +238,47 @@ async fn a_slow_consumer_loses_whole_pictures_and_slows_nobody() {
     assert!(slow.dropped() > 50, "{} lost", slow.dropped());
     assert!(next.keyframe, "it resumes at an IDR picture");
     assert_eq!(capture.h264().counters().dropped, slow.dropped());
+    capture.shutdown().await;
+}
+
+/// Serves `picture` as MJPEG, 25 a second, to everybody who connects; its address.
+fn mjpeg_camera(picture: Vec<u8>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let head =
+        "HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=frame\r\n\r\n--frame\r\n";
+    let part = format!("Content-Type: image/jpeg\r\nContent-Length: {}\r\n\r\n", picture.len());
+    let part = [part.as_bytes(), &picture, b"\r\n--frame\r\n"].concat();
+    std::thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            let part = part.clone();
+            std::thread::spawn(move || {
+                let _ = client.read(&mut [0; 4096]);
+                let mut open = client.write_all(head.as_bytes()).is_ok();
+                while open {
+                    open = client.write_all(&part).is_ok();
+                    std::thread::sleep(Duration::from_millis(40));
+                }
+            });
+        }
+    });
+    format!("http://{address}/stream")
+}
+
+#[tokio::test]
+async fn an_mjpeg_camera_over_http_passes_byte_for_byte_and_nothing_is_decoded() {
+    let capture = Capture::start(test_camera(), &means());
+    let picture = jpeg(&capture).await.data.to_vec();
+    capture.shutdown().await;
+    let url = mjpeg_camera(picture.clone());
+    let source = Http { url, mode: HttpMode::Mjpeg, username: None, password: None, password_file: None };
+    let capture = Capture::start(Camera::new("http", Source::Http(source)), &means());
+    for _ in 0..3 {
+        assert_eq!(*jpeg(&capture).await.data, *picture);
+    }
+    assert_eq!(decoders(&capture), [""; 0]);
+    assert_eq!(encoders(&capture), [""; 0]);
+    // The other codec is made from it.
+    assert!(take(capture.h264(), 3).await[0].keyframe);
     capture.shutdown().await;
 }

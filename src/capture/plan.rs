@@ -90,7 +90,9 @@ pub fn source(library: &Library, camera: &Camera, source: &Source) -> Result<Sou
             insert_text(&mut parameters, "url", Some(&http.url));
             insert_text(&mut parameters, "username", http.username.as_deref());
             insert_secret(&mut parameters, "password", http.password.as_ref().map(|p| p.expose()));
-            SourcePlan::of(library.fill(fragment, &parameters)?)
+            // The demultiplexer has its pad when the first picture comes.
+            let dynamic = (http.mode == HttpMode::Mjpeg).then_some("streams");
+            SourcePlan { dynamic, ..SourcePlan::of(library.fill(fragment, &parameters)?) }
         }
         Source::File(file) => {
             let path = file.path.to_string_lossy();

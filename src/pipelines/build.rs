@@ -25,7 +25,7 @@ pub fn bin(chain: &Chain) -> Result<gst::Bin, BuildError> {
 }
 
 /// A bin of a chain that ends in pads which appear while it runs. Nothing is made a ghost pad: GStreamer
-/// would take the pads that `parsebin` keeps inside for open ends.
+/// would take the pads that `parsebin` keeps inside for open ends, and those that wait for a pad to appear.
 pub fn dynamic_bin(chain: &Chain) -> Result<gst::Bin, BuildError> {
     parse(chain, false)
 }
