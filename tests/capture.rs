@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fanlight::capture::outlet::Outlet;
-use fanlight::capture::{Capture, Means};
+use fanlight::capture::{Capture, LINGER, Means};
 use fanlight::config::model::{Camera, File, Idle, Resolution, Rotation, Source};
 use fanlight::frames::AccessUnit;
 use fanlight::h264;
@@ -26,6 +26,7 @@ fn means() -> Means {
         timing: Timing::default(),
         vitals: Vitals::new(0),
         graphs: None,
+        linger: LINGER,
     }
 }
 

@@ -13,6 +13,7 @@ use fanlight::api::http::server::Server;
 use fanlight::cameras::Cameras;
 use fanlight::config::Config;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use fanlight::serve::hls::Hls;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -36,7 +37,8 @@ async fn out_of_file_descriptors_the_accept_loop_waits_and_goes_on_when_some_are
     let address = server.address();
     let config = watch::Sender::new(Arc::new(config));
     let stop = CancellationToken::new();
-    let state = AppState::new(Cameras::new(Vec::new()), config.subscribe(), stop.clone());
+    let hls = watch::Sender::new(Hls::new(config.borrow().hls.clone()));
+    let state = AppState::new(Cameras::new(Vec::new()), config.subscribe(), hls.subscribe(), stop.clone());
     let running = tokio::spawn(server.run(state));
 
     let limit = getrlimit(Resource::Nofile);

@@ -105,8 +105,12 @@ async fn leave_graph(directory: Option<PathBuf>, pipeline: &gst::Pipeline) {
     let Some(directory) = directory else { return };
     let path = directory.join(format!("{}.dot", pipeline.name()));
     let pipeline = pipeline.clone();
+    // Without the elements' properties: passwords are among them.
+    let details = gst::DebugGraphDetails::MEDIA_TYPE
+        | gst::DebugGraphDetails::CAPS_DETAILS
+        | gst::DebugGraphDetails::STATES;
     let written = tokio::task::spawn_blocking(move || {
-        std::fs::write(path, pipeline.debug_to_dot_data(gst::DebugGraphDetails::all()).as_bytes())
+        std::fs::write(path, pipeline.debug_to_dot_data(details).as_bytes())
     });
     if let Ok(Err(error)) = written.await {
         tracing::debug!("no graph of the failed pipeline in {}: {error}", directory.display());
