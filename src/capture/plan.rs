@@ -80,7 +80,8 @@ pub fn source(library: &Library, camera: &Camera, source: &Source) -> Result<Sou
             insert_text(&mut parameters, "url", Some(&http.url));
             insert_text(&mut parameters, "username", http.username.as_deref());
             insert_secret(&mut parameters, "password", http.password.as_ref().map(|p| p.expose()));
-            SourcePlan::of(library.fill(fragment, &parameters)?)
+            let dynamic = (http.mode == HttpMode::Mjpeg).then_some("streams");
+            SourcePlan { dynamic, ..SourcePlan::of(library.fill(fragment, &parameters)?) }
         }
         Source::File(file) => {
             let path = file.path.to_string_lossy();
@@ -105,6 +106,7 @@ pub fn tail_for(caps: &gstreamer::CapsRef) -> Option<Option<&'static str>> {
         "video/x-h264" => Some(Some("tails/h264")),
         "video/x-h265" => Some(Some("tails/h265")),
         "image/jpeg" | "video/x-raw" => Some(None),
+        "image/jpg" => Some(Some("tails/jpg")),
         _ => None,
     }
 }
@@ -278,10 +280,13 @@ fn v4l2_mode(
     device: &Path,
     asked: crate::config::model::V4l2Format,
 ) -> Result<v4l2::Mode, Failure> {
-    let modes = v4l2::modes(device).map_err(|words| match words.contains("No such") {
-        true => Failure::absent(words),
-        false => Failure::broken(words),
-    })?;
+    if !device.exists() {
+        let device = device.display();
+        return Err(Failure::absent(format!(
+            "{device}: there is no such device; plug the camera in (`fanlight doctor` lists those that are)"
+        )));
+    }
+    let modes = v4l2::modes(device).map_err(Failure::broken)?;
     let chosen = v4l2::choose(&modes, asked, camera.resolution, camera.fps, &camera.outputs);
     chosen.cloned().ok_or_else(|| {
         let kinds: Vec<&str> = modes.iter().map(|mode| mode.kind.fragment()).collect();
