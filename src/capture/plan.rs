@@ -210,8 +210,9 @@ pub fn shown(library: &Library, camera: &Camera) -> Result<(Chain, Vec<(Codec, C
     };
     let mut branches = Vec::new();
     for codec in [Codec::Jpeg, Codec::H264] {
-        let branch = encoder(library, camera, codec, &format)?.map(|plan| plan.chain);
-        branches.push((codec, branch.unwrap_or_default()));
+        let branch = encoder(library, camera, codec, &format)?.map(|plan| plan.chain).unwrap_or_default();
+        // Each runs in a pipeline of its own; shown together, their names must differ.
+        branches.push((codec, branch.renamed("encoder", &format!("{}-encoder", codec.name()))));
     }
     Ok((chain, branches))
 }
