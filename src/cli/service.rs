@@ -19,8 +19,8 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::api::http::AppState;
 use crate::api::http::server::Server;
 use crate::cameras::Cameras;
-use crate::capture::Means;
 use crate::capture::status::CameraStatus;
+use crate::capture::{self, Means};
 use crate::config::model::Config;
 use crate::config::{self, Difference, Warning};
 use crate::pipelines::Library;
@@ -95,6 +95,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
         timing: Timing::from(&config.supervision),
         vitals: vitals.clone(),
         graphs: health_path.parent().map(ToOwned::to_owned),
+        linger: capture::LINGER,
     };
     let hls = Hls::new(config.hls.clone());
     let cameras = Cameras::start(&config.cameras, &means);
