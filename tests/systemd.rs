@@ -5,6 +5,8 @@
 
 mod support;
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
@@ -181,17 +183,35 @@ fn sigterm_while_a_camera_is_being_opened_ends_it_in_time() {
     }
 }
 
+/// A web server that has nothing; its port. Its thread ends with the test's process.
+fn not_found() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));
+            let _ = stream.read(&mut [0; 4096]);
+            let _ =
+                stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        }
+    });
+    port
+}
+
 #[test]
 fn json_logs_are_one_object_a_line_and_no_log_has_a_secret_in_it() {
     let camera = CameraOptions::clip().digest("user", "hunter2-right").start();
     let basic = CameraOptions::clip().basic("user", "hunter2-basic").start();
+    let missing = not_found();
     let with_password = |url: String| url.replace("://", "://user:hunter2-in-url@");
     let config = format!(
         "[log]\nlevel = \"trace\"\n[[camera]]\nid = \"right\"\n{}\n[[camera]]\nid = \"basic\"\n{}\n\
          [[camera]]\nid = \"wrong\"\n{}\n[[camera]]\nid = \"url\"\nsource = {{ type = \"rtsp\", url = {:?} }}\n\
          [[camera]]\nid = \"http\"\n\
          source = {{ type = \"http\", url = \"http://127.0.0.1:1/?token=hunter2-token\", mode = \"jpeg\", \
-         username = \"user\", password = \"hunter2-http\" }}\n",
+         username = \"user\", password = \"hunter2-http\" }}\n\
+         [[camera]]\nid = \"mjpeg\"\nsource = {{ type = \"http\", \
+         url = \"http://user:hunter2-info@127.0.0.1:{missing}/a,b?token=hunter2-mjpeg\" }}\n",
         camera.source(),
         basic.source(),
         camera.source().replace("hunter2-right", "hunter2-wrong"),
@@ -203,7 +223,9 @@ fn json_logs_are_one_object_a_line_and_no_log_has_a_secret_in_it() {
         service.wait_state("basic", "live", STARTS);
         service.wait_state("wrong", "refused", STARTS);
         service.wait_state("url", "refused", STARTS);
-        wait_until("the http camera fails", STARTS, || service.camera("http")["last_error"].is_string());
+        for id in ["http", "mjpeg"] {
+            wait_until("the camera fails", STARTS, || service.camera(id)["last_error"].is_string());
+        }
         let mut pages = String::new();
         for path in ["/health", "/metrics", "/api/cameras", "/camera/status", "/ready", "/", "/snapshot.jpg"]
         {
