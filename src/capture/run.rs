@@ -204,6 +204,9 @@ fn of_error(target: &str, factory: &str, error: &gst::glib::Error) -> Failure {
     if factory == "filesrc" && error.matches(gst::ResourceError::NotFound) {
         return Failure::absent(format!("{target}: there is no such file"));
     }
+    if error.matches(gst::StreamError::TypeNotFound) {
+        return Failure::broken(format!("{target}: it is not a video in any form known here"));
+    }
     if error.message().starts_with("No supported stream") {
         return Failure::unsupported(format!(
             "{target}: it gives no video, or none over the transport that source.transport asks for"
