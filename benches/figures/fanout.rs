@@ -16,7 +16,7 @@ use crate::support::{Fanlight, MjpegStream, Process, wait_until};
 use crate::verdict::{Verdicts, median};
 
 const CLIENTS: usize = 100;
-const ROUNDS: usize = 2;
+const ROUNDS: usize = 3;
 const SETTLE: Duration = Duration::from_secs(1);
 const MEASURE: Duration = Duration::from_secs(5);
 const STALL: Duration = Duration::from_secs(6);
