@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fanlight::capture::outlet::Outlet;
-use fanlight::capture::{Capture, Means};
+use fanlight::capture::{Capture, LINGER, Means};
 use fanlight::config::model::{Camera, File, Http, HttpMode, Idle, Resolution, Rotation, Source};
 use fanlight::frames::AccessUnit;
 use fanlight::h264;
@@ -28,6 +28,7 @@ fn means() -> Means {
         timing: Timing::default(),
         vitals: Vitals::new(0),
         graphs: None,
+        linger: LINGER,
     }
 }
 

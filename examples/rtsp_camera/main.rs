@@ -48,6 +48,9 @@ struct Args {
     /// Seconds between the pattern's keyframes.
     #[arg(long, default_value_t = 1.0)]
     gop: f64,
+    /// A tone beside the picture, or instead of it.
+    #[arg(long, value_enum, default_value_t = Audio::None)]
+    audio: Audio,
     /// Draw the wall clock into each picture of the pattern, to be read back by a program.
     #[arg(long)]
     clock_bars: bool,
@@ -81,6 +84,22 @@ impl Codec {
             Codec::H265 => "h265parse ! rtph265pay name=pay0 pt=96 config-interval=-1",
             Codec::Mjpeg => "rtpjpegpay name=pay0 pt=26",
         }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Audio {
+    None,
+    Beside,
+    Only,
+}
+
+impl Audio {
+    /// G.711, the sound of most cameras, as the media's stream of this number.
+    fn stream(number: u32) -> String {
+        format!(
+            "audiotestsrc is-live=true ! audio/x-raw,rate=8000,channels=1 ! alawenc ! rtppcmapay name=pay{number} pt=8"
+        )
     }
 }
 
@@ -271,7 +290,12 @@ fn factory(args: &Args, control: &Arc<Control>) -> Result<rtsp::RTSPMediaFactory
         Some(clip) => clip.source(),
         None => pattern::source(args),
     };
-    factory.set_launch(&format!("( {source} ! {} )", args.codec.payloader()));
+    let video = format!("{source} ! {}", args.codec.payloader());
+    factory.set_launch(&match args.audio {
+        Audio::None => format!("( {video} )"),
+        Audio::Beside => format!("( {video} {} )", Audio::stream(1)),
+        Audio::Only => format!("( {} )", Audio::stream(0)),
+    });
 
     let (control, bars) = (Arc::clone(control), args.clock_bars);
     factory.connect_media_configure(move |_, media| {

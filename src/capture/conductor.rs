@@ -14,7 +14,7 @@ use crate::frames::Codec;
 use crate::supervision::Handle;
 
 /// An outlet is wanted for this long after its last consumer left: one that reconnects finds it running.
-const LINGER: Duration = Duration::from_secs(2);
+pub const LINGER: Duration = Duration::from_secs(2);
 
 /// One outlet's demand over time.
 #[derive(Debug)]
@@ -29,8 +29,8 @@ struct Wish {
     epoch: Option<u64>,
 }
 
-/// Runs until it is dropped.
-pub async fn run(shared: Arc<Shared>, source: Handle, encoders: [(Codec, Handle); 2]) {
+/// Runs until it is dropped. An outlet stays wanted for `linger` after its last consumer.
+pub async fn run(shared: Arc<Shared>, source: Handle, encoders: [(Codec, Handle); 2], linger: Duration) {
     let mut wishes = encoders.map(|(codec, encoder)| Wish {
         codec,
         encoder,
@@ -43,7 +43,7 @@ pub async fn run(shared: Arc<Shared>, source: Handle, encoders: [(Codec, Handle)
     loop {
         let now = Instant::now();
         for wish in &mut wishes {
-            wish.look(&shared, &source, now);
+            wish.look(&shared, &source, now, linger);
         }
         let anybody = wishes.iter().any(|wish| wish.wanted);
         source.demand(shared.camera.idle == Idle::Open || anybody);
@@ -63,12 +63,12 @@ pub async fn run(shared: Arc<Shared>, source: Handle, encoders: [(Codec, Handle)
 
 impl Wish {
     /// Takes in what has changed and tells the encoder.
-    fn look(&mut self, shared: &Shared, source: &Handle, now: Instant) {
+    fn look(&mut self, shared: &Shared, source: &Handle, now: Instant, linger: Duration) {
         let demanded = *self.demanded.borrow_and_update() > 0;
         let arrived = demanded && !self.wanted;
         match (demanded, self.until) {
             (true, _) => (self.wanted, self.until) = (true, None),
-            (false, None) if self.wanted => self.until = Some(now + LINGER),
+            (false, None) if self.wanted => self.until = Some(now + linger),
             (false, Some(until)) if until <= now => (self.wanted, self.until) = (false, None),
             _ => {}
         }

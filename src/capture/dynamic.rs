@@ -55,11 +55,28 @@ pub fn follow(
         if sink.upgrade().is_some_and(|sink| !is_linked(&sink)) {
             let given: Vec<String> =
                 element.src_pads().iter().filter_map(|pad| Some(pad.current_caps()?.to_string())).collect();
-            reports.failed(Failure::unsupported(format!(
-                "it gives no video in H.264, H.265 or JPEG, but {given:?}; choose another encoding on the camera"
-            )));
+            reports.failed(no_video(&given));
         }
     });
+}
+
+/// Says it when a file holds no video that can be played: `parsebin` tells what it found in a collection
+/// of streams, and never that there will be no more pads.
+pub fn without_video(message: &gst::Message, streams: &gst::StreamCollection) -> Option<Failure> {
+    let factory = message.src()?.downcast_ref::<gst::Element>()?.factory()?;
+    if factory.name() != "parsebin" {
+        return None;
+    }
+    let caps: Vec<gst::Caps> = streams.iter().map(|stream| stream.caps()).collect::<Option<_>>()?;
+    let playable = |caps: &gst::Caps| plan::tail_for(caps).is_some();
+    let given: Vec<String> = caps.iter().map(ToString::to_string).collect();
+    (!caps.iter().any(playable)).then(|| no_video(&given))
+}
+
+fn no_video(given: &[String]) -> Failure {
+    Failure::unsupported(format!(
+        "it gives no video in H.264, H.265 or JPEG, but {given:?}; choose another encoding"
+    ))
 }
 
 /// Links `from` to the sink through `tail`, and brings what is new to the pipeline's state.

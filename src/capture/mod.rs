@@ -30,7 +30,7 @@ pub mod v4l2;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use gstreamer::prelude::*;
 use tokio_util::task::AbortOnDropHandle;
@@ -39,6 +39,8 @@ use crate::config::model::Camera;
 use crate::frames::Codec;
 use crate::pipelines::Library;
 use crate::supervision::{self, Handle, Snapshot, Timing, Vitals};
+pub use conductor::LINGER;
+
 use choice::{Encoded, Native, Route, route};
 use encoder::EncoderSubject;
 use outlet::Outlet;
@@ -79,6 +81,8 @@ pub struct Means {
     pub vitals: Vitals,
     /// Where DOT graphs of failed pipelines are left.
     pub graphs: Option<PathBuf>,
+    /// How long an encoder goes on after its last consumer left; usually [`LINGER`].
+    pub linger: Duration,
 }
 
 impl Capture {
@@ -100,6 +104,7 @@ impl Capture {
             Arc::clone(&shared),
             source.clone(),
             [(Codec::Jpeg, jpeg.handle.clone()), (Codec::H264, h264.handle.clone())],
+            means.linger,
         );
         let conductor = AbortOnDropHandle::new(tokio::spawn(conductor));
         let engine = Engine { source, jpeg, h264, _conductor: conductor };

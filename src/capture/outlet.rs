@@ -279,3 +279,135 @@ impl Subscription {
         self.permit.outlet.dropped.fetch_add(count, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Instant, SystemTime};
+
+    use bytes::Bytes;
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn unit(epoch: u64, ms: u64, keyframe: bool) -> AccessUnit {
+        AccessUnit {
+            data: Bytes::from_static(&[0; 1000]),
+            pts: Duration::from_millis(ms),
+            keyframe,
+            epoch,
+            captured_at: SystemTime::now(),
+            captured: Instant::now(),
+        }
+    }
+
+    fn times(subscription: &mut Subscription) -> Vec<u64> {
+        let mut times = Vec::new();
+        while let Some(Some(unit)) = subscription.next().now_or_never() {
+            times.push(unit.pts.as_millis() as u64);
+        }
+        times
+    }
+
+    #[test]
+    fn a_new_consumer_starts_at_once_from_the_kept_gop_and_misses_nothing() {
+        let outlet = Outlet::new(Codec::H264);
+        for (ms, keyframe) in [(0, true), (40, false), (80, true), (120, false)] {
+            outlet.push(unit(1, ms, keyframe));
+        }
+        let mut late = outlet.subscribe();
+        outlet.push(unit(1, 160, false));
+        assert_eq!(times(&mut late), [80, 120, 160]);
+        assert_eq!(late.dropped(), 0);
+    }
+
+    #[test]
+    fn without_a_kept_gop_a_consumer_waits_for_the_next_keyframe_and_has_lost_nothing() {
+        let outlet = Outlet::new(Codec::H264);
+        outlet.push(unit(1, 0, true));
+        outlet.end_stream();
+        let mut consumer = outlet.subscribe();
+        for (ms, keyframe) in [(40, false), (80, true), (120, false)] {
+            outlet.push(unit(1, ms, keyframe));
+        }
+        assert_eq!(times(&mut consumer), [80, 120]);
+        assert_eq!((consumer.dropped(), outlet.counters().dropped), (0, 0));
+    }
+
+    #[test]
+    fn a_restart_of_the_camera_begins_with_a_keyframe() {
+        let outlet = Outlet::new(Codec::H264);
+        let mut consumer = outlet.subscribe();
+        for (epoch, ms, keyframe) in
+            [(1, 0, true), (1, 40, false), (2, 7, false), (2, 47, true), (2, 87, false)]
+        {
+            outlet.push(unit(epoch, ms, keyframe));
+        }
+        assert_eq!(times(&mut consumer), [0, 40, 47, 87]);
+        assert_eq!(consumer.dropped(), 1);
+    }
+
+    #[test]
+    fn a_consumer_behind_the_ring_loses_whole_pictures_up_to_a_keyframe_counted() {
+        let outlet = Outlet::new(Codec::H264);
+        let mut slow = outlet.subscribe();
+        let many = RING as u64 + 50;
+        for n in 0..many {
+            outlet.push(unit(1, n, n % 60 == 0));
+        }
+        let seen = times(&mut slow);
+        assert_eq!(seen[0], 60, "the first keyframe that the ring still holds");
+        assert_eq!(seen.len() as u64 + slow.dropped(), many);
+        assert_eq!(outlet.counters().dropped, slow.dropped());
+    }
+
+    #[test]
+    fn the_kept_gop_is_bounded_in_bytes_and_in_time() {
+        let outlet = Outlet::new(Codec::H264);
+        for n in 0..=GOP_BYTES as u64 / 1000 {
+            outlet.push(unit(1, n / 100, n == 0));
+        }
+        assert_eq!(times(&mut outlet.subscribe()), [0; 0], "too many bytes: nothing is kept");
+        outlet.push(unit(1, 100_000, true));
+        outlet.push(unit(1, 100_000 + GOP_TIME.as_millis() as u64, false));
+        assert_eq!(times(&mut outlet.subscribe()).len(), 2);
+        outlet.push(unit(1, 100_001 + GOP_TIME.as_millis() as u64, false));
+        assert_eq!(times(&mut outlet.subscribe()), [0; 0], "too long");
+    }
+
+    #[test]
+    fn pictures_are_shared_and_never_copied_however_many_take_them() {
+        let outlet = Outlet::new(Codec::H264);
+        let picture = unit(1, 0, true);
+        let mut consumers: Vec<_> = (0..100).map(|_| outlet.subscribe()).collect();
+        outlet.push(picture.clone());
+        for consumer in &mut consumers {
+            let taken = consumer.next().now_or_never().flatten().unwrap();
+            assert_eq!(taken.data.as_ptr(), picture.data.as_ptr());
+        }
+    }
+
+    #[test]
+    fn demand_is_the_number_of_permits() {
+        let outlet = Outlet::new(Codec::Jpeg);
+        let demanded = outlet.demanded();
+        let (one, two) = (outlet.demand(), outlet.demand());
+        assert_eq!(*demanded.borrow(), 2);
+        drop(one);
+        assert_eq!(*demanded.borrow(), 1);
+        drop(two);
+        assert_eq!((*demanded.borrow(), outlet.counters().demand), (0, 0));
+    }
+
+    #[test]
+    fn the_rhythm_is_the_range_of_distances_between_keyframes_of_one_run() {
+        let outlet = Outlet::new(Codec::H264);
+        assert_eq!(outlet.rhythm(), None);
+        for (epoch, ms) in [(1, 0), (1, 2000), (1, 2500), (2, 0), (2, 1000)] {
+            outlet.push(unit(epoch, ms, true));
+        }
+        let rhythm = Rhythm { shortest: Duration::from_millis(500), longest: Duration::from_secs(2) };
+        assert_eq!(outlet.rhythm(), Some(rhythm));
+        outlet.end_stream();
+        assert_eq!(outlet.rhythm(), None);
+    }
+}

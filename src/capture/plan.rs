@@ -117,6 +117,7 @@ pub fn tail_for(caps: &gstreamer::CapsRef) -> Option<Option<&'static str>> {
         "video/x-h264" => Some(Some("tails/h264")),
         "video/x-h265" => Some(Some("tails/h265")),
         "image/jpeg" | "video/x-raw" => Some(None),
+        "image/jpg" => Some(Some("tails/jpg")),
         _ => None,
     }
 }
@@ -220,8 +221,9 @@ pub fn shown(library: &Library, camera: &Camera) -> Result<(Chain, Vec<(Codec, C
     };
     let mut branches = Vec::new();
     for codec in [Codec::Jpeg, Codec::H264] {
-        let branch = encoder(library, camera, codec, &format)?.map(|plan| plan.chain);
-        branches.push((codec, branch.unwrap_or_default()));
+        let branch = encoder(library, camera, codec, &format)?.map(|plan| plan.chain).unwrap_or_default();
+        // Each runs in a pipeline of its own; shown together, their names must differ.
+        branches.push((codec, branch.renamed("encoder", &format!("{}-encoder", codec.name()))));
     }
     Ok((chain, branches))
 }
@@ -290,10 +292,13 @@ fn v4l2_mode(
     device: &Path,
     asked: crate::config::model::V4l2Format,
 ) -> Result<v4l2::Mode, Failure> {
-    let modes = v4l2::modes(device).map_err(|words| match words.contains("No such") {
-        true => Failure::absent(words),
-        false => Failure::broken(words),
-    })?;
+    if !device.exists() {
+        let device = device.display();
+        return Err(Failure::absent(format!(
+            "{device}: there is no such device; plug the camera in (`fanlight doctor` lists those that are)"
+        )));
+    }
+    let modes = v4l2::modes(device).map_err(Failure::broken)?;
     let chosen = v4l2::choose(&modes, asked, camera.resolution, camera.fps, &camera.outputs);
     chosen.cloned().ok_or_else(|| {
         let kinds: Vec<&str> = modes.iter().map(|mode| mode.kind.fragment()).collect();

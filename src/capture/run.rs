@@ -11,6 +11,7 @@ use gstreamer as gst;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::dynamic;
 use crate::pipelines::build::BuildError;
 use crate::pipelines::elements::Missing;
 use crate::pipelines::library::LibraryError;
@@ -131,7 +132,12 @@ fn heed(
     match message.view() {
         MessageView::Error(error) => {
             tracing::debug!("{name}: {}", error.debug().unwrap_or_default());
-            Some(of_error(target, &error.error()))
+            let factory = message.src().and_then(|src| src.downcast_ref::<gst::Element>()?.factory());
+            let factory = factory.map(|factory| factory.name().to_string()).unwrap_or_default();
+            Some(of_error(target, &factory, &error.error()))
+        }
+        MessageView::StreamCollection(streams) => {
+            dynamic::without_video(message, &streams.stream_collection())
         }
         MessageView::Eos(_) => match on_end {
             OnEnd::Fail(words) => Some(Failure::broken(format!("{target}: {words}"))),
@@ -175,9 +181,23 @@ fn heed(
     }
 }
 
-/// A GStreamer error in words, sorted by what helps.
-fn of_error(target: &str, error: &gst::glib::Error) -> Failure {
+/// The error of an element of type `factory` in words, sorted by what helps.
+fn of_error(target: &str, factory: &str, error: &gst::glib::Error) -> Failure {
     let words = format!("{target}: {}", error.message().trim_end_matches('.'));
+    if factory == "multipartdemux" {
+        return Failure::broken(format!(
+            "{target}: what it gives is not an MJPEG stream; if it gives one picture at a time, set \
+             source.mode = \"jpeg\""
+        ));
+    }
+    if factory == "filesrc" && error.matches(gst::ResourceError::NotFound) {
+        return Failure::absent(format!("{target}: there is no such file"));
+    }
+    if error.message().starts_with("No supported stream") {
+        return Failure::unsupported(format!(
+            "{target}: it gives no video, or none over the transport that source.transport asks for"
+        ));
+    }
     match error.kind::<gst::ResourceError>() {
         Some(gst::ResourceError::NotAuthorized) => {
             return Failure::refused(format!("{words}: it refuses this user name and password"));

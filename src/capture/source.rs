@@ -120,7 +120,7 @@ fn assemble(
     let sink = appsink(&tap);
     pipeline.add(&sink).map_err(dynamic::broken)?;
     if let Source::Rtsp(rtsp) = source {
-        prepare_rtsp(&bin, rtsp, shared)?;
+        prepare_rtsp(&bin, rtsp, shared, reports)?;
     }
     match plan.dynamic {
         Some(name) => {
@@ -209,7 +209,7 @@ fn announce(shared: &Shared, caps: &gst::CapsRef) {
 }
 
 /// What cannot be said in a fragment: which streams to take, and the authority to trust.
-fn prepare_rtsp(bin: &gst::Bin, rtsp: &Rtsp, shared: &Arc<Shared>) -> Result<(), Failure> {
+fn prepare_rtsp(bin: &gst::Bin, rtsp: &Rtsp, shared: &Arc<Shared>, reports: &Reports) -> Result<(), Failure> {
     let Some(source) = bin.by_name("source") else {
         return Err(Failure::unsupported("sources/rtsp has no element named source"));
     };
@@ -223,6 +223,19 @@ fn prepare_rtsp(bin: &gst::Bin, rtsp: &Rtsp, shared: &Arc<Shared>) -> Result<(),
         let media = caps.as_ref().and_then(|caps| caps.structure(0)?.get::<String>("media").ok());
         Some((media.as_deref() == Some("video")).to_value())
     });
+    if rtsp.tls != TlsCheck::Any {
+        let (target, reports) = (config::redact_url(&rtsp.url), reports.clone());
+        // Asked only about a certificate that did not pass. The error on the bus does not name it.
+        source.connect("accept-certificate", false, move |values| {
+            let flags = values.get(3).and_then(|flags| flags.get::<gio::TlsCertificateFlags>().ok());
+            reports.failed(Failure::broken(format!(
+                "{target}: its TLS certificate is not trusted ({}); give its authority with source.tls = \
+                 \"file\" and tls_ca_file, or take every certificate with source.tls = \"any\"",
+                distrust(flags.unwrap_or(gio::TlsCertificateFlags::empty()))
+            )));
+            Some(false.to_value())
+        });
+    }
     if rtsp.tls == TlsCheck::File
         && let Some(file) = &rtsp.tls_ca_file
     {
@@ -232,4 +245,20 @@ fn prepare_rtsp(bin: &gst::Bin, rtsp: &Rtsp, shared: &Arc<Shared>) -> Result<(),
         source.set_property("tls-database", &database);
     }
     Ok(())
+}
+
+/// What is wrong with a certificate.
+fn distrust(flags: gio::TlsCertificateFlags) -> String {
+    use gio::TlsCertificateFlags as Flags;
+    let reasons = [
+        (Flags::UNKNOWN_CA, "no authority known here signed it"),
+        (Flags::BAD_IDENTITY, "it was made for another address"),
+        (Flags::NOT_ACTIVATED, "it is not valid yet: is the clock right?"),
+        (Flags::EXPIRED, "it has expired"),
+        (Flags::REVOKED, "it was revoked"),
+        (Flags::INSECURE, "its cryptography is too weak"),
+    ];
+    let found = reasons.iter().filter(|(flag, _)| flags.contains(*flag)).map(|(_, words)| *words);
+    let found: Vec<&str> = found.collect();
+    if found.is_empty() { "it did not pass the check".to_owned() } else { found.join(", ") }
 }

@@ -19,8 +19,8 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::api::http::AppState;
 use crate::api::http::server::Server;
 use crate::cameras::Cameras;
-use crate::capture::Means;
 use crate::capture::status::CameraStatus;
+use crate::capture::{self, Means};
 use crate::config::model::Config;
 use crate::config::{self, Difference, Warning};
 use crate::pipelines::Library;
@@ -95,6 +95,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
         timing: Timing::from(&config.supervision),
         vitals: vitals.clone(),
         graphs: health_path.parent().map(ToOwned::to_owned),
+        linger: capture::LINGER,
     };
     let hls = Hls::new(config.hls.clone());
     let cameras = Cameras::start(&config.cameras, &means);
@@ -129,11 +130,19 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
                 tracing::info!("{name}: stopping");
                 break 0;
             }
-            _ = hangup.recv() => house.reload(start.reload.as_ref()).await,
-            () = file.changed() => house.reload(start.reload.as_ref()).await,
+            _ = hangup.recv() => {}
+            () = file.changed() => {}
             doom = vitals.doomed() => {
                 tracing::error!("{doom}; exit {EXIT_FROZEN}");
                 break EXIT_FROZEN;
+            }
+        }
+        // Taking a camera down may take seconds; being told to stop does not wait for that.
+        tokio::select! {
+            () = house.reload(start.reload.as_ref()) => {}
+            name = signals.end() => {
+                tracing::info!("{name}: stopping");
+                break 0;
             }
         }
     };

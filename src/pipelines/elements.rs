@@ -81,6 +81,7 @@ pub const PACKAGES: [(&str, &[&str]); 9] = [
             "rtpjpegdepay",
             "souphttpsrc",
             "multipartdemux",
+            "capssetter",
             "qtdemux",
             "jpegenc",
             "jpegdec",

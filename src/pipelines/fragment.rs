@@ -218,6 +218,20 @@ impl Chain {
         self
     }
 
+    /// This chain with another name for the element named `from`, where chains come together in one
+    /// pipeline. Names are tokens of their own.
+    pub fn renamed(mut self, from: &str, to: &str) -> Chain {
+        let name = format!("name={from}");
+        for token in &mut self.tokens {
+            match token {
+                Token::Syntax(text) if *text == name => *text = format!("name={to}"),
+                Token::Set(set) if set.element == from => set.element = to.to_owned(),
+                _ => {}
+            }
+        }
+        self
+    }
+
     /// What GStreamer parses.
     pub fn syntax(&self) -> String {
         let tokens = self.tokens.iter().filter_map(|token| match token {

@@ -16,7 +16,7 @@ macro_rules! embedded {
     };
 }
 
-const EMBEDDED: [(&str, &str); 29] = embedded![
+const EMBEDDED: &[(&str, &str)] = &embedded![
     "sources/test",
     "sources/libcamera",
     "sources/v4l2-raw",
@@ -29,6 +29,7 @@ const EMBEDDED: [(&str, &str); 29] = embedded![
     "tails/rtp-h264",
     "tails/rtp-h265",
     "tails/rtp-jpeg",
+    "tails/jpg",
     "tails/h264",
     "tails/h265",
     "tails/paced",

@@ -155,7 +155,7 @@ pub fn readiness(status: &CameraStatus, idle: Idle, max_age: Duration) -> Result
 }
 
 /// Whether waiting for a picture is hopeless, because the camera or the outlet's encoder has failed.
-fn failed<'a>(status: &'a CameraStatus, outlet: &'a OutletStatus) -> Option<(Cause, &'a Snapshot)> {
+pub fn failed<'a>(status: &'a CameraStatus, outlet: &'a OutletStatus) -> Option<(Cause, &'a Snapshot)> {
     [&status.lifecycle, &outlet.lifecycle].into_iter().find_map(|lifecycle| match lifecycle.state {
         State::BackingOff => Some((Cause::BackingOff, lifecycle)),
         State::Refused => Some((Cause::Refused, lifecycle)),

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::measure::{Measure, Measured};
 use crate::capture::status::CameraStatus;
-use crate::capture::{Capture, Means};
+use crate::capture::{Capture, LINGER, Means};
 use crate::config::model::Camera;
 use crate::pipelines::Library;
 use crate::supervision::{State, Timing, Vitals};
@@ -49,6 +49,7 @@ async fn look(camera: Camera, limit: Duration) -> Seen {
         timing: Timing { start_timeout: limit, ..Timing::default() },
         vitals: Vitals::new(0),
         graphs: None,
+        linger: LINGER,
     };
     let (began, deadline) = (Instant::now(), Instant::now() + limit);
     let capture = Capture::start(camera, &means);

@@ -2,7 +2,7 @@
 //! `api`.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -20,11 +20,15 @@ use super::stream::{Stream, Watching};
 use super::timing::seconds;
 use super::{Hls, Waits};
 use crate::capture::Capture;
+use crate::capture::status::CameraStatus;
+use crate::serve::ready;
 
 const PLAYLIST: &str = "application/vnd.apple.mpegurl";
 /// Names of segments and parts are never used twice: what they hold does not change.
 const KEEP: &str = "public, max-age=60";
 const NO_STORE: &str = "no-store";
+/// How often a wait for the first segment looks whether the camera has failed.
+const LOOK: Duration = Duration::from_millis(500);
 
 impl Hls {
     /// Answers a request for `file` of this camera. `query` without the question mark; `range` is the
@@ -68,11 +72,11 @@ impl Hls {
         let stream = streams.of(asset.container());
         let waits = self.0.waits;
         match asset {
-            Asset::Standard => list(id, stream, Reload::Plain, waits, playlist::standard).await,
+            Asset::Standard => list(capture, stream, Reload::Plain, waits, playlist::standard).await,
             Asset::LowLatency(container) => match wanted(query) {
                 Ok(wanted) => {
                     let reload = wanted.map_or(Reload::Join, Reload::Blocking);
-                    list(id, stream, reload, waits, |view| playlist::low_latency(view, container)).await
+                    list(capture, stream, reload, waits, |view| playlist::low_latency(view, container)).await
                 }
                 Err(text) => bad_directive(id, text),
             },
@@ -109,18 +113,25 @@ enum Reload {
 
 /// A playlist, when it holds what is wanted or waiting any longer would not help.
 async fn list(
-    id: &str,
+    capture: &Capture,
     stream: &Arc<Stream>,
     reload: Reload,
     waits: Waits,
     render: impl Fn(&View) -> String,
 ) -> Response {
+    let id = capture.id();
     let _watching = stream.watch();
     let mut progress = stream.ring().progress();
+    let mut waited = Duration::ZERO;
     // A failed wait is told by what the ring then says.
     match (reload, stream.ring().view()) {
         (_, None) => {
-            let _ = timeout(waits.first_segment, progress.wait_for(|progress| progress.ready)).await;
+            let began = Instant::now();
+            tokio::select! {
+                _ = timeout(waits.first_segment, progress.wait_for(|progress| progress.ready)) => {}
+                () = failure(capture) => {}
+            }
+            waited = began.elapsed();
         }
         (Reload::Plain, Some(_)) => {}
         (Reload::Join, Some(view)) => {
@@ -145,10 +156,9 @@ async fn list(
             with(with(response, CONTENT_TYPE, PLAYLIST), CACHE_CONTROL, NO_STORE)
         }
         None => {
-            let waited = waits.first_segment.as_secs_f64();
-            let text = format!(
-                "camera {id} gave no whole HLS segment within {waited} s: it is starting, or away; try again"
-            );
+            let why = why(&capture.status());
+            let waited = waited.as_secs_f64();
+            let text = format!("camera {id} gave no whole HLS segment within {waited:.1} s: {why}");
             not_ready(&text, json!({ "camera": id, "waited_seconds": waited }))
         }
     }
@@ -158,6 +168,25 @@ async fn list(
 /// the way.
 fn patience(view: &View) -> Duration {
     Duration::from_secs_f64(0.75 * (3.0 * seconds(view.part_target)).max(0.8 * view.target_duration as f64))
+}
+
+/// Resolves when waiting on is in vain for now: the camera or its encoder has failed. A failure from before
+/// the request is tried again first, because the request pokes.
+async fn failure(capture: &Capture) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let status = capture.status();
+        if ready::failed(&status, &status.h264).is_some() {
+            return;
+        }
+    }
+}
+
+/// Why there is no segment, in words.
+fn why(status: &CameraStatus) -> String {
+    let failed = ready::failed(status, &status.h264);
+    let error = failed.and_then(|(_, lifecycle)| lifecycle.last_error.clone());
+    error.unwrap_or_else(|| "it is starting, or away; try again".to_owned())
 }
 
 /// RFC 8216bis, 6.2.5.2: what is too far ahead is refused at once.
