@@ -53,8 +53,8 @@ pub fn follow(
     let (sink, reports) = (ends.sink.downgrade(), reports.clone());
     element.connect_no_more_pads(move |element| {
         if sink.upgrade().is_some_and(|sink| !is_linked(&sink)) {
-            let given: Vec<String> =
-                element.src_pads().iter().filter_map(|pad| Some(pad.current_caps()?.to_string())).collect();
+            let given: Vec<gst::Caps> =
+                element.src_pads().iter().filter_map(|pad| pad.current_caps()).collect();
             reports.failed(no_video(&given));
         }
     });
@@ -69,13 +69,19 @@ pub fn without_video(message: &gst::Message, streams: &gst::StreamCollection) ->
     }
     let caps: Vec<gst::Caps> = streams.iter().map(|stream| stream.caps()).collect::<Option<_>>()?;
     let playable = |caps: &gst::Caps| plan::tail_for(caps).is_some();
-    let given: Vec<String> = caps.iter().map(ToString::to_string).collect();
-    (!caps.iter().any(playable)).then(|| no_video(&given))
+    (!caps.iter().any(playable)).then(|| no_video(&caps))
 }
 
-fn no_video(given: &[String]) -> Failure {
+fn no_video(given: &[gst::Caps]) -> Failure {
+    let kind = |caps: &gst::Caps| {
+        let structure = caps.structure(0)?;
+        let encoding = structure.get::<String>("encoding-name").ok();
+        Some(encoding.unwrap_or_else(|| structure.name().to_string()))
+    };
+    let kinds: Vec<String> = given.iter().filter_map(kind).collect();
+    let kinds = if kinds.is_empty() { "nothing".to_owned() } else { kinds.join(", ") };
     Failure::unsupported(format!(
-        "it gives no video in H.264, H.265 or JPEG, but {given:?}; choose another encoding"
+        "it gives no video in H.264, H.265 or JPEG, but {kinds}; choose another encoding"
     ))
 }
 

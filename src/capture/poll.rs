@@ -16,7 +16,7 @@ use crate::supervision::Reports;
 
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// No camera's picture is larger.
-const LARGEST: u64 = 16 * 1024 * 1024;
+pub const LARGEST: u64 = 16 * 1024 * 1024;
 
 /// Fetches a second for a camera with this configured rate.
 pub fn rate(fps: u32) -> f64 {

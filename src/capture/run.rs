@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::dynamic;
+use crate::config;
 use crate::pipelines::build::BuildError;
 use crate::pipelines::elements::Missing;
 use crate::pipelines::library::LibraryError;
@@ -131,7 +132,7 @@ fn heed(
     use gst::MessageView;
     match message.view() {
         MessageView::Error(error) => {
-            tracing::debug!("{name}: {}", error.debug().unwrap_or_default());
+            tracing::debug!("{name}: {}", hidden(&error.debug().unwrap_or_default()));
             let factory = message.src().and_then(|src| src.downcast_ref::<gst::Element>()?.factory());
             let factory = factory.map(|factory| factory.name().to_string()).unwrap_or_default();
             Some(of_error(target, &factory, &error.error()))
@@ -161,7 +162,7 @@ fn heed(
             }
         },
         MessageView::Warning(warning) => {
-            tracing::debug!("{name}: {}", warning.error());
+            tracing::debug!("{name}: {}", hidden(warning.error().message()));
             None
         }
         MessageView::Latency(_) => {
@@ -181,9 +182,21 @@ fn heed(
     }
 }
 
+/// What an element says, with the secrets of addresses in it as `***`.
+fn hidden(words: &str) -> String {
+    let word = |word: &str| match word.contains("://") {
+        true => {
+            let address = word.trim_end();
+            config::redact_url(address) + &word[address.len()..]
+        }
+        false => word.to_owned(),
+    };
+    words.split_inclusive(char::is_whitespace).map(word).collect()
+}
+
 /// The error of an element of type `factory` in words, sorted by what helps.
 fn of_error(target: &str, factory: &str, error: &gst::glib::Error) -> Failure {
-    let words = format!("{target}: {}", error.message().trim_end_matches('.'));
+    let words = format!("{target}: {}", hidden(error.message()).trim_end_matches('.'));
     if factory == "multipartdemux" {
         return Failure::broken(format!(
             "{target}: what it gives is not an MJPEG stream; if it gives one picture at a time, set \
@@ -192,6 +205,9 @@ fn of_error(target: &str, factory: &str, error: &gst::glib::Error) -> Failure {
     }
     if factory == "filesrc" && error.matches(gst::ResourceError::NotFound) {
         return Failure::absent(format!("{target}: there is no such file"));
+    }
+    if error.matches(gst::StreamError::TypeNotFound) {
+        return Failure::broken(format!("{target}: it is not a video in any form known here"));
     }
     if error.message().starts_with("No supported stream") {
         return Failure::unsupported(format!(
@@ -253,5 +269,15 @@ mod tests {
         for secret in ["hunter2", "zyx", "wanda"] {
             assert!(!graph.contains(secret), "{graph}");
         }
+    }
+
+    #[test]
+    fn what_elements_say_of_addresses_is_shown_without_their_secrets() {
+        let said =
+            "source:\nNot Found (404), URL: http://u:hunter2@cam/a,b?token=hunter3, Redirect to: (NULL)";
+        let shown = hidden(said);
+        assert!(!shown.contains("hunter"), "{shown}");
+        assert!(shown.starts_with("source:\nNot Found (404), URL: http://"), "{shown}");
+        assert!(shown.ends_with(" Redirect to: (NULL)"), "{shown}");
     }
 }

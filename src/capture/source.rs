@@ -1,6 +1,7 @@
 //! The subject that captures: one attempt is one run of the source's pipeline into the [`Tap`].
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -142,6 +143,11 @@ fn assemble(
             dynamic::link(&pipeline, bin.upcast_ref(), &tail.unwrap_or_default(), sink.upcast_ref())?;
         }
     }
+    if let Source::Http(http) = source
+        && http.mode == HttpMode::Mjpeg
+    {
+        bound_pictures(&bin, &sink, reports);
+    }
     let polled = match source {
         Source::Http(http) if http.mode == HttpMode::Jpeg => {
             let element = bin.by_name("source").and_then(|e| e.downcast::<gst_app::AppSrc>().ok());
@@ -206,6 +212,27 @@ fn announce(shared: &Shared, caps: &gst::CapsRef) {
         None => structure.name().as_str().replacen("/x-", " ", 1).replacen('/', " ", 1),
     };
     shared.announce(words);
+}
+
+/// Ends the attempt when more bytes than any picture has came since the last one: `multipartdemux` would
+/// gather them without end.
+fn bound_pictures(bin: &gst::Bin, sink: &gst_app::AppSink, reports: &Reports) {
+    let pads = (bin.by_name("source").and_then(|source| source.static_pad("src")), sink.static_pad("sink"));
+    let (Some(bytes_in), Some(pictures_out)) = pads else { return };
+    let gathered = Arc::new(AtomicU64::new(0));
+    let (reports, gathering) = (reports.clone(), Arc::clone(&gathered));
+    bytes_in.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        let more = info.buffer().map_or(0, |buffer| buffer.size() as u64);
+        if gathering.fetch_add(more, Ordering::Relaxed) + more <= poll::LARGEST {
+            return gst::PadProbeReturn::Ok;
+        }
+        reports.failed(Failure::broken("what the camera gives as one picture is larger than 16 MiB"));
+        gst::PadProbeReturn::Drop
+    });
+    pictures_out.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+        gathered.store(0, Ordering::Relaxed);
+        gst::PadProbeReturn::Ok
+    });
 }
 
 /// What cannot be said in a fragment: which streams to take, and the authority to trust.

@@ -9,6 +9,9 @@ use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use crate::config::model::{Log, LogFormat};
 
+/// The HTTP client names whole addresses at its finer levels, and there are tokens in them.
+const QUIET: [&str; 2] = ["ureq=warn", "ureq_proto=warn"];
+
 /// Changes the level of a running process.
 #[derive(Clone, Debug)]
 pub struct Level(reload::Handle<EnvFilter, Registry>);
@@ -52,7 +55,12 @@ impl Level {
 }
 
 fn filter(level: &str) -> Result<EnvFilter, LogError> {
-    EnvFilter::try_new(level).map_err(|error| LogError::Filter { level: level.to_owned(), error })
+    let refused = |error| LogError::Filter { level: level.to_owned(), error };
+    let mut filter = EnvFilter::try_new(level).map_err(refused)?;
+    for quiet in QUIET {
+        filter = filter.add_directive(quiet.parse().map_err(refused)?);
+    }
+    Ok(filter)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use fanlight::capture::Capture;
 use fanlight::config::Config;
 use fanlight::config::model::{Camera, Source};
 use fanlight::frames::AccessUnit;
-use fanlight::serve::hls::Hls;
+use fanlight::serve::hls::{Hls, Waits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
@@ -67,7 +67,8 @@ impl House {
         let server = Server::bind(&settings.server).unwrap();
         let address = server.address();
         let config = watch::Sender::new(Arc::new(settings));
-        let hls = watch::Sender::new(Hls::new(config.borrow().hls.clone()));
+        let waits = Waits { first_segment: Duration::from_secs(1), ..Waits::default() };
+        let hls = watch::Sender::new(Hls::with_waits(config.borrow().hls.clone(), waits));
         let state = AppState::new(cameras, config.subscribe(), hls.subscribe(), CancellationToken::new());
         let running = tokio::spawn(server.run(state.clone()));
         Self { front, back, state, config, address, running }

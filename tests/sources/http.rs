@@ -166,6 +166,56 @@ async fn an_mjpeg_camera_s_pictures_arrive_byte_for_byte() {
     let none = Vec::<String>::new();
     assert_eq!((decoders(&capture), encoders(&capture)), (none.clone(), none));
     assert_eq!(capture.status().jpeg.encoder.as_deref(), Some("passthrough"));
+    assert!(take(capture.h264(), 5).await[0].keyframe, "for HLS it is encoded");
+    capture.shutdown().await;
+}
+
+#[tokio::test]
+async fn jpegs_under_a_wrong_name_are_taken_too() {
+    let made = jpegs(3);
+    let served = made.clone();
+    let camera = HttpCamera::start(move |stream, _, over| {
+        // No Content-Length, and a name that is none: some cameras do that.
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=b\r\n\r\n")?;
+        for jpeg in served.iter().cycle().take_while(|_| !over.load(Ordering::SeqCst)) {
+            stream.write_all(b"--b\r\nContent-Type: image/jpg\r\n\r\n")?;
+            stream.write_all(jpeg)?;
+            stream.write_all(b"\r\n")?;
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    });
+    let capture = camera.capture("");
+    for picture in take_jpegs(&capture, 5).await {
+        assert!(made.iter().any(|jpeg| *jpeg == picture.data), "{} bytes", picture.data.len());
+    }
+    assert!(take(capture.h264(), 3).await[0].keyframe);
+    capture.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_picture_without_end_is_given_up_at_16_mib_and_not_gathered() {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let camera = HttpCamera::start({
+        let sent = Arc::clone(&sent);
+        move |stream, _, over| {
+            stream.write_all(
+                b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=b\r\n\r\n--b\r\n\
+                  Content-Type: image/jpeg\r\n\r\n\xff\xd8\xff",
+            )?;
+            while !over.load(Ordering::SeqCst) {
+                stream.write_all(&[0; 64 * 1024])?;
+                sent.fetch_add(64 * 1024, Ordering::SeqCst);
+            }
+            Ok(())
+        }
+    });
+    let capture = camera.capture("");
+    assert_says(&failure(&capture).await, &["16 MiB"]);
+    until_state(&capture, State::BackingOff).await;
+    let sent = sent.load(Ordering::SeqCst);
+    assert!(sent < 64 * 1024 * 1024, "{sent} bytes were taken");
     capture.shutdown().await;
 }
 

@@ -49,7 +49,9 @@ async fn a_file_without_video_and_one_of_garbage_are_said_clearly() {
     std::fs::write(&garbage, [0x5a, 0xa5, 0x17].repeat(20_000)).unwrap();
     let empty = directory.path().join("empty.mp4");
     std::fs::write(&empty, b"").unwrap();
-    for (path, expected) in [(sound, "no video"), (garbage, "garbage.mp4"), (empty, "empty.mp4")] {
+    for (path, expected) in
+        [(sound, "but audio/x-flac"), (garbage, "garbage.mp4: it is not a video"), (empty, "empty.mp4")]
+    {
         let capture = Capture::start(camera(&file_source(&path)), &means());
         let words = failure(&capture).await;
         assert_says(&words, &[expected]);

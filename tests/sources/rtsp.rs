@@ -178,6 +178,18 @@ async fn the_sound_of_a_camera_does_not_get_in_the_way_of_its_picture() {
 }
 
 #[tokio::test]
+async fn udp_is_used_where_it_is_asked_for() {
+    for transport in ["udp", "auto"] {
+        let process = CameraOptions::pattern("320x240@25").start();
+        let source = process.source().replace(" }", &format!(", transport = {transport:?} }}"));
+        let capture = Capture::start(camera(&source), &means());
+        assert!(take(capture.h264(), 10).await[0].keyframe, "{transport}");
+        assert!(capture.elements().iter().any(|name| name.ends_with("/udpsrc")), "{:?}", capture.elements());
+        capture.shutdown().await;
+    }
+}
+
+#[tokio::test]
 async fn a_camera_with_sound_only_is_said_to_give_no_video() {
     let process = CameraOptions::default().with(&["--audio", "only"]).start();
     let capture = capture_of(&process);

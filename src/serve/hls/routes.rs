@@ -55,7 +55,7 @@ impl Hls {
         let id = capture.id();
         if !capture.camera().outputs.hls {
             let text = format!("HLS is off for camera {id}: set outputs.hls = true in its configuration");
-            return error(StatusCode::NOT_FOUND, "OUTPUT_OFF", &text, json!({ "camera": id }));
+            return error(StatusCode::NOT_FOUND, "OUTPUT_DISABLED", &text, json!({ "camera": id }));
         }
         let Some(asset) = Asset::parse(file) else {
             let text = format!(
@@ -66,7 +66,7 @@ impl Hls {
         let low_latency_only = matches!(asset, Asset::LowLatency(_)) || asset.container() == Container::Fmp4;
         if low_latency_only && !self.0.config.low_latency {
             let text = "low-latency HLS is off: use stream.m3u8, or set hls.low_latency = true";
-            return error(StatusCode::NOT_FOUND, "OUTPUT_OFF", text, json!({ "camera": id }));
+            return error(StatusCode::NOT_FOUND, "OUTPUT_DISABLED", text, json!({ "camera": id }));
         }
         let streams = self.streams(capture);
         let stream = streams.of(asset.container());
