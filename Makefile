@@ -47,7 +47,7 @@ bench: deps-tests web-deps ## the figures of the README
 	  $(CARGO) bench --locked --bench $$bench || exit 1; done
 	FANLIGHT_BIN=$(CURDIR)/target/release/fanlight \
 	RTSP_CAMERA_BIN=$(CURDIR)/target/release/examples/rtsp_camera \
-	  node tests/web/bench/latency.js
+	  node tests/web/bench/latency.js --only LL-HLS
 
 clean: ## remove everything that was built
 	$(CARGO) clean

@@ -1,7 +1,9 @@
 //! MJPEG over HTTP: an endless `multipart/x-mixed-replace` answer, one part a picture.
 //!
-//! Owns the count of viewers and, per camera, the one serialized part of the newest picture that all
-//! viewers share. There is no queue: a viewer's next part is the newest picture at the moment its
+//! Owns the count of viewers and, per camera, a desk: the one serialized part of the newest picture that
+//! all viewers share, and the task that wakes them. Pictures come from GStreamer's threads, and waking a
+//! task from another thread costs a system call; the desk is woken that way and wakes its viewers on
+//! their own thread, where it is almost free. There is no queue: a viewer's next part is the newest picture at the moment its
 //! socket drains, so a slow one skips and never delays a neighbour. A viewer outlives its camera's
 //! outages and its replacement by a reload; it ends when its client goes away, when the service stops,
 //! when the output is switched off, or after [`PATIENCE`] without a picture.
@@ -16,11 +18,12 @@ use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::Stream;
 use tokio::sync::watch;
 use tokio::time::Sleep;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::ready::{self, NotReady, Wait};
 use crate::capture::Capture;
-use crate::capture::outlet::Permit;
+use crate::capture::outlet::{Outlet, Permit};
 use crate::frames::AccessUnit;
 
 /// Unquoted: Fluidd's reader takes the value as it stands.
@@ -104,7 +107,7 @@ impl Mjpeg {
         if !capture.camera().outputs.mjpeg {
             return Err(Refusal::Disabled(capture.id().to_owned()));
         }
-        let seat = self.seat(capture.id(), request.max_streams)?;
+        let seat = self.seat(capture, request.max_streams)?;
         let flowing = capture.jpeg().counters().demand > 0;
         let permit = capture.jpeg().demand();
         let first = ready::fresh(capture, flowing, request.wait, &self.0.stop).await?;
@@ -112,13 +115,11 @@ impl Mjpeg {
         pacer.admit(first.captured);
         let mut cameras = self.0.cameras.clone();
         cameras.mark_unchanged();
-        let mut latest = capture.jpeg().latest();
-        // A picture that came between is shown at once; the one that is `first` is not shown twice.
-        if latest.borrow_and_update().as_ref().is_some_and(|unit| Stamp::of(unit) != Stamp::of(&first)) {
-            latest.mark_changed();
-        }
+        // The desk is never ahead of the outlet that gave `first`: what it has now is this one or older.
+        let latest = seat.desk.subscribe();
         Ok(Viewer {
             camera: capture.id().to_owned(),
+            seen: Stamp::of(&first),
             first: Some(first),
             latest,
             permit,
@@ -126,26 +127,16 @@ impl Mjpeg {
             pacer,
             shown: tokio::time::Instant::now(),
             patience: Box::pin(tokio::time::sleep(PATIENCE)),
-            stop: Box::pin(self.0.stop.clone().cancelled_owned()),
             seat,
         })
     }
 
-    fn seat(&self, camera: &str, max: usize) -> Result<Seat, Refusal> {
+    fn seat(&self, capture: &Capture, max: usize) -> Result<Seat, Refusal> {
         self.0
             .viewers
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| (count < max).then_some(count + 1))
             .map_err(|_| Refusal::Full(max))?;
-        let mut desks = self.0.desks();
-        let desk = match desks.get(camera).and_then(Weak::upgrade) {
-            Some(desk) => desk,
-            None => {
-                desks.retain(|_, desk| desk.strong_count() > 0);
-                let desk = Arc::new(Desk::default());
-                desks.insert(camera.to_owned(), Arc::downgrade(&desk));
-                desk
-            }
-        };
+        let desk = self.0.desk(capture);
         desk.viewers.fetch_add(1, Ordering::Relaxed);
         Ok(Seat { room: Arc::clone(&self.0), desk })
     }
@@ -154,6 +145,20 @@ impl Mjpeg {
 impl Room {
     fn desks(&self) -> MutexGuard<'_, HashMap<String, Weak<Desk>>> {
         self.desks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The desk of this camera, made when there is none.
+    fn desk(&self, capture: &Capture) -> Arc<Desk> {
+        let mut desks = self.desks();
+        if let Some(desk) = desks.get(capture.id()).and_then(Weak::upgrade)
+            && Arc::ptr_eq(&desk.outlet, capture.jpeg())
+        {
+            return desk;
+        }
+        desks.retain(|_, desk| desk.strong_count() > 0);
+        let desk = Arc::new(Desk::open(capture.jpeg(), self.cameras.clone(), self.stop.clone()));
+        desks.insert(capture.id().to_owned(), Arc::downgrade(&desk));
+        desk
     }
 }
 
@@ -164,6 +169,15 @@ struct Seat {
     desk: Arc<Desk>,
 }
 
+impl Seat {
+    /// Goes over to another desk.
+    fn move_to(&mut self, desk: Arc<Desk>) {
+        desk.viewers.fetch_add(1, Ordering::Relaxed);
+        let left = std::mem::replace(&mut self.desk, desk);
+        left.viewers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Drop for Seat {
     fn drop(&mut self) {
         self.room.viewers.fetch_sub(1, Ordering::Relaxed);
@@ -171,11 +185,15 @@ impl Drop for Seat {
     }
 }
 
-/// Where one camera's newest part is made, once, by the first viewer that wants it.
-#[derive(Debug, Default)]
+/// Where one camera's newest part is made, once, by the first viewer that wants it. Exists while somebody
+/// is seated.
+#[derive(Debug)]
 struct Desk {
+    outlet: Arc<Outlet>,
     viewers: AtomicUsize,
     made: Mutex<Option<(Stamp, Bytes)>>,
+    newest: watch::Receiver<Option<AccessUnit>>,
+    _relay: AbortOnDropHandle<()>,
 }
 
 /// Tells pictures apart without keeping them.
@@ -193,6 +211,26 @@ impl Stamp {
 }
 
 impl Desk {
+    fn open(outlet: &Arc<Outlet>, cameras: watch::Receiver<Arc<[Capture]>>, stop: CancellationToken) -> Self {
+        let mut latest = outlet.latest();
+        let sender = watch::Sender::new(latest.borrow_and_update().clone());
+        let newest = sender.subscribe();
+        Self {
+            outlet: Arc::clone(outlet),
+            viewers: AtomicUsize::new(0),
+            made: Mutex::default(),
+            newest,
+            _relay: AbortOnDropHandle::new(tokio::spawn(relay(latest, cameras, stop, sender))),
+        }
+    }
+
+    /// What comes after the present picture, and a wake-up for everything else that viewers heed.
+    fn subscribe(&self) -> watch::Receiver<Option<AccessUnit>> {
+        let mut newest = self.newest.clone();
+        newest.mark_unchanged();
+        newest
+    }
+
     fn part(&self, unit: &AccessUnit, made: &AtomicU64) -> Bytes {
         let stamp = Stamp::of(unit);
         let mut newest = self.made.lock().unwrap_or_else(PoisonError::into_inner);
@@ -208,18 +246,43 @@ impl Desk {
     }
 }
 
+/// Hands on what the outlet gives, and wakes the viewers also when the cameras change. Ends, and with it
+/// all streams, when the service stops.
+async fn relay(
+    mut latest: watch::Receiver<Option<AccessUnit>>,
+    mut cameras: watch::Receiver<Arc<[Capture]>>,
+    stop: CancellationToken,
+    newest: watch::Sender<Option<AccessUnit>>,
+) {
+    loop {
+        let changed = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            changed = cameras.changed() => changed,
+            changed = latest.changed() => changed,
+        };
+        if changed.is_err() {
+            return;
+        }
+        // Always with the newest picture: a viewer that has just joined may have seen it already, and
+        // must not get an older one.
+        newest.send_replace(latest.borrow_and_update().clone());
+    }
+}
+
 /// One client's stream.
 #[derive(Debug)]
 pub struct Viewer {
     camera: String,
     first: Option<AccessUnit>,
+    /// The last picture that was shown or passed over.
+    seen: Stamp,
     latest: watch::Receiver<Option<AccessUnit>>,
     permit: Permit,
     cameras: watch::Receiver<Arc<[Capture]>>,
     pacer: Pacer,
     shown: tokio::time::Instant,
     patience: Pin<Box<Sleep>>,
-    stop: Pin<Box<WaitForCancellationFutureOwned>>,
     seat: Seat,
 }
 
@@ -243,15 +306,14 @@ impl Viewer {
         loop {
             tokio::select! {
                 biased;
-                () = self.stop.as_mut() => return None,
-                changed = self.cameras.changed() => {
-                    changed.ok()?;
-                    self.follow()?;
-                }
                 changed = self.latest.changed() => {
                     changed.ok()?;
+                    if self.cameras.has_changed().ok()? {
+                        self.follow()?;
+                    }
                     let newest = self.latest.borrow_and_update().clone();
                     if let Some(unit) = newest
+                        && std::mem::replace(&mut self.seen, Stamp::of(&unit)) != Stamp::of(&unit)
                         && self.pacer.admit(unit.captured)
                     {
                         return Some(self.show(&unit));
@@ -282,7 +344,8 @@ impl Viewer {
             return None;
         }
         if !Arc::ptr_eq(capture.jpeg(), self.permit.outlet()) {
-            self.latest = capture.jpeg().latest();
+            self.seat.move_to(self.seat.room.desk(capture));
+            self.latest = self.seat.desk.newest.clone();
             self.permit = capture.jpeg().demand();
         }
         Some(())

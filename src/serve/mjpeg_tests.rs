@@ -88,6 +88,22 @@ async fn a_slow_viewer_skips_to_the_newest_frame() {
 }
 
 #[tokio::test]
+async fn a_viewer_that_joins_gets_no_picture_twice_and_none_that_is_older() {
+    let house = house();
+    house.capture.jpeg().push(picture(1));
+    let _present = house.mjpeg.open(&house.capture, REQUEST).await.unwrap();
+    // The desk has not heard of this one when the viewer joins.
+    house.capture.jpeg().push(picture(2));
+    let mut viewer = house.mjpeg.open(&house.capture, REQUEST).await.unwrap();
+    assert_eq!(viewer.next().await.unwrap(), serialize(&picture(2)));
+    house.cameras.send_modify(|_| {});
+    let again = tokio::time::timeout(Duration::from_millis(20), viewer.next()).await;
+    assert!(again.is_err(), "nothing new has come");
+    house.capture.jpeg().push(picture(3));
+    assert_eq!(viewer.next().await.unwrap(), serialize(&picture(3)));
+}
+
+#[tokio::test]
 async fn one_viewer_too_many_is_refused_and_a_place_is_free_again_when_one_leaves() {
     let house = house();
     house.capture.jpeg().push(picture(1));

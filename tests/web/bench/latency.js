@@ -1,6 +1,6 @@
 // Latency from the camera's raw picture to the canvas of a browser, read from a clock in the pictures.
 //
-//   node bench/latency.js [--seconds 60] [--fps 30] [--size 1280x720] [--json]
+//   node bench/latency.js [--seconds 60] [--fps 30] [--size 1280x720] [--only LL-HLS] [--json]
 //   node bench/latency.js --camera-port 8554 --url mediamtx=http://127.0.0.1:8888/cam/index.m3u8
 //
 // With --url other servers are measured by the same clock: they take the camera at
@@ -22,6 +22,7 @@ const { values } = parseArgs({
     gop: { type: 'string', default: '2' },
     'camera-port': { type: 'string', default: '0' },
     url: { type: 'string', multiple: true, default: [] },
+    only: { type: 'string', default: '' },
     json: { type: 'boolean', default: false },
   },
 });
@@ -60,7 +61,7 @@ try {
   } else {
     // No jitter buffer: the camera is on the same machine, and what is measured is the way from it.
     service = await startService(`source = { type = "rtsp", url = "${camera.url}", latency_ms = 0 }`);
-    runs = own(service.url);
+    runs = own(service.url).filter((run) => run.name.includes(values.only));
   }
   const results = [];
   for (const run of runs) {
