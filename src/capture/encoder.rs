@@ -43,7 +43,8 @@ pub struct EncoderSubject {
     codec: Codec,
     /// The element that encodes, for status.
     element: Arc<Mutex<Option<&'static str>>>,
-    attempt: Option<Attempt>,
+    /// With the epoch of its pictures.
+    attempt: Option<(Attempt, u64)>,
 }
 
 impl EncoderSubject {
@@ -75,27 +76,29 @@ impl Subject for EncoderSubject {
         };
         *self.element.lock().unwrap_or_else(PoisonError::into_inner) = Some(plan.element);
         let (shared, codec) = (Arc::clone(&self.shared), self.codec);
+        let epoch = shared.unique();
         let runtime = tokio::runtime::Handle::current();
         let reporting = reports.clone();
         let attempt = Attempt::begin(self.name(), reports, self.graphs.clone(), move || {
-            assemble(&shared, codec, &format, &plan, &reporting, &runtime)
+            assemble(&shared, (codec, epoch), &format, &plan, &reporting, &runtime)
         });
-        self.attempt = Some(attempt);
+        self.attempt = Some((attempt, epoch));
     }
 
     fn end(&mut self) -> BoxFuture<'static, ()> {
-        let attempt = self.attempt.take();
+        let (attempt, element) = (self.attempt.take(), Arc::clone(&self.element));
         let outlet = Arc::clone(self.shared.outlet(self.codec));
         Box::pin(async move {
-            if let Some(attempt) = attempt {
+            if let Some((attempt, epoch)) = attempt {
                 attempt.end().await;
-                outlet.end_stream();
+                outlet.end_stream(epoch);
+                // Nobody waits for the next picture: the last one grows old while the camera lives on.
+                if outlet.counters().demand == 0 {
+                    outlet.clear();
+                }
             }
+            *element.lock().unwrap_or_else(PoisonError::into_inner) = None;
         })
-    }
-
-    fn knock(&mut self) -> Option<BoxFuture<'static, bool>> {
-        None
     }
 
     fn expected_fps(&self) -> Option<f64> {
@@ -105,7 +108,7 @@ impl Subject for EncoderSubject {
 
 fn assemble(
     shared: &Arc<Shared>,
-    codec: Codec,
+    (codec, epoch): (Codec, u64),
     format: &Format,
     plan: &EncoderPlan,
     reports: &Reports,
@@ -139,7 +142,7 @@ fn assemble(
     if codec == Codec::H264 {
         shared.set_encoder(encoder.as_ref());
     }
-    let mut exit = Exit::new(shared, codec, reports.clone());
+    let mut exit = Exit::new(shared, codec, (epoch, format.epoch), reports.clone());
     sink.set_callbacks(
         gst_app::AppSinkCallbacks::builder()
             .new_sample(move |sink| exit.take(sink).map(|()| gst::FlowSuccess::Ok))
@@ -154,7 +157,7 @@ fn assemble(
             gst_app::AppSrcCallbacks::builder().need_data(move |_, _| wake.notify_one()).build(),
         );
         let pictures = shared.native.subscribe();
-        Box::new(AbortOnDropHandle::new(runtime.spawn(feed(pictures, source, room))))
+        Box::new(AbortOnDropHandle::new(runtime.spawn(feed(pictures, format.epoch, source, room))))
     };
     Ok(Built {
         pipeline,
@@ -165,8 +168,12 @@ fn assemble(
 }
 
 /// Hands encoded pictures to the decoder as it has room for them.
-async fn feed(mut pictures: Subscription, source: gst_app::AppSrc, room: Arc<Notify>) {
+async fn feed(mut pictures: Subscription, epoch: u64, source: gst_app::AppSrc, room: Arc<Notify>) {
     while let Some(unit) = pictures.next().await {
+        // The source began anew: so does the encoder, with a timeline of its own.
+        if unit.epoch != epoch {
+            return;
+        }
         while source.current_level_buffers() >= ENCODED_WAITING {
             room.notified().await;
         }
@@ -190,17 +197,20 @@ struct Exit {
     outlet: Arc<Outlet>,
     reports: Reports,
     epoch: u64,
+    /// The run of the source that is encoded.
+    source: u64,
     /// Where IDR pictures are asked for when they are late, and how often they are due.
     gop: Duration,
     last_keyframe: Duration,
 }
 
 impl Exit {
-    fn new(shared: &Arc<Shared>, codec: Codec, reports: Reports) -> Self {
+    fn new(shared: &Arc<Shared>, codec: Codec, (epoch, source): (u64, u64), reports: Reports) -> Self {
         Self {
             outlet: Arc::clone(shared.outlet(codec)),
             reports,
-            epoch: shared.unique(),
+            epoch,
+            source,
             gop: Duration::try_from_secs_f64(shared.camera.h264.gop_seconds)
                 .unwrap_or(Duration::from_secs(2)),
             last_keyframe: Duration::ZERO,
@@ -214,7 +224,7 @@ impl Exit {
         let Some(pts) = running_time(&sample) else { return Ok(()) };
         let keyframe = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
         let now = Instant::now();
-        let captured = self.shared.anchor().map(|anchor| anchor.captured(pts));
+        let captured = self.shared.anchor(self.source).map(|anchor| anchor.captured(pts));
         let (captured_at, captured) = captured.unwrap_or_else(|| (std::time::SystemTime::now(), now));
         let Some(data) = bytes_of(buffer) else { return Ok(()) };
         self.reports.frame();

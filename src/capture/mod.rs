@@ -217,7 +217,7 @@ impl Capture {
                 .map(|age| age.as_secs_f64()),
             format: format.as_ref().map(shared::Format::words),
             resolution: format.as_ref().and_then(|f| f.size).map(|size| size.to_string()),
-            notes: notes(shared, native),
+            notes: notes(shared, format.as_ref()),
             jpeg: outlet(Codec::Jpeg, engine.map(|engine| &engine.jpeg)),
             h264: outlet(Codec::H264, engine.map(|engine| &engine.h264)),
             lifecycle: snapshot,
@@ -226,9 +226,11 @@ impl Capture {
 }
 
 /// What is re-encoded, and why; what to know about a stream that is not.
-fn notes(shared: &Shared, native: Option<Native>) -> Vec<String> {
+fn notes(shared: &Shared, format: Option<&shared::Format>) -> Vec<String> {
     let mut notes = Vec::new();
-    let Some(Native::Encoded(encoded)) = native else { return notes };
+    let Some((Native::Encoded(encoded), epoch)) = format.map(|format| (format.native, format.epoch)) else {
+        return notes;
+    };
     let turns = shared.camera.turns();
     match encoded {
         Encoded::H265 => notes.push("The camera sends H.265: it is re-encoded to H.264 for HLS.".to_owned()),
@@ -243,7 +245,7 @@ fn notes(shared: &Shared, native: Option<Native>) -> Vec<String> {
         }
         Encoded::H264 => {}
     }
-    if encoded == Encoded::H264 && shared.b_frames.load(Ordering::Relaxed) {
+    if encoded == Encoded::H264 && shared.b_frames.load(Ordering::Relaxed) == epoch {
         notes.push("The camera sends B-frames: HLS passes them through.".to_owned());
     }
     notes

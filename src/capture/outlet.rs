@@ -105,13 +105,13 @@ impl Outlet {
         self.latest.send_replace(Some(unit));
     }
 
-    /// Forgets the kept GOP: the stream ended, and nobody may start from its last pictures.
-    pub fn end_stream(&self) {
+    /// Forgets the kept GOP of this epoch: the stream ended, and nobody may start from its last pictures.
+    /// A later epoch that has begun meanwhile keeps its own.
+    pub fn end_stream(&self, epoch: u64) {
         let mut stream = self.stream();
-        stream.gop.clear();
-        stream.gop_bytes = 0;
-        stream.rhythm = None;
-        stream.keyframe = None;
+        if stream.keyframe.is_some_and(|(present, _)| present == epoch) {
+            stream.forget();
+        }
     }
 
     /// How regularly keyframes come; `None` until two have come.
@@ -121,7 +121,7 @@ impl Outlet {
 
     /// Forgets the newest picture as well: nobody watched, so it stopped being the newest.
     pub fn clear(&self) {
-        self.end_stream();
+        self.stream().forget();
         self.latest.send_if_modified(|latest| latest.take().is_some());
     }
 
@@ -177,6 +177,13 @@ impl Stream {
             rhythm.shortest = rhythm.shortest.min(interval);
             rhythm.longest = rhythm.longest.max(interval);
         }
+    }
+
+    fn forget(&mut self) {
+        self.gop.clear();
+        self.gop_bytes = 0;
+        self.rhythm = None;
+        self.keyframe = None;
     }
 
     fn keep(&mut self, unit: &AccessUnit) {
@@ -324,7 +331,7 @@ mod tests {
     fn without_a_kept_gop_a_consumer_waits_for_the_next_keyframe_and_has_lost_nothing() {
         let outlet = Outlet::new(Codec::H264);
         outlet.push(unit(1, 0, true));
-        outlet.end_stream();
+        outlet.end_stream(1);
         let mut consumer = outlet.subscribe();
         for (ms, keyframe) in [(40, false), (80, true), (120, false)] {
             outlet.push(unit(1, ms, keyframe));
@@ -407,7 +414,9 @@ mod tests {
         }
         let rhythm = Rhythm { shortest: Duration::from_millis(500), longest: Duration::from_secs(2) };
         assert_eq!(outlet.rhythm(), Some(rhythm));
-        outlet.end_stream();
+        outlet.end_stream(1);
+        assert_eq!(outlet.rhythm(), Some(rhythm), "the end of an earlier run is not the end of this one");
+        outlet.end_stream(2);
         assert_eq!(outlet.rhythm(), None);
     }
 }

@@ -4,6 +4,7 @@
 //! any of them; the supervisor bounds the stop. Errors from the bus become words for people.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use gst::prelude::*;
@@ -26,7 +27,6 @@ pub struct Built {
     pub target: String,
     /// Dropped before the pipeline stops: feeders, guards.
     pub keep: Box<dyn Send>,
-    /// Whether the end of the stream begins the file again instead of ending the attempt.
     pub on_end: OnEnd,
 }
 
@@ -34,8 +34,8 @@ pub struct Built {
 pub enum OnEnd {
     /// The peer ended it.
     Fail(&'static str),
-    /// A file: seek to its start; called before the seek.
-    Again(Box<dyn FnMut() + Send>),
+    /// A file: it plays again, after the time for which its last picture is shown.
+    Again(Box<dyn FnMut() -> Duration + Send>),
 }
 
 /// A running attempt.
@@ -79,27 +79,49 @@ async fn run(
         Err(panic) => return reports.failed(Failure::broken(format!("building the pipeline: {panic}"))),
     };
     let Built { pipeline, target, keep, mut on_end } = built;
-    if let Some(bus) = pipeline.bus() {
+    // Whatever changes the pipeline's state is one job at a time, and NULL waits for it: a PLAYING that
+    // came after NULL would bring back a pipeline which nobody owns.
+    let mut job = None;
+    if !cancel.is_cancelled()
+        && let Some(bus) = pipeline.bus()
+    {
         let mut messages = bus.stream();
         let starting = pipeline.clone();
         // An error on the way to PLAYING is on the bus as well, with better words.
-        let start = tokio::task::spawn_blocking(move || starting.set_state(gst::State::Playing));
-        let watch = async {
-            let _ = start.await;
-            while let Some(message) = messages.next().await {
-                if let Some(failure) = heed(&name, &target, &pipeline, &message, &mut on_end) {
-                    reports.failed(failure);
-                    return leave_graph(graphs, &pipeline).await;
+        job = Some(tokio::task::spawn_blocking(move || {
+            let _ = starting.set_state(gst::State::Playing);
+        }));
+        loop {
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => break,
+                () = over(&mut job), if job.is_some() => job = None,
+                message = messages.next(), if job.is_none() => {
+                    let Some(message) = message else { break };
+                    match heed(&name, &target, &pipeline, &message, &mut on_end) {
+                        Heed::Nothing => {}
+                        Heed::Change(change) => job = Some(change.begin(&pipeline, &cancel)),
+                        Heed::Failed(failure) => {
+                            reports.failed(failure);
+                            leave_graph(graphs, &pipeline).await;
+                            break;
+                        }
+                    }
                 }
             }
-        };
-        tokio::select! {
-            () = cancel.cancelled() => {}
-            () = watch => cancel.cancelled().await,
         }
+        cancel.cancelled().await;
     }
     drop(keep);
+    over(&mut job).await;
     let _ = tokio::task::spawn_blocking(move || pipeline.set_state(gst::State::Null)).await;
+}
+
+/// Resolves when the job is done; at once without one.
+async fn over(job: &mut Option<JoinHandle<()>>) {
+    if let Some(job) = job {
+        let _ = job.await;
+    }
 }
 
 /// Leaves the pipeline as it failed for whoever looks into it: `<directory>/<pipeline>.dot`, the newest only.
@@ -122,63 +144,84 @@ fn graph(pipeline: &gst::Pipeline) -> String {
 }
 
 /// What a bus message means for the attempt.
+enum Heed {
+    Nothing,
+    Change(Change),
+    Failed(Failure),
+}
+
+/// A change of a running pipeline's state.
+enum Change {
+    /// A file plays again from its start, once its last picture has been shown for this long.
+    Again(Duration),
+    /// The clock is gone: through PAUSED, another one is chosen.
+    Clock,
+}
+
+impl Change {
+    /// Begins it on a blocking thread. Through PAUSED, so that running time begins anew.
+    fn begin(self, pipeline: &gst::Pipeline, cancel: &CancellationToken) -> JoinHandle<()> {
+        let (pipeline, cancel) = (pipeline.clone(), cancel.clone());
+        tokio::spawn(async move {
+            if let Change::Again(after) = self {
+                tokio::select! {
+                    () = cancel.cancelled() => return,
+                    () = tokio::time::sleep(after) => {}
+                }
+            }
+            let change = move || {
+                let _ = pipeline.set_state(gst::State::Paused);
+                if let Change::Again(_) = self {
+                    let flags = gst::SeekFlags::FLUSH | gst::SeekFlags::KEY_UNIT;
+                    if let Err(error) = pipeline.seek_simple(flags, gst::ClockTime::ZERO) {
+                        let words = format!("it cannot be played again from its start: {error}");
+                        gst::element_error!(pipeline, gst::StreamError::Failed, ("{words}"));
+                    }
+                }
+                if !cancel.is_cancelled() {
+                    let _ = pipeline.set_state(gst::State::Playing);
+                }
+            };
+            let _ = tokio::task::spawn_blocking(change).await;
+        })
+    }
+}
+
 fn heed(
     name: &str,
     target: &str,
     pipeline: &gst::Pipeline,
     message: &gst::Message,
     on_end: &mut OnEnd,
-) -> Option<Failure> {
+) -> Heed {
     use gst::MessageView;
     match message.view() {
         MessageView::Error(error) => {
             tracing::debug!("{name}: {}", hidden(&error.debug().unwrap_or_default()));
             let factory = message.src().and_then(|src| src.downcast_ref::<gst::Element>()?.factory());
             let factory = factory.map(|factory| factory.name().to_string()).unwrap_or_default();
-            Some(of_error(target, &factory, &error.error()))
+            Heed::Failed(of_error(target, &factory, &error.error()))
         }
         MessageView::StreamCollection(streams) => {
-            dynamic::without_video(message, &streams.stream_collection())
+            dynamic::without_video(message, &streams.stream_collection()).map_or(Heed::Nothing, Heed::Failed)
         }
         MessageView::Eos(_) => match on_end {
-            OnEnd::Fail(words) => Some(Failure::broken(format!("{target}: {words}"))),
-            OnEnd::Again(begin) => {
-                begin();
-                // Through PAUSED, so that running time begins at zero again and pacing with it.
-                pipeline.call_async(|pipeline| {
-                    let flags = gst::SeekFlags::FLUSH | gst::SeekFlags::KEY_UNIT;
-                    let _ = pipeline.set_state(gst::State::Paused);
-                    let sought = pipeline.seek_simple(flags, gst::ClockTime::ZERO);
-                    let _ = pipeline.set_state(gst::State::Playing);
-                    if let Err(error) = sought {
-                        gst::element_error!(
-                            pipeline,
-                            gst::StreamError::Failed,
-                            ("the file cannot be played again from its start: {error}")
-                        );
-                    }
-                });
-                None
-            }
+            OnEnd::Fail(words) => Heed::Failed(Failure::broken(format!("{target}: {words}"))),
+            OnEnd::Again(begin) => Heed::Change(Change::Again(begin())),
         },
         MessageView::Warning(warning) => {
             tracing::debug!("{name}: {}", hidden(warning.error().message()));
-            None
+            Heed::Nothing
         }
         MessageView::Latency(_) => {
+            // Changes no state: it may come whenever it likes.
             pipeline.call_async(|pipeline| {
                 let _ = pipeline.recalculate_latency();
             });
-            None
+            Heed::Nothing
         }
-        MessageView::ClockLost(_) => {
-            pipeline.call_async(|pipeline| {
-                let _ = pipeline.set_state(gst::State::Paused);
-                let _ = pipeline.set_state(gst::State::Playing);
-            });
-            None
-        }
-        _ => None,
+        MessageView::ClockLost(_) => Heed::Change(Change::Clock),
+        _ => Heed::Nothing,
     }
 }
 

@@ -3,7 +3,7 @@
 //! The source's streaming thread writes here; encoders, the conductor and status read. Every lock is
 //! held for a few statements and never across a wait.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -69,6 +69,8 @@ impl Format {
 /// Ties the running time of the source's pipeline to the clocks of this machine.
 #[derive(Clone, Copy, Debug)]
 pub struct Anchor {
+    /// The run of the source that this is about.
+    pub epoch: u64,
     pub pts: Duration,
     pub wall: SystemTime,
     pub instant: Instant,
@@ -97,8 +99,8 @@ pub struct Shared {
     pub native: Arc<Outlet>,
     /// What the source gives; `None` while it gives nothing.
     pub format: watch::Sender<Option<Format>>,
-    /// The source's stream has B-frames.
-    pub b_frames: AtomicBool,
+    /// The run of the source whose stream was seen to have B-frames; 0 for none.
+    pub b_frames: AtomicU64,
     raw: Mutex<Vec<(u64, gst_app::AppSrc)>>,
     anchor: Mutex<Option<Anchor>>,
     next: AtomicU64,
@@ -122,7 +124,7 @@ impl Shared {
             h264: Outlet::new(Codec::H264),
             native: Outlet::new(Codec::H264),
             format: watch::Sender::new(None),
-            b_frames: AtomicBool::new(false),
+            b_frames: AtomicU64::new(0),
             raw: Mutex::default(),
             anchor: Mutex::default(),
             next: AtomicU64::new(1),
@@ -192,8 +194,9 @@ impl Shared {
         *lock(&self.anchor) = Some(anchor);
     }
 
-    pub fn anchor(&self) -> Option<Anchor> {
-        *lock(&self.anchor)
+    /// The anchor of that run of the source, while it is the present one.
+    pub fn anchor(&self, epoch: u64) -> Option<Anchor> {
+        lock(&self.anchor).filter(|anchor| anchor.epoch == epoch)
     }
 
     pub fn set_encoder(&self, encoder: Option<&gst::Element>) {

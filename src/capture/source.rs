@@ -159,9 +159,7 @@ fn assemble(
     };
     let on_end = if plan.paced {
         let tap = Arc::clone(&tap);
-        OnEnd::Again(Box::new(move || {
-            tap.lock().unwrap_or_else(PoisonError::into_inner).begin_again();
-        }))
+        OnEnd::Again(Box::new(move || tap.lock().unwrap_or_else(PoisonError::into_inner).begin_again()))
     } else {
         OnEnd::Fail("the camera ended the stream")
     };

@@ -43,9 +43,9 @@ impl Tap {
         Self { shared, reports, epoch, timeline, caps: None, format: None, looked_into: 0 }
     }
 
-    /// The file begins again.
-    pub fn begin_again(&mut self) {
-        self.timeline.begin_again();
+    /// The file begins again, after this long.
+    pub fn begin_again(&mut self) -> Duration {
+        self.timeline.begin_again()
     }
 
     /// Takes the next picture out of the source's appsink.
@@ -58,6 +58,7 @@ impl Tap {
         let Placed { pts, late } = self.timeline.place(running, arrival);
         let (wall, instant) = (SystemTime::now(), Instant::now());
         let captured = Anchor {
+            epoch: self.epoch,
             pts,
             wall: wall.checked_sub(late).unwrap_or(wall),
             instant: instant.checked_sub(late).unwrap_or(instant),
@@ -123,7 +124,7 @@ impl Tap {
                 self.looked_into += 1;
                 if h264::access_unit_has_b_slice(&data) {
                     self.looked_into = LOOKED_INTO;
-                    self.shared.b_frames.store(true, Ordering::Relaxed);
+                    self.shared.b_frames.store(self.epoch, Ordering::Relaxed);
                 }
                 Some(data)
             }
@@ -142,9 +143,8 @@ impl Drop for Tap {
             }
             ours
         });
-        self.shared.b_frames.store(false, Ordering::Relaxed);
         for outlet in [&self.shared.native, &self.shared.jpeg, &self.shared.h264] {
-            outlet.end_stream();
+            outlet.end_stream(self.epoch);
         }
     }
 }

@@ -14,6 +14,9 @@ const STUCK: Duration = Duration::from_secs(1);
 /// A timestamp this far from its arrival means nothing.
 const ASTRAY: Duration = Duration::from_secs(30);
 
+/// Nothing is shown for less: 120 pictures a second.
+const SHORTEST: Duration = Duration::from_millis(8);
+
 #[derive(Debug, Default)]
 pub struct Timeline {
     /// Added to the source's timestamps; grows with each pass of a file.
@@ -23,8 +26,10 @@ pub struct Timeline {
     /// The timestamp last seen, and the arrival at which it was first seen.
     last_seen: Option<(Duration, Duration)>,
     by_arrival: bool,
-    /// The latest time given out, and the shortest step to it, for the length of a last picture.
+    /// The latest time given out, the last one, and the shortest step between two: the length of a last
+    /// picture.
     latest: Duration,
+    previous: Option<Duration>,
     step: Option<Duration>,
     looped: bool,
     /// For a camera with a clock of its own.
@@ -55,19 +60,25 @@ impl Timeline {
                 Placed { pts, late: Duration::ZERO }
             }
         };
-        if let Some(step) = placed.checked_sub(self.latest).filter(|step| !step.is_zero()) {
+        // In decoding order with B-frames, neighbours in time are neighbours here now and then.
+        let step = self.previous.replace(placed).map(|previous| placed.abs_diff(previous));
+        if let Some(step) = step.filter(|step| !step.is_zero()) {
             self.step = Some(self.step.map_or(step, |shortest| shortest.min(step)));
-            self.latest = placed;
         }
+        self.latest = self.latest.max(placed);
         Placed { pts: placed, late }
     }
 
-    /// The file begins again: its next picture follows the last one.
-    pub fn begin_again(&mut self) {
-        self.offset = self.latest + self.step.unwrap_or(Duration::from_millis(40));
+    /// The file begins again: its next picture follows the last one, which is shown for as long as is
+    /// given back. A file of a single picture shows it for a second.
+    pub fn begin_again(&mut self) -> Duration {
+        let shown = self.step.unwrap_or(Duration::from_secs(1)).clamp(SHORTEST, Duration::from_secs(1));
+        self.offset = self.latest + shown;
         self.began = None;
         self.last_seen = None;
+        self.previous = None;
         self.looped = true;
+        shown
     }
 
     fn makes_sense(&mut self, pts: Duration, arrival: Duration) -> bool {
@@ -137,7 +148,7 @@ mod tests {
             for pts in [80, 200, 120, 160] {
                 given.push(timeline.place(Some(ms(pts)), ms(pts)).pts.as_millis());
             }
-            timeline.begin_again();
+            assert_eq!(timeline.begin_again(), ms(40));
         }
         // The first pass as it is; each next one a picture's length (40 ms here) after the latest.
         assert_eq!(given[..4], [80, 200, 120, 160]);

@@ -12,8 +12,9 @@
 //! - A failure ends the attempt and waits. Refused credentials wait long.
 //! - Beside the wait, a knock that turns from absent to present ends it. Only the turn counts, and it
 //!   never brings attempts closer together than [`KNOCK_GAP`].
-//! - A poke (a viewer arrives) ends the wait too, at most once in [`POKE_GAP`]; after a refusal, at most
-//!   once in [`REFUSED_POKE_GAP`], because players that reconnect would lock the camera's account.
+//! - A poke (a viewer arrives) ends the wait too, at most once in [`POKE_GAP`]; not after a refusal, because
+//!   players and pollers that come again and again would lock the camera's account. A restart, which a
+//!   person asks for, does.
 //! - Only pictures without a gap for `healthy_after` reset the back-off.
 
 mod event;
@@ -33,8 +34,6 @@ use super::timing::{Timing, stall_after};
 pub const KNOCK_GAP: Duration = Duration::from_secs(1);
 /// A poke never causes an attempt sooner than this after a failed one began.
 pub const POKE_GAP: Duration = Duration::from_secs(1);
-/// The same after refused credentials.
-pub const REFUSED_POKE_GAP: Duration = Duration::from_secs(10);
 /// A stalled attempt whose peer is back may resume by itself for this long.
 const GRACE: Duration = Duration::from_millis(500);
 /// Starting for longer than this is knocked on: the peer may be a black hole.
@@ -186,7 +185,7 @@ impl Lifecycle {
         let gap = match self.trouble {
             Trouble::None => return self.now,
             Trouble::Failing => POKE_GAP,
-            Trouble::Refused => REFUSED_POKE_GAP,
+            Trouble::Refused => self.timing.refused_retry,
         };
         self.begun_at.map_or(self.now, |begun| begun + gap)
     }
