@@ -211,7 +211,7 @@ fn completions_are_made_for_bash_zsh_and_fish() {
 #[test]
 fn help_mentions_every_command_with_what_it_does() {
     let help = printed("", &["--help"]);
-    for command in ["run", "demo", "config", "pipeline", "completions"] {
+    for command in ["run", "demo", "doctor", "config", "pipeline", "probe", "healthcheck", "completions"] {
         let line = help.lines().find(|line| line.trim_start().starts_with(&format!("{command} ")));
         let line = line.unwrap_or_else(|| panic!("{command} is not in the help:\n{help}"));
         assert!(line.split_whitespace().count() > 3, "{command} is not explained: {line}");

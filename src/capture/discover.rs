@@ -9,6 +9,8 @@ use serde::Serialize;
 use super::v4l2::{Mode, of_caps};
 use crate::config::model::{Libcamera, Source, V4l2, V4l2Format};
 
+const LIBCAMERA: &str = "libcameraprovider";
+
 /// A camera that was found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Found {
@@ -26,7 +28,7 @@ pub fn first() -> Option<Source> {
 
 /// Every camera, in the order in which `auto` tries them.
 pub fn all() -> Vec<Found> {
-    let libcamera = devices("libcameraprovider").into_iter().map(|device| {
+    let libcamera = devices(LIBCAMERA).into_iter().map(|device| {
         let name = device.display_name().to_string();
         let source = Source::Libcamera(Libcamera { camera: Some(name.clone()), ..Libcamera::default() });
         Found { name, source, modes: modes(&device) }
@@ -48,7 +50,7 @@ pub fn all() -> Vec<Found> {
 
 /// libcamera's own names, in its order.
 pub fn libcamera_names() -> Vec<String> {
-    devices("libcameraprovider").iter().map(|device| device.display_name().to_string()).collect()
+    devices(LIBCAMERA).iter().map(|device| device.display_name().to_string()).collect()
 }
 
 fn modes(device: &gst::Device) -> Vec<Mode> {
@@ -56,9 +58,18 @@ fn modes(device: &gst::Device) -> Vec<Mode> {
 }
 
 fn devices(provider: &str) -> Vec<gst::Device> {
+    // Without a media device libcamera has nothing to find, and says so on standard error at every look.
+    if provider == LIBCAMERA && !media_devices() {
+        return Vec::new();
+    }
     let provider = gst::DeviceProviderFactory::find(provider).and_then(|factory| factory.get());
     let devices = provider.map(|provider| provider.devices().into_iter().collect::<Vec<_>>());
     let video =
         |device: &gst::Device| device.has_classes("Video/Source") || device.has_classes("Source/Video");
     devices.unwrap_or_default().into_iter().filter(video).collect()
+}
+
+fn media_devices() -> bool {
+    let named = |entry: std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with("media");
+    std::fs::read_dir("/dev").is_ok_and(|entries| entries.filter_map(Result::ok).any(named))
 }

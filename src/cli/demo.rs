@@ -43,6 +43,7 @@ fn greet(address: SocketAddr) -> String {
          http://{address}/snapshot.jpg                    one JPEG\n    \
          ffplay http://{address}/hls/demo/stream.m3u8     HLS\n    \
          http://{address}/hls/demo/stream_ll.m3u8         low-latency HLS, for hls.js\n    \
+         http://{address}/hls/demo/stream_ll_fmp4.m3u8    the quickest, for hls.js and Safari\n    \
          curl http://{address}/ready                      is it live?\n    \
          curl http://{address}/metrics                    figures\n\n  Ctrl-C ends it.\n"
     )

@@ -42,7 +42,7 @@ struct Cli {
 enum Command {
     /// Run the service (what happens without a command)
     Run,
-    /// Show a test camera in the browser
+    /// Show a test camera in the browser; reads no configuration
     Demo(demo::Args),
     /// Look at this machine: what is there, what is missing, and the command that mends it
     Doctor(doctor::DoctorArgs),

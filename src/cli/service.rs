@@ -139,7 +139,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
         }
         // Taking a camera down may take seconds; being told to stop does not wait for that.
         tokio::select! {
-            () = house.reload(start.reload.as_ref()) => {}
+            () = async { file.look().await; house.reload(start.reload.as_ref()).await } => {}
             name = signals.end() => {
                 tracing::info!("{name}: stopping");
                 break 0;
@@ -368,16 +368,25 @@ impl FileWatch {
         Self { path, seen }
     }
 
+    /// Resolves when the file is another one than last seen.
     async fn changed(&mut self) {
-        let Some(path) = &self.path else { return std::future::pending().await };
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            let found = tokio::fs::metadata(path).await.ok().and_then(|metadata| stamp(&metadata));
-            if found.is_some() && found != self.seen {
-                self.seen = found;
+            if self.look().await {
                 return;
             }
         }
+    }
+
+    /// Takes in how the file is now; whether that is another one than before.
+    async fn look(&mut self) -> bool {
+        let Some(path) = &self.path else { return false };
+        let found = tokio::fs::metadata(path).await.ok().and_then(|metadata| stamp(&metadata));
+        let changed = found.is_some() && found != self.seen;
+        if changed {
+            self.seen = found;
+        }
+        changed
     }
 }
 

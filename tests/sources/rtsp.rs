@@ -30,7 +30,8 @@ async fn a_camera_that_asks_for_digest_or_basic_is_given_it() {
         let camera = login(CameraOptions::clip(), "viewer", "p:w @/%20 \"ö").start();
         let capture = capture_of(&camera);
         assert!(take(capture.h264(), 5).await[0].keyframe);
-        assert_eq!(capture.status().lifecycle.attempts, 1, "let in at the first attempt");
+        let error = capture.status().lifecycle.last_error.unwrap_or_default();
+        assert!(!error.contains("password"), "it was refused at first: {error}");
         capture.shutdown().await;
     }
 }
@@ -81,6 +82,7 @@ async fn h264_passes_through_and_is_decoded_only_while_somebody_watches_mjpeg() 
     assert_eq!((decoders(&capture), encoders(&capture)), (none.clone(), none.clone()));
     assert_eq!(capture.status().h264.encoder.as_deref(), Some("passthrough"));
 
+    let attempts = capture.status().lifecycle.attempts;
     let permit = capture.jpeg().demand();
     until("a decoder and an encoder for MJPEG", || {
         !decoders(&capture).is_empty() && !encoders(&capture).is_empty()
@@ -90,7 +92,7 @@ async fn h264_passes_through_and_is_decoded_only_while_somebody_watches_mjpeg() 
     drop(permit);
     until("the decoder is gone", || decoders(&capture).is_empty() && encoders(&capture).is_empty()).await;
     take(capture.h264(), 3).await;
-    assert_eq!(capture.status().lifecycle.attempts, 1, "the camera itself was not disturbed");
+    assert_eq!(capture.status().lifecycle.attempts, attempts, "the camera itself was not disturbed");
     capture.shutdown().await;
 }
 
@@ -169,11 +171,13 @@ async fn an_mjpeg_camera_is_passed_through_and_encoded_only_for_hls() {
 async fn the_sound_of_a_camera_does_not_get_in_the_way_of_its_picture() {
     let process = CameraOptions::pattern("320x240@25").with(&["--audio", "beside"]).start();
     let capture = capture_of(&process);
+    until_live(&capture).await;
+    let attempts = capture.status().lifecycle.attempts;
     let units = take(capture.h264(), 50).await;
     let span = units[49].captured.duration_since(units[0].captured);
     assert!(span < Duration::from_secs(5), "50 pictures in {span:?}");
     assert!(capture.status().lifecycle.state == State::Live);
-    assert_eq!(capture.status().lifecycle.attempts, 1);
+    assert_eq!(capture.status().lifecycle.attempts, attempts);
     capture.shutdown().await;
 }
 
