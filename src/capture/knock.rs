@@ -3,13 +3,20 @@
 //! An RTSP camera is asked a question, because a frozen one still accepts connections: the kernel
 //! does that for it. Only the supervisor knocks, once a second while it waits.
 
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use url::Url;
 
 use crate::config::model::Source;
+
+/// A peer that has not answered by then is absent. A little less than the time between two knocks, so that
+/// each one is a fresh connection: a lost SYN is sent again by the kernel only after ever longer waits.
+const ANSWER_LIMIT: Duration = Duration::from_millis(900);
 
 /// How to knock on one source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,22 +60,54 @@ impl Knock {
     }
 
     /// Whether the peer is there. The caller bounds it in time.
-    pub async fn present(&self) -> bool {
+    async fn present(&self) -> bool {
         match self {
-            Knock::Path(path) => exists(path).await,
-            Knock::Tcp { host, port } => TcpStream::connect((host.as_str(), *port)).await.is_ok(),
-            Knock::Rtsp { host, port, url } => options(host, *port, url).await.unwrap_or(false),
+            Knock::Path(path) => tokio::fs::try_exists(path).await.unwrap_or(false),
+            Knock::Tcp { host, port } | Knock::Rtsp { host, port, .. } => {
+                let Ok(addresses) = lookup_host((host.as_str(), *port)).await else { return false };
+                let addresses: Vec<SocketAddr> = addresses.collect();
+                let answered = async {
+                    let stream = TcpStream::connect(addresses.as_slice()).await?;
+                    match self {
+                        Knock::Rtsp { url, .. } => options(stream, url).await,
+                        _ => Ok(true),
+                    }
+                };
+                tokio::time::timeout(ANSWER_LIMIT, answered).await.is_ok_and(|answer| answer.unwrap_or(false))
+            }
         }
     }
 }
 
-async fn exists(path: &Path) -> bool {
-    tokio::fs::try_exists(path).await.unwrap_or(false)
+/// Knocks one at a time. A look at a path or at a name may hang in the kernel or the resolver however
+/// bounded the wait for it is: while one does, the peer counts as absent and no other begins.
+#[derive(Debug)]
+pub struct Knocker {
+    knock: Arc<Knock>,
+    looking: Arc<tokio::sync::Semaphore>,
+}
+
+impl Knocker {
+    pub fn new(knock: Knock) -> Self {
+        Self { knock: Arc::new(knock), looking: Arc::new(tokio::sync::Semaphore::new(1)) }
+    }
+
+    /// Whether the peer is there. Dropping the future does not end a look that hangs; the next one waits
+    /// for that.
+    pub async fn present(&self) -> bool {
+        let Ok(turn) = Arc::clone(&self.looking).try_acquire_owned() else { return false };
+        let knock = Arc::clone(&self.knock);
+        let look = tokio::spawn(async move {
+            let present = knock.present().await;
+            drop(turn);
+            present
+        });
+        look.await.unwrap_or(false)
+    }
 }
 
 /// Asks for the server's methods (RFC 2326, section 10.1). Any RTSP answer will do, 401 included.
-async fn options(host: &str, port: u16, url: &str) -> std::io::Result<bool> {
-    let mut stream = TcpStream::connect((host, port)).await?;
+async fn options(mut stream: TcpStream, url: &str) -> std::io::Result<bool> {
     let request = format!("OPTIONS {url} RTSP/1.0\r\nCSeq: 1\r\nUser-Agent: fanlight\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = [0; 5];
@@ -115,6 +154,25 @@ mod tests {
         });
         assert!(Knock::for_url(&url).unwrap().present().await);
         assert_eq!(&server.await.unwrap(), b"OPTIONS ");
+    }
+
+    #[tokio::test]
+    async fn a_look_that_hangs_is_not_begun_again() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("rtsp://{}/cam", silent.local_addr().unwrap());
+        let knocker = Knocker::new(Knock::for_url(&url).unwrap());
+        let given_up = tokio::time::timeout(Duration::from_millis(50), knocker.present()).await;
+        assert!(given_up.is_err(), "the first look waits for an answer");
+        let at_once = tokio::time::timeout(Duration::from_millis(50), knocker.present()).await;
+        assert_eq!(at_once, Ok(false), "the second one does not begin");
+        let (first, _) = silent.accept().await.unwrap();
+        drop(first);
+        let answered = async {
+            while knocker.looking.available_permits() == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(5), answered).await.expect("its turn is given back");
     }
 
     #[tokio::test]

@@ -12,7 +12,7 @@ use gstreamer_app as gst_app;
 
 use super::discover;
 use super::dynamic;
-use super::knock::Knock;
+use super::knock::{Knock, Knocker};
 use super::plan;
 use super::poll;
 use super::run::{Attempt, Built, OnEnd};
@@ -31,14 +31,14 @@ pub struct SourceSubject {
     library: Arc<Library>,
     /// Where a DOT graph of a pipeline that failed is left.
     graphs: Option<PathBuf>,
-    knock: Option<Knock>,
+    knocker: Option<Arc<Knocker>>,
     attempt: Option<Attempt>,
 }
 
 impl SourceSubject {
     pub fn new(shared: Arc<Shared>, library: Arc<Library>, graphs: Option<PathBuf>) -> Self {
-        let knock = Knock::for_source(&shared.camera.source);
-        Self { shared, library, graphs, knock, attempt: None }
+        let knocker = Knock::for_source(&shared.camera.source).map(|knock| Arc::new(Knocker::new(knock)));
+        Self { shared, library, graphs, knocker, attempt: None }
     }
 }
 
@@ -67,8 +67,8 @@ impl Subject for SourceSubject {
     }
 
     fn knock(&mut self) -> Option<BoxFuture<'static, bool>> {
-        let knock = self.knock.clone()?;
-        Some(Box::pin(async move { knock.present().await }))
+        let knocker = Arc::clone(self.knocker.as_ref()?);
+        Some(Box::pin(async move { knocker.present().await }))
     }
 
     fn expected_fps(&self) -> Option<f64> {

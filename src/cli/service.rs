@@ -29,6 +29,8 @@ use crate::supervision::systemd::Notifier;
 use crate::supervision::{EXIT_FROZEN, State, Timing, Vitals, health};
 use crate::telemetry::{self, logs};
 
+/// Cameras have this much of a stop.
+const CAMERAS_STOP_WITHIN: Duration = Duration::from_secs(3);
 /// A stop is over after this long, whatever hangs.
 const STOP_WITHIN: Duration = Duration::from_millis(4500);
 /// How often the configuration file is looked at for a change.
@@ -74,7 +76,8 @@ struct House {
     cameras: Cameras,
     means: Means,
     level: logs::Level,
-    health: health::Writer,
+    telling: Option<Telling>,
+    notifier: Notifier,
     document: Document,
 }
 
@@ -105,19 +108,23 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     let hls = watch::Sender::new(hls);
     let state = AppState::new(cameras.clone(), config.subscribe(), hls.subscribe(), stop.clone());
     let document = Document { cameras: cameras.clone(), vitals: vitals.clone(), started: state.started.at };
-    let health = spawn_health(&config.borrow(), &document);
-    let mut house = House { config, hls, cameras, means, level, health, document };
+    let telling = Telling::begin(&config.borrow(), &document, &notifier);
+    let mut house = House {
+        config,
+        hls,
+        cameras,
+        means,
+        level,
+        telling: Some(telling),
+        notifier: notifier.clone(),
+        document,
+    };
 
     let serving = tokio::spawn(server.run(state));
     let watchdog = {
         let (notifier, vitals) = (notifier.clone(), vitals.clone());
         AbortOnDropHandle::new(tokio::spawn(async move { notifier.feed_watchdog(&vitals).await }))
     };
-    let telling = AbortOnDropHandle::new(tokio::spawn(tell(
-        house.cameras.clone(),
-        notifier.clone(),
-        house.health.changed(),
-    )));
     tracing::info!("fanlight {} listens on http://{address}", env!("CARGO_PKG_VERSION"));
     if let Some(greet) = start.greet {
         println!("{}", greet(address));
@@ -148,12 +155,15 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     };
 
     notifier.stopping();
-    drop((watchdog, telling));
+    drop(watchdog);
     stop.cancel();
     let over = async {
-        house.cameras.shutdown().await;
-        let _ = serving.await;
-        house.health.stop().await;
+        // A camera that hangs does not keep the health file from saying how it ended.
+        let cameras = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.cameras.shutdown());
+        let _ = tokio::join!(cameras, serving);
+        if let Some(telling) = house.telling.take() {
+            telling.end().await;
+        }
     };
     tokio::select! {
         ended = tokio::time::timeout(STOP_WITHIN, over) => {
@@ -218,8 +228,11 @@ impl House {
         }
         self.hls.borrow().cameras(&self.cameras.all());
         if new.health != old.health {
-            let fresh = spawn_health(&new, &self.document);
-            std::mem::replace(&mut self.health, fresh).stop().await;
+            // The old file has its last word before the new one begins: they may be the same.
+            if let Some(telling) = self.telling.take() {
+                telling.end().await;
+            }
+            self.telling = Some(Telling::begin(&new, &self.document, &self.notifier));
         }
     }
 }
@@ -251,9 +264,25 @@ fn health_path(config: &Config) -> PathBuf {
     config.health.file.clone().unwrap_or_else(|| health::default_path(|name| std::env::var_os(name)))
 }
 
-fn spawn_health(config: &Config, document: &Document) -> health::Writer {
-    let document = document.clone();
-    health::Writer::spawn(health_path(config), config.health.file_mode, move || document.json())
+/// What tells the outside: the health file, and systemd.
+struct Telling {
+    health: health::Writer,
+    task: AbortOnDropHandle<()>,
+}
+
+impl Telling {
+    fn begin(config: &Config, document: &Document, notifier: &Notifier) -> Self {
+        let content = document.clone();
+        let health =
+            health::Writer::spawn(health_path(config), config.health.file_mode, move || content.json());
+        let task = tell(document.cameras.clone(), notifier.clone(), health.changed());
+        Self { health, task: AbortOnDropHandle::new(tokio::spawn(task)) }
+    }
+
+    async fn end(self) {
+        drop(self.task);
+        self.health.stop().await;
+    }
 }
 
 /// Tells systemd and the health file how the cameras are, whenever that changes.

@@ -63,7 +63,7 @@ pub fn set(bin: &gst::Bin, setting: &Setting) -> Result<(), BuildError> {
             Ok(())
         }
         Err(_) => Err(BuildError::Parse {
-            syntax: format!("{}={}", setting.property, setting.value),
+            syntax: format!("{}={}", setting.property, if setting.secret { "***" } else { &setting.value }),
             message: format!("{} does not take this value", element.name()),
         }),
     }

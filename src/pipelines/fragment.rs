@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
+use crate::config;
+
 /// A parameter's value, of the type that its fragment asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
@@ -281,6 +283,10 @@ impl Chain {
         let tokens = self.tokens.iter().map(|token| match token {
             Token::Syntax(text) => shell_word(text),
             Token::Set(set) if set.secret && !reveal => shell_word(&format!("{}=***", set.property)),
+            Token::Set(set) if set.value.contains("://") && !reveal => {
+                let address = config::redact_url(&set.value);
+                shell_word(&format!("{}={}", set.property, launch_string(&address)))
+            }
             Token::Set(set) => shell_word(&format!("{}={}", set.property, launch_string(&set.value))),
         });
         tokens.collect::<Vec<_>>().join(" ")
@@ -397,5 +403,9 @@ mod tests {
         let chain = fill("x name=s pw={p:text}", &[("p", Value::Secret("hunter 2".into()))]).unwrap();
         assert_eq!(chain.shell(false), "x name=s 'pw=***'");
         assert_eq!(chain.shell(true), "x name=s 'pw=\"hunter 2\"'");
+        let address = [("u", Value::Text("http://cam/x?token=SESAME".into()))];
+        let chain = fill("x name=s location={u:text}", &address).unwrap();
+        assert!(!chain.shell(false).contains("SESAME"), "{}", chain.shell(false));
+        assert!(chain.shell(true).contains("SESAME"));
     }
 }
