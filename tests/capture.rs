@@ -43,13 +43,18 @@ fn file_camera(path: &Path) -> Camera {
     Camera::new("file", Source::File(File { path: path.to_owned() }))
 }
 
-/// A clip made by GStreamer: two seconds of H.264, a GOP of one second.
+/// A clip made by GStreamer: two seconds of H.264 at 25 pictures a second.
 fn clip(directory: &Path, encoder: &str) -> PathBuf {
-    gst::init().unwrap();
     let path = directory.join("clip.mp4");
+    make(&path, 50, encoder);
+    path
+}
+
+fn make(path: &Path, pictures: u32, encoder: &str) {
+    gst::init().unwrap();
     let line = format!(
-        "videotestsrc num-buffers=50 ! video/x-raw,format=I420,width=320,height=240,framerate=25/1 ! {encoder} \
-         ! mp4mux ! filesink name=sink"
+        "videotestsrc num-buffers={pictures} ! video/x-raw,format=I420,width=320,height=240,framerate=25/1 \
+         ! {encoder} ! mp4mux ! filesink name=sink"
     );
     let pipeline = gst::parse::launch(&line).unwrap().downcast::<gst::Pipeline>().unwrap();
     pipeline.by_name("sink").unwrap().set_property("location", path.to_str().unwrap());
@@ -58,7 +63,6 @@ fn clip(directory: &Path, encoder: &str) -> PathBuf {
     let end = pipeline.bus().unwrap().timed_pop_filtered(gst::ClockTime::from_seconds(30), &ends);
     assert_eq!(end.map(|message| message.type_()), Some(gst::MessageType::Eos));
     pipeline.set_state(gst::State::Null).unwrap();
-    path
 }
 
 const PLAIN: &str = "x264enc tune=zerolatency key-int-max=25 ! h264parse";
@@ -281,5 +285,47 @@ async fn an_mjpeg_camera_over_http_passes_byte_for_byte_and_nothing_is_decoded()
     assert_eq!(encoders(&capture), [""; 0]);
     // The other codec is made from it.
     assert!(take(capture.h264(), 3).await[0].keyframe);
+    capture.shutdown().await;
+}
+
+#[tokio::test]
+async fn restarts_in_quick_succession_leave_no_pipeline_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let cameras = [test_camera(), file_camera(&clip(directory.path(), PLAIN))];
+    for camera in cameras {
+        let capture = Capture::start(camera, &means());
+        for n in 0..300_u64 {
+            capture.restart();
+            tokio::time::sleep(Duration::from_micros(n * 37 % 6000)).await;
+        }
+        until("the camera is live", || capture.status().lifecycle.state == State::Live).await;
+        let sources = || {
+            let elements = capture.elements();
+            elements
+                .iter()
+                .filter(|name| name.ends_with("/videotestsrc") || name.ends_with("/filesrc"))
+                .count()
+        };
+        until("one pipeline is left", || sources() == 1).await;
+        capture.shutdown().await;
+        until("every pipeline is gone", || capture.elements().is_empty()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_file_of_one_picture_shows_it_once_a_second() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("one.mp4");
+    make(&path, 1, PLAIN);
+    let capture = Capture::start(file_camera(&path), &means());
+    take(capture.h264(), 2).await;
+    let (before, since) = (capture.h264().counters().frames, Instant::now());
+    take(capture.h264(), 3).await;
+    let pictures = capture.h264().counters().frames - before;
+    assert!(
+        pictures as f64 <= since.elapsed().as_secs_f64() * 2.0 + 2.0,
+        "{pictures} in {:?}",
+        since.elapsed()
+    );
     capture.shutdown().await;
 }

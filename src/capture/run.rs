@@ -3,6 +3,7 @@
 //! Building, starting and stopping happen on blocking threads, because drivers and networks may hang in
 //! any of them; the supervisor bounds the stop. Errors from the bus become words for people.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -129,7 +130,13 @@ async fn leave_graph(directory: Option<PathBuf>, pipeline: &gst::Pipeline) {
     let Some(directory) = directory else { return };
     let path = directory.join(format!("{}.dot", pipeline.name()));
     let pipeline = pipeline.clone();
-    let written = tokio::task::spawn_blocking(move || std::fs::write(path, graph(&pipeline)));
+    let written = tokio::task::spawn_blocking(move || {
+        // Written beside and moved there: nobody's link is written through.
+        let beside = path.with_extension(format!("dot.{}", std::process::id()));
+        let _ = std::fs::remove_file(&beside);
+        std::fs::File::create_new(&beside)?.write_all(graph(&pipeline).as_bytes())?;
+        std::fs::rename(&beside, &path)
+    });
     if let Ok(Err(error)) = written.await {
         tracing::debug!("no graph of the failed pipeline in {}: {error}", directory.display());
     }
