@@ -94,11 +94,14 @@ mod tests {
         Found { name: path.into(), source, modes: Vec::new() }
     }
 
+    /// What it is, libcamera's list, V4L2's list, the choice.
+    type Row<'f> = (&'static str, &'f [&'f Found], &'f [&'f Found], Option<&'f Found>);
+
     #[test]
     fn auto_takes_libcameras_first_camera_before_any_v4l2_node() {
         let (imx, ov) = (sensor("imx708"), sensor("ov5647"));
         let (usb, other) = (node("/dev/video0"), node("/dev/video2"));
-        let table: [(&str, &[&Found], &[&Found], Option<&Found>); 4] = [
+        let table: [Row<'_>; 4] = [
             ("libcamera only", &[&imx, &ov], &[], Some(&imx)),
             ("v4l2 only", &[], &[&usb, &other], Some(&usb)),
             ("both", &[&ov, &imx], &[&usb], Some(&ov)),
