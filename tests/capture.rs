@@ -246,6 +246,46 @@ async fn a_slow_consumer_loses_whole_pictures_and_slows_nobody() {
     capture.shutdown().await;
 }
 
+#[tokio::test]
+async fn a_keyframe_comes_on_request_and_requests_in_quick_succession_bring_one() {
+    const THROTTLE: Duration = Duration::from_millis(300);
+    let mut camera = test_camera();
+    camera.fps = 60;
+    camera.h264.gop_seconds = 10.0;
+    let capture = Capture::start(camera, &means());
+    let mut pictures = capture.h264().subscribe();
+    let mut next = async || tokio::time::timeout(PATIENCE, pictures.next()).await.unwrap().unwrap();
+    assert!(next().await.keyframe);
+    for _ in 0..60 {
+        assert!(!next().await.keyframe, "the GOP lasts ten seconds");
+    }
+    let began = Instant::now();
+    let mut pairs = 0;
+    // On a busy machine the second request may come too late to be one of a pair; then again.
+    while pairs == 0 {
+        assert!(began.elapsed() < Duration::from_secs(5), "requests never came close to each other");
+        let asked = Instant::now();
+        capture.request_keyframe();
+        let mut waited = 0;
+        while !next().await.keyframe {
+            waited += 1;
+            assert!(waited < 60, "a second went by without a keyframe");
+        }
+        // The encoder has served the first one, so that it cannot take the two for one.
+        capture.request_keyframe();
+        let pair = asked.elapsed() < THROTTLE;
+        let mut keyframes = 0;
+        for _ in 0..60 {
+            keyframes += usize::from(next().await.keyframe);
+        }
+        if pair {
+            assert_eq!(keyframes, 0, "the second of two requests within {THROTTLE:?} brings none");
+            pairs += 1;
+        }
+    }
+    capture.shutdown().await;
+}
+
 /// Serves `picture` as MJPEG, 25 a second, to everybody who connects; its address.
 fn mjpeg_camera(picture: Vec<u8>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

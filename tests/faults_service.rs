@@ -128,7 +128,10 @@ impl Drop for FullDisk {
 #[test]
 fn with_a_full_disk_for_the_health_file_it_serves_and_says_so() {
     let Some(disk) = FullDisk::mount() else {
-        eprintln!("skipped: only root may mount the small file system that this test fills");
+        skipped(
+            "with_a_full_disk_for_the_health_file_it_serves_and_says_so",
+            "only root may mount the small file system that this test fills",
+        );
         return;
     };
     serves_without_health_file(&disk.0.path().join("health.json"));

@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -15,7 +14,8 @@ use fanlight::serve::hls::ring::{Numbers, Ring};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
-const FOOTAGE: &str = "/work/shared/media/bikes.mp4";
+/// 640x272, 25 fps, 10 s, with B-frames.
+const FOOTAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/bikes.mp4");
 
 /// Runs a pipeline to its end; it must put H.264 out through an appsink called `out`.
 fn access_units(pipeline: &str) -> Vec<AccessUnit> {
@@ -57,13 +57,9 @@ fn encoded(b_frames: u32, fps: u32, frames: u32) -> Vec<AccessUnit> {
     ))
 }
 
-/// Real footage with B-frames, or a clip made here where the footage is not.
+/// Real footage with B-frames.
 fn footage() -> Vec<AccessUnit> {
-    if Path::new(FOOTAGE).exists() {
-        access_units(&format!("filesrc location={FOOTAGE} ! qtdemux"))
-    } else {
-        encoded(3, 25, 250)
-    }
+    access_units(&format!("filesrc location=\"{FOOTAGE}\" ! qtdemux"))
 }
 
 /// Packages it all; a restart at the end makes the last segment whole.

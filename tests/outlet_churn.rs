@@ -1,7 +1,7 @@
 //! An outlet that is started and stopped over and over leaves nothing behind: no pipeline, no thread, no
 //! file descriptor, no memory.
 //!
-//! 500 rounds by default; `FANLIGHT_CHURN=10000` makes it ten thousand. Alone in its process, because it
+//! 2,000 rounds by default; `FANLIGHT_CHURN=10000` makes it ten thousand. Alone in its process, because it
 //! measures the process.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should stop")]
@@ -16,7 +16,7 @@ use fanlight::pipelines::Library;
 use fanlight::supervision::{State, Timing, Vitals};
 
 const PATIENCE: Duration = Duration::from_secs(20);
-const ROUNDS: usize = 500;
+const ROUNDS: usize = 2000;
 /// What the resident memory may grow by after the warm-up (the first tenth): 5 %, at least this, which
 /// is what arenas of malloc's grow by at random.
 const GROWTH_LEAST: u64 = 4 * 1024 * 1024;

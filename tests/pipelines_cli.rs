@@ -47,11 +47,10 @@ fn shown(config: &str) -> String {
 /// Pastes a line into a shell and sees it play for two seconds.
 #[track_caller]
 fn plays(line: &str, directory: &Path) {
+    // GStreamer keeps a registry in the home directory: one that goes with the test.
+    let home = tempfile::tempdir().unwrap();
     let mut command = Command::new("bash");
-    command
-        .args(["--norc", "-c", &format!("exec {line}")])
-        .current_dir(directory)
-        .env("HOME", "/nonexistent");
+    command.args(["--norc", "-c", &format!("exec {line}")]).current_dir(directory).env("HOME", home.path());
     let mut process = Process::spawn("gst-launch-1.0", &mut command);
     process.wait_line("plays", 0, STARTS, |line| line.contains("to PLAYING").then_some(()));
     let began = std::time::Instant::now();

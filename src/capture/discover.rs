@@ -23,18 +23,35 @@ pub struct Found {
 /// The first camera: a Raspberry Pi's own before USB ones, because its V4L2 nodes give only raw sensor
 /// data.
 pub fn first() -> Option<Source> {
-    all().into_iter().next().map(|found| found.source)
+    choose(libcamera(), v4l2())
 }
 
 /// Every camera, in the order in which `auto` tries them.
 pub fn all() -> Vec<Found> {
-    let libcamera = devices(LIBCAMERA).into_iter().map(|device| {
+    in_order(libcamera(), v4l2())
+}
+
+fn choose(libcamera: Vec<Found>, v4l2: Vec<Found>) -> Option<Source> {
+    in_order(libcamera, v4l2).into_iter().next().map(|found| found.source)
+}
+
+fn in_order(mut libcamera: Vec<Found>, v4l2: Vec<Found>) -> Vec<Found> {
+    libcamera.extend(v4l2);
+    libcamera
+}
+
+fn libcamera() -> Vec<Found> {
+    let found = devices(LIBCAMERA).into_iter().map(|device| {
         let name = device.display_name().to_string();
         let source = Source::Libcamera(Libcamera { camera: Some(name.clone()), ..Libcamera::default() });
         Found { name, source, modes: modes(&device) }
     });
-    let mut found: Vec<Found> = libcamera.collect();
-    found.extend(devices("v4l2deviceprovider").into_iter().filter_map(|device| {
+    found.collect()
+}
+
+/// Nodes that give pictures; those without a mode are left out.
+fn v4l2() -> Vec<Found> {
+    let found = devices("v4l2deviceprovider").into_iter().filter_map(|device| {
         let properties = device.properties()?;
         let path =
             ["device.path", "api.v4l2.path"].iter().find_map(|key| properties.get::<String>(*key).ok())?;
@@ -44,8 +61,8 @@ pub fn all() -> Vec<Found> {
         }
         let source = Source::V4l2(V4l2 { device: PathBuf::from(path), format: V4l2Format::Auto });
         Some(Found { name: device.display_name().to_string(), source, modes })
-    }));
-    found
+    });
+    found.collect()
 }
 
 /// libcamera's own names, in its order.
@@ -72,4 +89,42 @@ fn devices(provider: &str) -> Vec<gst::Device> {
 fn media_devices() -> bool {
     let named = |entry: std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with("media");
     std::fs::read_dir("/dev").is_ok_and(|entries| entries.filter_map(Result::ok).any(named))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sensor(name: &str) -> Found {
+        let source = Source::Libcamera(Libcamera { camera: Some(name.into()), ..Libcamera::default() });
+        Found { name: name.into(), source, modes: Vec::new() }
+    }
+
+    fn node(path: &str) -> Found {
+        let source = Source::V4l2(V4l2 { device: path.into(), format: V4l2Format::Auto });
+        Found { name: path.into(), source, modes: Vec::new() }
+    }
+
+    /// What it is, libcamera's list, V4L2's list, the choice.
+    type Row<'f> = (&'static str, &'f [&'f Found], &'f [&'f Found], Option<&'f Found>);
+
+    #[test]
+    fn auto_takes_libcameras_first_camera_before_any_v4l2_node() {
+        let (imx, ov) = (sensor("imx708"), sensor("ov5647"));
+        let (usb, other) = (node("/dev/video0"), node("/dev/video2"));
+        let table: [Row<'_>; 4] = [
+            ("libcamera only", &[&imx, &ov], &[], Some(&imx)),
+            ("v4l2 only", &[], &[&usb, &other], Some(&usb)),
+            ("both", &[&ov, &imx], &[&usb], Some(&ov)),
+            ("none", &[], &[], None),
+        ];
+        for (what, libcamera, v4l2, chosen) in table {
+            let list = |found: &[&Found]| found.iter().copied().cloned().collect::<Vec<_>>();
+            let (libcamera, v4l2) = (list(libcamera), list(v4l2));
+            let choice = choose(libcamera.clone(), v4l2.clone());
+            assert_eq!(choice, chosen.map(|found| found.source.clone()), "{what}");
+            let all = in_order(libcamera.clone(), v4l2.clone());
+            assert_eq!(all, [libcamera, v4l2].concat(), "{what}: doctor lists them in that order");
+        }
+    }
 }

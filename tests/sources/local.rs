@@ -11,7 +11,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
-use super::support::{Fanlight, MjpegStream, bikes};
+use super::support::{Fanlight, MjpegStream, bikes, skipped};
 use super::*;
 
 fn file_source(path: &Path) -> String {
@@ -99,7 +99,7 @@ async fn a_missing_device_is_absent_and_tried_as_soon_as_its_node_appears() {
 async fn without_any_camera_auto_says_what_to_do() {
     gst::init().unwrap();
     if !discover::all().is_empty() {
-        eprintln!("skipped: this machine has a camera");
+        skipped("without_any_camera_auto_says_what_to_do", "this machine has a camera");
         return;
     }
     let capture = Capture::start(camera("source = { type = \"auto\" }"), &means());
@@ -203,7 +203,10 @@ const TEST_CAMERA: &str =
 fn without_the_asked_h264_encoder_the_status_names_the_lack_hls_says_so_and_mjpeg_goes_on() {
     gst::init().unwrap();
     if gst::ElementFactory::find("vah264enc").is_some() {
-        eprintln!("skipped: this machine has vah264enc");
+        skipped(
+            "without_the_asked_h264_encoder_the_status_names_the_lack_hls_says_so_and_mjpeg_goes_on",
+            "this machine has vah264enc",
+        );
         return;
     }
     let service = Fanlight::start(&format!("{TEST_CAMERA}[camera.h264]\nencoder = \"vah264enc\"\n"));

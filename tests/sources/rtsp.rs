@@ -7,7 +7,7 @@ use fanlight::h264;
 use fanlight::supervision::State;
 use gstreamer as gst;
 
-use super::support::{CameraOptions, Fanlight, RtspCamera, SelfSigned};
+use super::support::{CameraOptions, Fanlight, RtspCamera, SelfSigned, skipped};
 use super::*;
 
 fn capture_of(camera_process: &RtspCamera) -> Capture {
@@ -15,11 +15,11 @@ fn capture_of(camera_process: &RtspCamera) -> Capture {
 }
 
 /// H.265 needs an encoder that not every machine has.
-fn no_x265() -> bool {
+fn no_x265(test: &str) -> bool {
     gst::init().unwrap();
     let missing = gst::ElementFactory::find("x265enc").is_none();
     if missing {
-        eprintln!("skipped: x265enc is not registered (package gstreamer1.0-plugins-bad)");
+        skipped(test, "x265enc is not registered (package gstreamer1.0-plugins-bad)");
     }
     missing
 }
@@ -98,7 +98,7 @@ async fn h264_passes_through_and_is_decoded_only_while_somebody_watches_mjpeg() 
 
 #[tokio::test]
 async fn an_h265_camera_is_encoded_to_h264_for_hls_and_the_status_says_so() {
-    if no_x265() {
+    if no_x265("an_h265_camera_is_encoded_to_h264_for_hls_and_the_status_says_so") {
         return;
     }
     let process = CameraOptions::pattern("320x240@15").with(&["--codec", "h265"]).start();
@@ -117,7 +117,7 @@ async fn an_h265_camera_is_encoded_to_h264_for_hls_and_the_status_says_so() {
 
 #[test]
 fn hls_of_an_h265_camera_is_h264_for_every_player() {
-    if no_x265() {
+    if no_x265("hls_of_an_h265_camera_is_h264_for_every_player") {
         return;
     }
     let process = CameraOptions::pattern("320x240@15").with(&["--codec", "h265"]).start();
