@@ -127,6 +127,14 @@ impl Fault {
         }
     }
 
+    pub fn no_range(length: u64, message: impl Into<String>, details: Value) -> Self {
+        let fault = Self::new(StatusCode::RANGE_NOT_SATISFIABLE, "RANGE_NOT_SATISFIABLE", message, details);
+        match HeaderValue::from_str(&format!("bytes */{length}")) {
+            Ok(range) => fault.with(header::CONTENT_RANGE, range),
+            Err(_) => fault,
+        }
+    }
+
     pub fn into_response(self) -> Response {
         let Inner { status, code, message, details, headers } = *self.0;
         let mut response = json(status, &ErrorBody::new(code, message, details));
