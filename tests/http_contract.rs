@@ -479,7 +479,11 @@ async fn cameras_are_listed_in_order_with_the_paths_of_their_outputs() {
     assert_eq!((&cameras[0]["id"], &cameras[1]["id"]), (&"front".into(), &"back".into()));
     assert_eq!(cameras[0]["urls"]["stream"], "/cameras/front/stream.mjpg");
     assert!(cameras[0]["urls"]["snapshot"].is_null(), "switched off");
+    assert_eq!(cameras[0]["urls"]["hls_ll_fmp4"], "/hls/front/stream_ll_fmp4.m3u8");
     assert_eq!(house.get("/api/cameras/back").await.json()["id"], "back");
+    let plain = House::with(|config| config.hls.low_latency = false, |_| {}).await;
+    let urls = &plain.get("/api/cameras/front").await.json()["urls"];
+    assert!(urls["hls"].is_string() && urls["hls_ll"].is_null() && urls["hls_ll_fmp4"].is_null(), "{urls}");
 }
 
 #[tokio::test]
@@ -624,6 +628,7 @@ async fn the_page_shows_every_camera_escaped_and_may_load_nothing_from_elsewhere
     let page = answer.text();
     assert!(!page.contains(evil) && page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"));
     assert!(page.contains("src=\"/cameras/front/stream.mjpg\"") && page.contains("data-id=\"back\""));
+    assert!(page.contains("<a href=\"/hls/front/stream_ll_fmp4.m3u8\">Low-latency HLS (fMP4)</a>"));
     assert!(!page.contains("{{"), "a placeholder was left");
     let policy = answer.header("content-security-policy").unwrap();
     assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
