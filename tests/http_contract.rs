@@ -588,7 +588,7 @@ async fn a_range_past_the_end_of_a_segment_is_416_with_its_length() {
         }
     });
     let text = list.text();
-    let path = format!("/hls/front/{}", text.lines().find(|line| line.starts_with("seg")).expect(&text));
+    let path = format!("/hls/front/{}", text.lines().find(|line| line.starts_with("seg")).expect(text));
     let answer = house.ask("GET", &path, &[("Range", "bytes=99999999-")]).await;
     assert_eq!((answer.status, answer.error().as_str()), (416, "RANGE_NOT_SATISFIABLE"));
     let length = answer.json()["error"]["details"]["length"].as_u64().unwrap();

@@ -80,9 +80,6 @@ pub struct NotReady {
     #[schema(value_type = Option<String>, format = DateTime)]
     #[serde(serialize_with = "crate::telemetry::rfc3339_option")]
     pub next_try: Option<SystemTime>,
-    /// How long this request waited for an HLS segment, in seconds; absent elsewhere.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub waited_seconds: Option<f64>,
 }
 
 impl NotReady {
@@ -143,7 +140,6 @@ impl NotReady {
             max_frame_age_seconds: max,
             last_error: lifecycle.last_error.clone(),
             next_try: lifecycle.next_try,
-            waited_seconds: waited,
         }
     }
 
@@ -200,8 +196,7 @@ pub fn without_segment(status: &CameraStatus, max_age: Duration, waited: Duratio
         };
         (reason, &status.lifecycle)
     });
-    // To the millisecond: more is noise.
-    let waited = (waited.as_secs_f64() * 1000.0).round() / 1000.0;
+    let waited = waited.as_secs_f64();
     NotReady::after(Some(waited), &status.id, lifecycle, reason, status.frame_age_seconds, max_age)
 }
 
@@ -401,7 +396,6 @@ mod tests {
             }
             let refusal = without_segment(&status, MAX, Duration::from_nanos(1_234_567_890));
             assert_eq!(refusal.reason, expected, "{camera:?} {encoder:?}");
-            assert_eq!(refusal.waited_seconds, Some(1.235));
             assert!(refusal.message.contains("within 1.2 s: "), "{}", refusal.message);
             let again = if expected == Cause::BackingOff { 4 } else { 1 };
             assert_eq!(refusal.retry_after(now), again, "{camera:?} {encoder:?}");

@@ -71,6 +71,14 @@ impl Fault {
         self
     }
 
+    /// One more of what belongs to the code.
+    pub fn detail(mut self, key: &str, value: impl Into<Value>) -> Self {
+        if let Value::Object(details) = &mut self.0.details {
+            details.insert(key.to_owned(), value.into());
+        }
+        self
+    }
+
     pub fn no_path(path: &str) -> Self {
         let message = "there is nothing at this path; /api/openapi.json lists what there is";
         Self::new(StatusCode::NOT_FOUND, "NOT_FOUND", message, json!({ "path": path }))

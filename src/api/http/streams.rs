@@ -139,7 +139,11 @@ fn hls_fault(refusal: &hls::Refusal, request: &Request<'_>) -> Fault {
             let details = json!({ "camera": camera, "file": file, "length": length });
             Fault::no_range(*length, message, details)
         }
-        Refusal::NotReady(not_ready) => Fault::not_ready(not_ready),
+        Refusal::NotReady { why, waited } => {
+            // To the millisecond: more is noise.
+            let waited = (waited.as_secs_f64() * 1000.0).round() / 1000.0;
+            Fault::not_ready(why).detail("waited_seconds", waited)
+        }
     }
 }
 

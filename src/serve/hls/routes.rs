@@ -60,8 +60,8 @@ pub enum Refusal {
     Directive(BadDirective),
     #[error("the range begins past the end: HLS file {file:?} of camera {camera:?} has {length} bytes")]
     Range { camera: String, file: String, length: u64 },
-    #[error(transparent)]
-    NotReady(Box<NotReady>),
+    #[error("{why}")]
+    NotReady { why: Box<NotReady>, waited: Duration },
 }
 
 /// The request in hand: what a refusal of it needs to know.
@@ -78,8 +78,9 @@ impl Asked<'_> {
     }
 
     fn late(&self, began: Instant) -> Refusal {
-        let refusal = ready::without_segment(&self.capture.status(), self.max_frame_age, began.elapsed());
-        Refusal::NotReady(Box::new(refusal))
+        let waited = began.elapsed();
+        let why = ready::without_segment(&self.capture.status(), self.max_frame_age, waited);
+        Refusal::NotReady { why: Box::new(why), waited }
     }
 }
 
