@@ -10,9 +10,11 @@ use bytes::Bytes;
 use fanlight::capture::Capture;
 use fanlight::config::model::{self, Camera, Source};
 use fanlight::frames::AccessUnit;
-use fanlight::serve::hls::{Hls, Waits};
+use fanlight::serve::hls::{Hls, Refusal, Request, Waits};
+use fanlight::serve::ready::Cause;
 use http_body_util::BodyExt;
-use warp::http::{HeaderMap, Method, StatusCode};
+use warp::http::{HeaderMap, StatusCode};
+use warp::reply::Response;
 
 const FPS: u64 = 30;
 const GOP: u64 = 60;
@@ -101,16 +103,32 @@ impl Rig {
         self.next.store(0, Ordering::Relaxed);
     }
 
-    async fn ask(&self, method: Method, file: &str, range: Option<&str>) -> Answer {
+    async fn respond(&self, file: &str, range: Option<&str>, head: bool) -> Result<Response, Refusal> {
         let (file, query) = file.split_once('?').unwrap_or((file, ""));
-        let response = self.hls.respond(&self.capture, file, query, range, &method).await;
-        let (parts, body) = response.into_parts();
+        let request = Request { file, query, range, head, max_frame_age: Duration::from_secs(10) };
+        self.hls.respond(&self.capture, request).await
+    }
+
+    async fn answer(&self, file: &str, range: Option<&str>, head: bool) -> Answer {
+        let (parts, body) = self.respond(file, range, head).await.unwrap().into_parts();
         let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
         Answer { status: parts.status, headers: parts.headers, body }
     }
 
+    async fn ask(&self, file: &str, range: Option<&str>) -> Answer {
+        self.answer(file, range, false).await
+    }
+
+    async fn head(&self, file: &str) -> Answer {
+        self.answer(file, None, true).await
+    }
+
     async fn get(&self, file: &str) -> Answer {
-        self.ask(Method::GET, file, None).await
+        self.ask(file, None).await
+    }
+
+    async fn refusal(&self, file: &str) -> Refusal {
+        self.respond(file, None, false).await.expect_err(file)
     }
 
     async fn text(&self, file: &str) -> String {
@@ -189,40 +207,39 @@ async fn the_first_request_starts_packaging_and_gets_the_first_segment() {
 }
 
 #[tokio::test]
-async fn a_camera_that_gives_nothing_is_503_with_a_reason_in_bounded_time() {
+async fn a_camera_that_gives_nothing_is_refused_with_a_reason_in_bounded_time() {
     let rig = Rig::new();
     let began = Instant::now();
-    let answer = rig.get("stream_ll.m3u8").await;
+    let refusal = rig.refusal("stream_ll.m3u8").await;
     assert!(began.elapsed() < Duration::from_secs(5));
-    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(answer.header("retry-after"), "1");
-    let error: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
-    assert_eq!(error["error"]["code"], "NOT_READY");
-    assert_eq!(error["error"]["details"]["camera"], "cam");
-    assert!(error["error"]["message"].is_string() && error["error"]["timestamp"].is_string());
+    let Refusal::NotReady { why, waited } = refusal else { panic!("{refusal:?}") };
+    assert_eq!((why.camera.as_str(), why.reason), ("cam", Cause::NoFrames));
+    assert!(waited >= Duration::from_secs(3), "{waited:?}");
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_404_and_what_is_off_says_so() {
+async fn what_is_not_there_is_refused_and_what_is_off_says_so() {
     let rig = Rig::started("stream.m3u8").await;
-    for file in ["seg000000.ts", "part000001.m4s", "init_5.mp4", "nothing.txt", "stream.m3u8.bak"] {
-        let answer = rig.get(file).await;
-        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{file}");
-        assert!(answer.text().contains("\"code\""), "{file}");
+    for name in ["seg000000.ts", "part000001.m4s", "init_5.mp4"] {
+        let refusal = rig.refusal(name).await;
+        assert!(matches!(&refusal, Refusal::Gone { file, .. } if file == name), "{refusal:?}");
+    }
+    for name in ["nothing.txt", "stream.m3u8.bak"] {
+        let refusal = rig.refusal(name).await;
+        assert!(matches!(&refusal, Refusal::NoFile { file, .. } if file == name), "{refusal:?}");
     }
     let plain = Rig::with(model::Hls { low_latency: false, ..model::Hls::default() });
-    assert_eq!(plain.get("stream_ll.m3u8").await.status, StatusCode::NOT_FOUND);
-    assert_eq!(plain.get("stream_ll_fmp4.m3u8").await.status, StatusCode::NOT_FOUND);
+    for file in ["stream_ll.m3u8", "stream_ll_fmp4.m3u8"] {
+        assert_eq!(plain.refusal(file).await, Refusal::LowLatencyDisabled("cam".into()));
+    }
     assert_eq!(plain.ask_then_push("stream.m3u8", GOP + 2).await.status, StatusCode::OK);
     let mut camera = Camera::new("off", Source::Test {});
     camera.outputs.hls = false;
     let off = Rig { capture: Capture::detached(camera), ..Rig::new() };
-    let answer = off.get("stream.m3u8").await;
-    assert_eq!(answer.status, StatusCode::NOT_FOUND);
-    assert!(answer.text().contains("outputs.hls"));
+    let refusal = off.refusal("stream.m3u8").await;
+    assert_eq!(refusal, Refusal::Disabled("off".into()));
+    assert!(refusal.to_string().contains("outputs.hls"));
     assert_eq!(off.capture.h264().counters().demand, 0);
-    let post = rig.ask(Method::POST, "stream.m3u8", None).await;
-    assert_eq!((post.status, post.header("allow")), (StatusCode::METHOD_NOT_ALLOWED, "GET, HEAD"));
 }
 
 #[tokio::test]
@@ -231,7 +248,7 @@ async fn head_answers_like_get_without_the_body() {
     let name = rig.text("stream.m3u8").await.lines().last().unwrap().to_owned();
     for file in ["stream.m3u8", &name] {
         let get = rig.get(file).await;
-        let head = rig.ask(Method::HEAD, file, None).await;
+        let head = rig.head(file).await;
         assert_eq!(head.status, StatusCode::OK);
         assert_eq!(head.header("content-type"), get.header("content-type"));
         assert_eq!(head.header("content-length"), get.body.len().to_string());
@@ -252,7 +269,7 @@ async fn ts_parts_joined_are_the_segment_byte_for_byte() {
         let mut joined = Vec::new();
         for (_, start, length) in parts.iter().filter(|(uri, ..)| uri == name) {
             let range = format!("bytes={start}-{}", start + length - 1);
-            let part = rig.ask(Method::GET, name, Some(&range)).await;
+            let part = rig.ask(name, Some(&range)).await;
             assert_eq!(part.status, StatusCode::PARTIAL_CONTENT);
             assert_eq!(part.header("content-range"), format!("{}/{}", range.replace('=', " "), whole.len()));
             assert_eq!(part.body.len() as u64, *length);
@@ -398,19 +415,19 @@ async fn a_blocking_reload_in_an_outage_gets_the_list_as_it_is() {
 }
 
 #[tokio::test]
-async fn directives_that_make_no_sense_are_400() {
+async fn directives_that_make_no_sense_are_refused() {
     let rig = Rig::started("stream_ll.m3u8").await;
     let text = rig.text("stream_ll.m3u8").await;
     let last = number(&text, "#EXT-X-MEDIA-SEQUENCE:") + lines(&text, "#EXTINF:").len() as u64 - 1;
     let queries = [
-        "_HLS_part=1".to_owned(),
-        "_HLS_msn=abc".to_owned(),
-        format!("_HLS_msn={}", last + 3),
-        format!("_HLS_msn={}&_HLS_part=99", last + 1),
+        ("_HLS_part", "_HLS_part=1".to_owned()),
+        ("_HLS_msn", "_HLS_msn=abc".to_owned()),
+        ("_HLS_msn", format!("_HLS_msn={}", last + 3)),
+        ("_HLS_part", format!("_HLS_msn={}&_HLS_part=99", last + 1)),
     ];
-    for query in queries {
-        let answer = rig.get(&format!("stream_ll.m3u8?{query}")).await;
-        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{query}");
+    for (key, query) in queries {
+        let refusal = rig.refusal(&format!("stream_ll.m3u8?{query}")).await;
+        assert!(matches!(&refusal, Refusal::Directive(bad) if bad.key == key), "{query}: {refusal:?}");
     }
     assert_eq!(rig.get("stream.m3u8?_HLS_part=1").await.status, StatusCode::OK, "no directives there");
 }
@@ -434,7 +451,7 @@ async fn every_hint_comes_true() {
         let (ts_hint, fmp4_hint, ()) = tokio::join!(
             async {
                 // The answer goes on to the end of the segment: its first bytes are what was hinted.
-                let response = rig.hls.respond(&rig.capture, name, "", Some(&range), &Method::GET).await;
+                let response = rig.respond(name, Some(&range), false).await.unwrap();
                 assert_eq!(response.status(), StatusCode::PARTIAL_CONTENT);
                 assert_eq!(
                     response.headers()["content-range"].to_str().unwrap(),
@@ -474,7 +491,7 @@ async fn an_open_range_streams_the_growing_segment_to_its_end() {
     let hint = lines(&text, "#EXT-X-PRELOAD-HINT:")[0];
     let name = attribute(hint, "URI").to_owned();
     let range = format!("bytes={}-", attribute(hint, "BYTERANGE-START"));
-    let (rest, all, ()) = tokio::join!(rig.ask(Method::GET, &name, Some(&range)), rig.get(&name), async {
+    let (rest, all, ()) = tokio::join!(rig.ask(&name, Some(&range)), rig.get(&name), async {
         tokio::task::yield_now().await;
         rig.push(GOP).await;
     });
@@ -482,18 +499,20 @@ async fn an_open_range_streams_the_growing_segment_to_its_end() {
     assert_eq!(all.body, whole);
     assert_eq!(rest.body, whole[whole.len() - rest.body.len()..]);
     assert!(!rest.body.is_empty() && rest.body.len() < whole.len());
-    let past = rig.ask(Method::GET, &name, Some("bytes=99999999-")).await;
-    assert_eq!(past.status, StatusCode::RANGE_NOT_SATISFIABLE);
-    let tail = rig.ask(Method::GET, &name, Some("bytes=-188")).await;
+    let past = rig.respond(&name, Some("bytes=99999999-"), false).await.unwrap_err();
+    assert!(matches!(past, Refusal::Range { length, .. } if length == whole.len() as u64), "{past:?}");
+    let tail = rig.ask(&name, Some("bytes=-188")).await;
     assert_eq!(tail.body, whole[whole.len() - 188..]);
 }
 
 #[tokio::test]
-async fn a_hinted_part_that_does_not_come_is_503_and_not_404() {
+async fn a_hinted_part_that_does_not_come_is_not_ready_and_not_gone() {
     let rig = Rig::started("stream_ll_fmp4.m3u8").await;
     let text = rig.text("stream_ll_fmp4.m3u8").await;
     let hint = attribute(lines(&text, "#EXT-X-PRELOAD-HINT:")[0], "URI").to_owned();
-    assert_eq!(rig.get(&hint).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    let refusal = rig.refusal(&hint).await;
+    let Refusal::NotReady { waited, .. } = refusal else { panic!("{refusal:?}") };
+    assert!(waited >= Duration::from_millis(500), "{waited:?}");
 }
 
 #[tokio::test]
@@ -524,7 +543,8 @@ async fn evicted_segments_can_still_be_fetched_for_a_while() {
     let text = rig.text("stream.m3u8").await;
     let first = number(&text, "#EXT-X-MEDIA-SEQUENCE:");
     assert_eq!(rig.get(&format!("seg{:06}.ts", first - 4)).await.status, StatusCode::OK);
-    assert_eq!(rig.get(&format!("seg{:06}.ts", first - 5)).await.status, StatusCode::NOT_FOUND);
+    let refusal = rig.refusal(&format!("seg{:06}.ts", first - 5)).await;
+    assert!(matches!(refusal, Refusal::Gone { .. }), "{refusal:?}");
 }
 
 async fn until(what: &str, mut condition: impl FnMut() -> bool) {
@@ -544,7 +564,7 @@ async fn packaging_ends_some_time_after_the_last_request_and_numbers_rise_when_i
     until("the encoder is let go", || rig.capture.h264().counters().demand == 0).await;
     assert!(!rig.hls.packaging(&rig.capture));
     let name = first.lines().last().unwrap();
-    assert_eq!(rig.get(name).await.status, StatusCode::NOT_FOUND);
+    assert!(matches!(rig.refusal(name).await, Refusal::Gone { .. }));
     rig.restart();
     let second = rig.ask_then_push("stream.m3u8", GOP + 2).await.text();
     assert!(number(&second, "#EXT-X-MEDIA-SEQUENCE:") > number(&first, "#EXT-X-MEDIA-SEQUENCE:"));

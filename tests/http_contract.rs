@@ -479,7 +479,11 @@ async fn cameras_are_listed_in_order_with_the_paths_of_their_outputs() {
     assert_eq!((&cameras[0]["id"], &cameras[1]["id"]), (&"front".into(), &"back".into()));
     assert_eq!(cameras[0]["urls"]["stream"], "/cameras/front/stream.mjpg");
     assert!(cameras[0]["urls"]["snapshot"].is_null(), "switched off");
+    assert_eq!(cameras[0]["urls"]["hls_ll_fmp4"], "/hls/front/stream_ll_fmp4.m3u8");
     assert_eq!(house.get("/api/cameras/back").await.json()["id"], "back");
+    let plain = House::with(|config| config.hls.low_latency = false, |_| {}).await;
+    let urls = &plain.get("/api/cameras/front").await.json()["urls"];
+    assert!(urls["hls"].is_string() && urls["hls_ll"].is_null() && urls["hls_ll_fmp4"].is_null(), "{urls}");
 }
 
 #[tokio::test]
@@ -511,12 +515,85 @@ async fn errors_have_one_schema() {
         ("GET", "/?action=reboot", 400, "VALIDATION_ERROR"),
         ("GET", "/webcam/", 400, "VALIDATION_ERROR"),
         ("GET", "/stream?fps=x", 400, "VALIDATION_ERROR"),
+        ("GET", "/hls/front/stream_ll.m3u8?_HLS_msn=x", 400, "VALIDATION_ERROR"),
+        ("GET", "/hls/front/stream_ll_fmp4.m3u8?_HLS_part=1", 400, "VALIDATION_ERROR"),
+        ("GET", "/hls/front/nothing.txt", 404, "NOT_FOUND"),
+        ("GET", "/hls/front/seg000000.ts", 404, "NOT_FOUND"),
+        ("POST", "/hls/front/stream.m3u8", 405, "METHOD_NOT_ALLOWED"),
+        ("GET", "/hls/front/stream.m3u8", 503, "CAMERA_NOT_READY"),
+        ("GET", "/stream.mjpg", 503, "CAMERA_NOT_READY"),
+        ("GET", "/snapshot.jpg", 503, "CAMERA_NOT_READY"),
     ] {
         let answer = house.ask(method, path, &[]).await;
         assert_eq!((answer.status, answer.error().as_str()), (status, code), "{method} {path}");
         assert_eq!(answer.header("allow").is_some(), status == 405, "{method} {path}");
         assert_eq!(answer.header("access-control-allow-origin"), Some("*"), "scripts may read errors too");
+        assert_eq!(answer.header("cache-control"), Some("no-store"), "{method} {path}");
+        let body = answer.json();
+        let error = body["error"].as_object().unwrap();
+        let mut keys: Vec<&str> = error.keys().map(String::as_str).collect();
+        keys.sort();
+        assert_eq!(
+            (keys, body.as_object().unwrap().len()),
+            (vec!["code", "details", "message", "timestamp"], 1)
+        );
+        assert!(!error["message"].as_str().unwrap().is_empty() && error["details"].is_object(), "{path}");
+        let timestamp = error["timestamp"].as_str().unwrap();
+        assert!(
+            timestamp.len() == 24 && &timestamp[19..20] == "." && timestamp.ends_with('Z'),
+            "{timestamp}"
+        );
+        assert_eq!(answer.header("retry-after").is_some(), status == 503, "{method} {path}");
+        let about: &[&str] = match code {
+            "VALIDATION_ERROR" => &["key", "value", "allowed"],
+            "CAMERA_NOT_READY" => &[
+                "camera",
+                "reason",
+                "state",
+                "frame_age_seconds",
+                "max_frame_age_seconds",
+                "last_error",
+                "next_try",
+            ],
+            _ => &[],
+        };
+        for key in about {
+            assert!(error["details"].get(key).is_some(), "{path}: no {key} in {}", error["details"]);
+        }
     }
+}
+
+#[tokio::test]
+async fn hls_that_is_not_ready_says_how_long_it_waited_to_the_millisecond() {
+    let house = House::open().await;
+    let answer = house.get("/hls/front/stream_ll.m3u8").await;
+    let details = &answer.json()["error"]["details"];
+    let waited = details["waited_seconds"].as_f64().unwrap();
+    assert!((1.0..10.0).contains(&waited), "{waited}");
+    let millis = waited * 1000.0;
+    assert!((millis - millis.round()).abs() < 1e-6, "{waited}");
+    assert!(answer.header("retry-after").unwrap().parse::<u64>().unwrap() > 0);
+}
+
+#[tokio::test]
+async fn a_range_past_the_end_of_a_segment_is_416_with_its_length() {
+    let house = House::open().await;
+    let path = "/hls/front/stream.m3u8";
+    let (list, ()) = tokio::join!(house.get(path), async {
+        let mut demand = house.front.h264().demanded();
+        within(2.0, "demand", demand.wait_for(|count| *count > 0)).await.unwrap();
+        for index in 0..70 {
+            house.front.h264().push(client::access_unit(index));
+            tokio::task::yield_now().await;
+        }
+    });
+    let text = list.text();
+    let path = format!("/hls/front/{}", text.lines().find(|line| line.starts_with("seg")).expect(text));
+    let answer = house.ask("GET", &path, &[("Range", "bytes=99999999-")]).await;
+    assert_eq!((answer.status, answer.error().as_str()), (416, "RANGE_NOT_SATISFIABLE"));
+    let length = answer.json()["error"]["details"]["length"].as_u64().unwrap();
+    assert_eq!(answer.header("content-range"), Some(format!("bytes */{length}").as_str()));
+    assert_eq!(house.get(&path).await.body.len() as u64, length);
 }
 
 #[tokio::test]
@@ -551,6 +628,7 @@ async fn the_page_shows_every_camera_escaped_and_may_load_nothing_from_elsewhere
     let page = answer.text();
     assert!(!page.contains(evil) && page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"));
     assert!(page.contains("src=\"/cameras/front/stream.mjpg\"") && page.contains("data-id=\"back\""));
+    assert!(page.contains("<a href=\"/hls/front/stream_ll_fmp4.m3u8\">Low-latency HLS (fMP4)</a>"));
     assert!(!page.contains("{{"), "a placeholder was left");
     let policy = answer.header("content-security-policy").unwrap();
     assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");

@@ -1,6 +1,6 @@
 //! Whether a camera can be shown now, and the bounded wait until it can.
 //!
-//! Used by MJPEG, snapshots and the readiness probe. The decisions are pure functions of a status
+//! Used by MJPEG, snapshots, HLS and the readiness probe. The decisions are pure functions of a status
 //! snapshot; [`fresh`] is the only thing here that waits, and it always ends: at a fresh picture, at
 //! its patience, as soon as the camera is known to have failed, or when the service stops.
 
@@ -38,6 +38,8 @@ pub enum Cause {
     NoFrames,
     /// It gave pictures, but the newest is older than allowed.
     StaleFrames,
+    /// Pictures come, but the HLS segment or part that was asked for is not whole yet.
+    NoSegment,
     /// The last attempt failed; the next one is due later.
     BackingOff,
     /// The camera refuses the credentials.
@@ -52,6 +54,7 @@ impl Cause {
             Cause::CameraNotStarted => "camera_not_started",
             Cause::NoFrames => "no_frames",
             Cause::StaleFrames => "stale_frames",
+            Cause::NoSegment => "no_segment",
             Cause::BackingOff => "backing_off",
             Cause::Refused => "refused",
             Cause::Stopping => "stopping",
@@ -87,6 +90,18 @@ impl NotReady {
         frame_age_seconds: Option<f64>,
         max_age: Duration,
     ) -> Self {
+        Self::after(None, camera, lifecycle, reason, frame_age_seconds, max_age)
+    }
+
+    /// With the seconds that were waited for HLS, if it was HLS that was asked for.
+    fn after(
+        waited: Option<f64>,
+        camera: &str,
+        lifecycle: &Snapshot,
+        reason: Cause,
+        frame_age_seconds: Option<f64>,
+        max_age: Duration,
+    ) -> Self {
         let max = max_age.as_secs_f64();
         let what = match (reason, frame_age_seconds) {
             (Cause::CameraNotStarted, _) => "it is not running".to_owned(),
@@ -95,13 +110,21 @@ impl NotReady {
                 format!("its newest picture is {age:.1} s old, more than the {max} s allowed")
             }
             (Cause::StaleFrames, None) => "its newest picture is too old".to_owned(),
+            (Cause::NoSegment, _) => {
+                "it gives pictures, but what was asked for is not whole yet; try again".to_owned()
+            }
             (Cause::BackingOff, _) => "it failed and is tried again soon".to_owned(),
             (Cause::Refused, _) => {
                 "it refuses the user name or password; mend them in the configuration".to_owned()
             }
             (Cause::Stopping, _) => "the service is being stopped".to_owned(),
         };
-        let mut message = format!("camera {camera:?} has no live picture: {what}");
+        let mut message = match waited {
+            None => format!("camera {camera:?} has no live picture: {what}"),
+            Some(waited) => {
+                format!("camera {camera:?} gave no HLS segment or part within {waited:.1} s: {what}")
+            }
+        };
         // The last failure explains the present state only while the camera is not well.
         if let (Cause::BackingOff | Cause::Refused | Cause::CameraNotStarted, Some(error)) =
             (reason, &lifecycle.last_error)
@@ -161,6 +184,20 @@ pub fn failed<'a>(status: &'a CameraStatus, outlet: &'a OutletStatus) -> Option<
         State::Refused => Some((Cause::Refused, lifecycle)),
         _ => None,
     })
+}
+
+/// Why HLS has nothing to give after so long a wait, as MJPEG and snapshots would say it.
+pub fn without_segment(status: &CameraStatus, max_age: Duration, waited: Duration) -> NotReady {
+    let (reason, lifecycle) = failed(status, &status.h264).unwrap_or_else(|| {
+        let reason = match status.frame_age_seconds {
+            None => Cause::NoFrames,
+            Some(age) if age > max_age.as_secs_f64() => Cause::StaleFrames,
+            Some(_) => Cause::NoSegment,
+        };
+        (reason, &status.lifecycle)
+    });
+    let waited = waited.as_secs_f64();
+    NotReady::after(Some(waited), &status.id, lifecycle, reason, status.frame_age_seconds, max_age)
 }
 
 /// Whether a viewer would be turned away at once, for answers that must not start anything (HEAD).
@@ -331,6 +368,38 @@ mod tests {
                 expected,
                 "{camera:?} {encoder:?}"
             );
+        }
+    }
+
+    #[test]
+    fn hls_without_a_segment_says_why_like_every_other_output() {
+        // (camera, encoder of H.264, pictures so far, age of the newest, why)
+        let table = [
+            (State::Live, State::Live, 9, Some(0.1), Cause::NoSegment),
+            (State::Live, State::Starting, 0, None, Cause::NoFrames),
+            (State::Live, State::Live, 9, Some(11.0), Cause::StaleFrames),
+            (State::Starting, State::Idle, 0, None, Cause::NoFrames),
+            (State::Stalled, State::Live, 9, Some(3.0), Cause::NoSegment),
+            (State::BackingOff, State::Idle, 0, None, Cause::BackingOff),
+            (State::Live, State::BackingOff, 9, Some(0.1), Cause::BackingOff),
+            (State::Refused, State::Idle, 0, None, Cause::Refused),
+        ];
+        let now = SystemTime::now();
+        for (camera, encoder, frames, age, expected) in table {
+            let mut status = status(camera, frames, age);
+            status.h264.lifecycle.state = encoder;
+            for lifecycle in [&mut status.lifecycle, &mut status.h264.lifecycle] {
+                if lifecycle.state == State::BackingOff {
+                    lifecycle.last_error = Some("connection refused".into());
+                    lifecycle.next_try = Some(now + Duration::from_millis(3500));
+                }
+            }
+            let refusal = without_segment(&status, MAX, Duration::from_nanos(1_234_567_890));
+            assert_eq!(refusal.reason, expected, "{camera:?} {encoder:?}");
+            assert!(refusal.message.contains("within 1.2 s: "), "{}", refusal.message);
+            let again = if expected == Cause::BackingOff { 4 } else { 1 };
+            assert_eq!(refusal.retry_after(now), again, "{camera:?} {encoder:?}");
+            assert_eq!(refusal.last_error.is_some(), expected == Cause::BackingOff);
         }
     }
 

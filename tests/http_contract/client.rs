@@ -283,6 +283,26 @@ pub fn picture(number: u32, size: usize, age: Duration) -> AccessUnit {
     }
 }
 
+/// An H.264 picture at 30 a second, every sixtieth an IDR with its parameter sets.
+pub fn access_unit(index: u64) -> AccessUnit {
+    let keyframe = index.is_multiple_of(60);
+    let mut data = Vec::new();
+    if keyframe {
+        data.extend_from_slice(&[0, 0, 0, 1, 0x67, 0x42, 0xc0, 0x1f, 0xda, 0x01, 0x40, 0x16, 0xe8]);
+        data.extend_from_slice(&[0, 0, 0, 1, 0x68, 0xce, 0x3c, 0x80]);
+    }
+    data.extend_from_slice(&[0, 0, 0, 1, if keyframe { 0x65 } else { 0x41 }, 0x9a]);
+    data.resize(data.len() + 300, 0x55);
+    AccessUnit {
+        data: Bytes::from(data),
+        pts: Duration::from_micros(index * 1_000_000 / 30),
+        keyframe,
+        epoch: 1,
+        captured_at: SystemTime::now(),
+        captured: Instant::now(),
+    }
+}
+
 pub fn number(jpeg: &[u8]) -> u32 {
     u32::from_be_bytes(jpeg[2..6].try_into().unwrap())
 }

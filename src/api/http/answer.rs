@@ -71,6 +71,14 @@ impl Fault {
         self
     }
 
+    /// One more of what belongs to the code.
+    pub fn detail(mut self, key: &str, value: impl Into<Value>) -> Self {
+        if let Value::Object(details) = &mut self.0.details {
+            details.insert(key.to_owned(), value.into());
+        }
+        self
+    }
+
     pub fn no_path(path: &str) -> Self {
         let message = "there is nothing at this path; /api/openapi.json lists what there is";
         Self::new(StatusCode::NOT_FOUND, "NOT_FOUND", message, json!({ "path": path }))
@@ -124,6 +132,14 @@ impl Fault {
         match refusal.frame_age_seconds.and_then(|age| age_header(age).ok()) {
             Some(age) => fault.with(X_FRAME_AGE, age),
             None => fault,
+        }
+    }
+
+    pub fn no_range(length: u64, message: impl Into<String>, details: Value) -> Self {
+        let fault = Self::new(StatusCode::RANGE_NOT_SATISFIABLE, "RANGE_NOT_SATISFIABLE", message, details);
+        match HeaderValue::from_str(&format!("bytes */{length}")) {
+            Ok(range) => fault.with(header::CONTENT_RANGE, range),
+            Err(_) => fault,
         }
     }
 

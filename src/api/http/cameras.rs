@@ -33,18 +33,22 @@ pub struct Urls {
     pub stream: Option<String>,
     pub snapshot: Option<String>,
     pub hls: Option<String>,
-    /// Low-latency HLS.
+    /// Low-latency HLS, TS.
     pub hls_ll: Option<String>,
+    /// Low-latency HLS, fMP4: what Safari wants.
+    pub hls_ll_fmp4: Option<String>,
 }
 
 impl Urls {
     pub fn of(capture: &Capture, low_latency: bool) -> Self {
         let (id, outputs) = (capture.id(), &capture.camera().outputs);
+        let low_latency = outputs.hls && low_latency;
         Self {
             stream: outputs.mjpeg.then(|| format!("/cameras/{id}/stream.mjpg")),
             snapshot: outputs.snapshot.then(|| format!("/cameras/{id}/snapshot.jpg")),
             hls: outputs.hls.then(|| format!("/hls/{id}/stream.m3u8")),
-            hls_ll: (outputs.hls && low_latency).then(|| format!("/hls/{id}/stream_ll.m3u8")),
+            hls_ll: low_latency.then(|| format!("/hls/{id}/stream_ll.m3u8")),
+            hls_ll_fmp4: low_latency.then(|| format!("/hls/{id}/stream_ll_fmp4.m3u8")),
         }
     }
 }

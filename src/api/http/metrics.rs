@@ -90,7 +90,8 @@ enum Format {
     Text,
 }
 
-/// JSON unless text is asked for and JSON is not: Prometheus names its formats, browsers name neither.
+/// What `Accept` ranks higher (RFC 9110, 12.5.1). JSON at a tie, unless only text is named: Prometheus
+/// names its formats and ends with `*/*`, browsers name neither.
 fn format(headers: &HeaderMap) -> Format {
     let accept: String = headers
         .get_all(header::ACCEPT)
@@ -99,15 +100,28 @@ fn format(headers: &HeaderMap) -> Format {
         .map(str::to_ascii_lowercase)
         .collect::<Vec<_>>()
         .join(",");
-    let names =
-        |kind: &str| accept.split(',').any(|item| item.split(';').next().unwrap_or("").trim() == kind);
-    if names("application/json") {
-        Format::Json
-    } else if names("text/plain") || names("application/openmetrics-text") {
-        Format::Text
-    } else {
-        Format::Json
+    let json = quality(&accept, &["application/json"]);
+    let text = quality(&accept, &["text/plain", "application/openmetrics-text"]);
+    match (json, text) {
+        (Some(json), Some(text)) if text > json => Format::Text,
+        (None, Some(text)) if text > 0.0 => Format::Text,
+        _ => Format::Json,
     }
+}
+
+/// The highest weight that an `Accept` in small letters gives to one of these types by name. What is no
+/// weight counts as 1, as a missing one does.
+fn quality(accept: &str, kinds: &[&str]) -> Option<f64> {
+    let weights = accept.split(',').filter_map(|item| {
+        let mut parts = item.split(';').map(str::trim);
+        let kind = parts.next()?;
+        if !kinds.contains(&kind) {
+            return None;
+        }
+        let weight = parts.find_map(|part| part.strip_prefix("q=")).and_then(|text| text.parse::<f64>().ok());
+        Some(weight.filter(|weight| (0.0..=1.0).contains(weight)).unwrap_or(1.0))
+    });
+    weights.reduce(f64::max)
 }
 
 fn collect(state: &AppState) -> Metrics {
@@ -296,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_given_unless_text_is_asked_for() {
+    fn json_is_given_unless_text_is_asked_for_or_ranked_higher() {
         let prometheus =
             "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1";
         for (value, expected) in [
@@ -307,6 +321,19 @@ mod tests {
             ("Text/Plain; version=0.0.4", Format::Text),
             (prometheus, Format::Text),
             ("application/openmetrics-text", Format::Text),
+            ("application/json;q=0.1, text/plain", Format::Text),
+            ("text/plain;q=0.5, application/json;q=0.9", Format::Json),
+            ("text/plain;q=0.9, application/json;q=0.5", Format::Text),
+            (
+                "text/plain;q=0.2, application/openmetrics-text; version=1.0.0; q=0.8, application/json;q=0.5",
+                Format::Text,
+            ),
+            ("application/json;q=0.5, text/plain;q=0.5", Format::Json),
+            ("application/json;q=0, text/plain;q=0.1", Format::Text),
+            ("text/plain;q=0", Format::Json),
+            ("text/plain;q=0, application/json;q=0", Format::Json),
+            ("application/json;q=much, text/plain;q=0.9", Format::Json),
+            ("application/json;q=0.1, text/plain;q=NaN", Format::Text),
         ] {
             assert_eq!(format(&accept(value)), expected, "{value}");
         }

@@ -97,6 +97,27 @@ fn operation(path: &str, target: Target) -> Operation {
         operation =
             operation.parameter(camera.description(Some("The camera that decides; default: the first")));
     }
+    if target == Target::Hls {
+        for (name, what) in [
+            ("_HLS_msn", "Low-latency playlists: answer when the list has this media sequence number"),
+            ("_HLS_part", "With _HLS_msn: answer when the list has this part of it, 0 being the first"),
+        ] {
+            let number = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0));
+            operation = operation.parameter(
+                ParameterBuilder::new()
+                    .name(name)
+                    .parameter_in(ParameterIn::Query)
+                    .description(Some(what))
+                    .schema(Some(number)),
+            );
+        }
+    }
+    if target == Target::Ready {
+        operation = operation.description(Some(
+            "A camera with idle = \"close\" is ready while nobody watches and it is closed; camera_active \
+             is false then.",
+        ));
+    }
     for (status, response) in responses(path, target) {
         operation = operation.response(status, response);
     }
@@ -151,6 +172,10 @@ fn responses(path: &str, target: Target) -> Vec<(&'static str, Response)> {
     if matches!(target, Target::Page | Target::Webcam | Target::Stream) {
         list.push(("400", error("A query value is not possible")));
         list.push(("429", error("As many streams are open as allowed; Retry-After")));
+    }
+    if target == Target::Hls {
+        list.push(("400", error("_HLS_msn or _HLS_part makes no sense")));
+        list.push(("416", error("The range begins past the end; Content-Range has the length")));
     }
     if path.contains("{id}") || matches!(target, Target::Stream | Target::Snapshot | Target::Ready) {
         list.push(("404", error("No such camera, or this output is switched off")));
@@ -214,6 +239,23 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn the_directives_of_a_blocking_reload_are_optional_numbers_of_hls_alone() {
+        let document = document();
+        let hls = &document["paths"]["/hls/{id}/{file}"]["get"];
+        for name in ["_HLS_msn", "_HLS_part"] {
+            let parameters = hls["parameters"].as_array().unwrap();
+            let found = parameters.iter().find(|it| it["name"] == name).unwrap();
+            assert_eq!((&found["in"], &found["schema"]["type"]), (&"query".into(), &"integer".into()));
+            assert_ne!(found["required"], true, "{name}");
+        }
+        for status in ["400", "404", "416", "503"] {
+            assert!(hls["responses"][status].is_object(), "{status}");
+        }
+        let elsewhere = document["paths"]["/stream.mjpg"]["get"]["parameters"].to_string();
+        assert!(!elsewhere.contains("_HLS"));
     }
 
     #[test]

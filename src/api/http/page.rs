@@ -80,6 +80,7 @@ fn card(page: &mut String, status: &CameraStatus, urls: &Urls, live: bool) {
         (&urls.snapshot, "Snapshot"),
         (&urls.hls, "HLS"),
         (&urls.hls_ll, "Low-latency HLS"),
+        (&urls.hls_ll_fmp4, "Low-latency HLS (fMP4)"),
     ] {
         if let Some(url) = url {
             let _ = write!(page, "<a href=\"{}\">{text}</a> ", escape(url));

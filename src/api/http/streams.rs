@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::time::{Instant, SystemTime};
 
 use futures_util::{StreamExt, stream};
+use serde_json::json;
 use warp::Reply;
 use warp::http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
 
@@ -11,7 +12,7 @@ use super::answer::{self, Fault, Response};
 use super::routes::Params;
 use super::{AppState, Request, seconds};
 use crate::frames::AccessUnit;
-use crate::serve::{mjpeg, ready, snapshot};
+use crate::serve::{hls, mjpeg, ready, snapshot};
 
 const X_TIMESTAMP: HeaderName = HeaderName::from_static("x-timestamp");
 
@@ -111,9 +112,39 @@ fn http_date(time: SystemTime) -> Option<HeaderValue> {
 pub async fn hls(state: &AppState, params: Params<'_>, request: &Request<'_>) -> Result<Response, Fault> {
     let capture = state.camera(params.id)?;
     let range = request.headers.get(header::RANGE).and_then(|range| range.to_str().ok());
-    let file = params.file.unwrap_or_default();
+    let asked = hls::Request {
+        file: params.file.unwrap_or_default(),
+        query: request.query,
+        range,
+        head: *request.method == Method::HEAD,
+        max_frame_age: state.max_frame_age(),
+    };
     let hls = state.hls.borrow().clone();
-    Ok(hls.respond(&capture, file, request.query, range, request.method).await)
+    hls.respond(&capture, asked).await.map_err(|refusal| hls_fault(&refusal, request))
+}
+
+fn hls_fault(refusal: &hls::Refusal, request: &Request<'_>) -> Fault {
+    use hls::Refusal;
+    let message = refusal.to_string();
+    match refusal {
+        Refusal::Disabled(camera) => Fault::disabled(camera, "hls", message),
+        Refusal::LowLatencyDisabled(camera) => Fault::disabled(camera, "hls_ll", message),
+        Refusal::NoFile { camera, file } | Refusal::Gone { camera, file } => {
+            Fault::new(StatusCode::NOT_FOUND, "NOT_FOUND", message, json!({ "camera": camera, "file": file }))
+        }
+        Refusal::Directive(bad) => {
+            Fault::invalid(bad.key, &request.query(bad.key).unwrap_or_default(), bad.problem)
+        }
+        Refusal::Range { camera, file, length } => {
+            let details = json!({ "camera": camera, "file": file, "length": length });
+            Fault::no_range(*length, message, details)
+        }
+        Refusal::NotReady { why, waited } => {
+            // To the millisecond: more is noise.
+            let waited = (waited.as_secs_f64() * 1000.0).round() / 1000.0;
+            Fault::not_ready(why).detail("waited_seconds", waited)
+        }
+    }
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ use crate::config::model;
 use packager::Settings;
 use playlist::Container;
 use ring::{Numbers, Ring};
+pub use routes::{Refusal, Request};
 use stream::Stream;
 
 /// How long requests wait for what is not there yet.

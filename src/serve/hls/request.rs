@@ -57,23 +57,30 @@ pub struct Wanted {
     pub part: Option<usize>,
 }
 
-/// The delivery directives of a query; other keys are ignored. `Err` says what is wrong.
-pub fn wanted(query: &str) -> Result<Option<Wanted>, &'static str> {
+/// A delivery directive that makes no sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadDirective {
+    pub key: &'static str,
+    /// What is wrong with its value, or what it should be.
+    pub problem: &'static str,
+}
+
+/// The delivery directives of a query; other keys are ignored.
+pub fn wanted(query: &str) -> Result<Option<Wanted>, BadDirective> {
+    let bad = |key, problem| BadDirective { key, problem };
     let value = |key: &str| {
         query.split('&').find_map(|pair| pair.strip_prefix(key).and_then(|rest| rest.strip_prefix('=')))
     };
     let part = match value("_HLS_part") {
-        Some(text) => {
-            Some(text.parse().map_err(|_| "_HLS_part is not a number: it is the index of a part, 0, 1, …")?)
-        }
+        Some(text) => Some(text.parse().map_err(|_| bad("_HLS_part", "it is the index of a part: 0, 1, …"))?),
         None => None,
     };
     match value("_HLS_msn") {
         Some(text) => {
-            let msn = text.parse().map_err(|_| "_HLS_msn is not a number: it is a media sequence number")?;
+            let msn = text.parse().map_err(|_| bad("_HLS_msn", "it is a media sequence number: 0, 1, …"))?;
             Ok(Some(Wanted { msn, part }))
         }
-        None if part.is_some() => Err("_HLS_part needs _HLS_msn beside it"),
+        None if part.is_some() => Err(bad("_HLS_part", "it needs _HLS_msn beside it")),
         None => Ok(None),
     }
 }
@@ -147,8 +154,15 @@ mod tests {
         for (query, expected) in table {
             assert_eq!(wanted(query), expected, "{query}");
         }
-        for query in ["_HLS_part=1", "_HLS_msn=x", "_HLS_msn=", "_HLS_msn=1&_HLS_part=-1", "_HLS_msn=-1"] {
-            assert!(wanted(query).is_err(), "{query}");
+        let table = [
+            ("_HLS_part=1", "_HLS_part"),
+            ("_HLS_msn=x", "_HLS_msn"),
+            ("_HLS_msn=", "_HLS_msn"),
+            ("_HLS_msn=1&_HLS_part=-1", "_HLS_part"),
+            ("_HLS_msn=-1", "_HLS_msn"),
+        ];
+        for (query, key) in table {
+            assert_eq!(wanted(query).unwrap_err().key, key, "{query}");
         }
     }
 
