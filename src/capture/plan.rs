@@ -69,13 +69,8 @@ pub fn source(library: &Library, camera: &Camera, source: &Source) -> Result<Sou
             SourcePlan { controls: libcamera_controls(libcamera), ..SourcePlan::of(chain) }
         }
         Source::V4l2(v4l2) => {
-            let mode = v4l2_mode(camera, &v4l2.device, v4l2.format)?;
-            let mut parameters = size_and_rate(mode.size, v4l2_fps(camera.fps, mode.max_fps));
-            let device = v4l2.device.to_string_lossy();
-            insert_text(&mut parameters, "device", Some(&device));
-            let chain = library.fill(mode.kind.fragment(), &parameters)?;
-            let tail = (mode.kind == v4l2::Kind::H264).then_some("tails/h264");
-            SourcePlan { tail, ..SourcePlan::of(chain) }
+            let chosen = v4l2_mode(camera, &v4l2.device, v4l2.format)?;
+            of_v4l2(library, &v4l2.device, chosen, camera.fps)?
         }
         Source::Rtsp(rtsp) => {
             let chain = library.fill("sources/rtsp", &rtsp_parameters(rtsp))?;
@@ -291,7 +286,7 @@ fn v4l2_mode(
     camera: &Camera,
     device: &Path,
     asked: crate::config::model::V4l2Format,
-) -> Result<v4l2::Mode, Failure> {
+) -> Result<v4l2::Chosen, Failure> {
     if !device.exists() {
         let device = device.display();
         return Err(Failure::absent(format!(
@@ -299,8 +294,8 @@ fn v4l2_mode(
         )));
     }
     let modes = v4l2::modes(device).map_err(Failure::broken)?;
-    let chosen = v4l2::choose(&modes, asked, camera.resolution, camera.fps, &camera.outputs);
-    chosen.cloned().ok_or_else(|| {
+    let (size, turns) = (camera.resolution, camera.turns());
+    v4l2::choose(&modes, asked, size, camera.fps, &camera.outputs, turns).ok_or_else(|| {
         let kinds: Vec<&str> = modes.iter().map(|mode| mode.kind.fragment()).collect();
         Failure::unsupported(format!(
             "{} offers nothing of the asked format {asked:?}; it has {kinds:?}: set source.format to auto",
@@ -309,9 +304,25 @@ fn v4l2_mode(
     })
 }
 
-/// A rate that the device can keep; 0 leaves it to the device.
-fn v4l2_fps(asked: u32, max: f64) -> u32 {
-    if max > 0.0 && f64::from(asked) > max { 0 } else { asked }
+/// Plans a V4L2 device in its `chosen` mode. Raw pictures come at no more than `fps`, whatever rate the
+/// device has; encoded ones come as they are, since none of an H.264 stream can be left out.
+fn of_v4l2(library: &Library, device: &Path, chosen: v4l2::Chosen, fps: u32) -> Result<SourcePlan, Failure> {
+    let mut parameters = size_and_rate(chosen.size, 0);
+    insert_text(&mut parameters, "device", Some(&device.to_string_lossy()));
+    if let Some(rate) = chosen.rate {
+        parameters.insert("fps_numer", Value::Int(rate.numer.into()));
+        parameters.insert("fps_denom", Value::Int(rate.denom.into()));
+        if rate.denom == 1 {
+            parameters.insert("fps", Value::Int(rate.numer.into()));
+        }
+    }
+    let mut chain = library.fill(chosen.kind.fragment(), &parameters)?;
+    let as_asked = fps == 0 || chosen.rate.is_some_and(|rate| rate.is(fps));
+    if chosen.kind == v4l2::Kind::Raw && !as_asked {
+        chain = chain.then(library.fill("transforms/rate", &rate(fps))?);
+    }
+    let tail = (chosen.kind == v4l2::Kind::H264).then_some("tails/h264");
+    Ok(SourcePlan { tail, ..SourcePlan::of(chain) })
 }
 
 /// A camera's own name for its name or its number in libcamera's list.
@@ -376,6 +387,34 @@ mod tests {
         let syntax = plan.chain.syntax();
         assert!(syntax.contains("NV12,width=1640,height=1232,framerate=30/1 ! videoscale"), "{syntax}");
         assert!(syntax.ends_with("width=640,height=480"), "{syntax}");
+    }
+
+    #[test]
+    fn a_v4l2_device_runs_at_its_own_rate_and_only_raw_pictures_are_thinned() {
+        use v4l2::{Chosen, Kind, Rate};
+        let size = Resolution { width: 640, height: 480 };
+        let plan = |kind, rate: Option<(u32, u32)>, fps| {
+            let rate = rate.map(|(numer, denom)| Rate { numer, denom });
+            let chosen = Chosen { kind, size, rate };
+            of_v4l2(&Library::embedded(), Path::new("/dev/video0"), chosen, fps).unwrap()
+        };
+        let thinned = " ! videorate drop-only=true max-rate=20";
+        for (kind, rate, fps, expected) in [
+            (Kind::Raw, Some((20, 1)), 20, "height=480,framerate=20/1".to_owned()),
+            (Kind::Raw, Some((40, 2)), 20, "height=480,framerate=40/2".to_owned()),
+            (Kind::Raw, Some((30, 1)), 20, format!("height=480,framerate=30/1{thinned}")),
+            (Kind::Raw, Some((30000, 1001)), 20, format!("height=480,framerate=30000/1001{thinned}")),
+            (Kind::Raw, None, 20, format!("height=480{thinned}")),
+            (Kind::Raw, None, 0, "height=480".to_owned()),
+            (Kind::Mjpeg, Some((30, 1)), 20, "height=480,framerate=30/1".to_owned()),
+            (Kind::H264, Some((30, 1)), 20, "height=480,framerate=30/1".to_owned()),
+            (Kind::H264, None, 0, "height=480".to_owned()),
+        ] {
+            let plan = plan(kind, rate, fps);
+            let syntax = plan.chain.syntax();
+            assert!(syntax.ends_with(&expected), "{kind:?} {rate:?} {fps}: {syntax}");
+            assert_eq!(plan.tail.is_some(), kind == Kind::H264);
+        }
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! An RTSP camera's timestamps are even but drift, by seconds a day; their arrival here does not drift
 //! but wavers. The timestamps are kept as they are and moved, too slowly to be seen, so that their
-//! quickest arrival stays the same. After a freeze without catching up they are moved at once.
+//! quickest arrival stays the same. After a freeze without catching up, and when the camera's clock jumps
+//! far ahead, they are moved at once.
 
 use std::time::Duration;
 
@@ -12,6 +13,10 @@ const WINDOW: i64 = 10 * SECOND;
 /// late: the camera's clock stood still.
 const STEP: i64 = SECOND;
 const STEP_AFTER: i64 = SECOND;
+/// A picture this much quicker than the quickest one is none: the camera's clock was set ahead. The old
+/// pictures with which a camera begins, or which a network held back, come one after the other and are
+/// each only a little quicker.
+const LEAP: i64 = 30 * SECOND;
 /// Timestamps are moved by at most this part of the time that passes: five in a thousand, where a bad
 /// crystal is off by one in ten thousand.
 const SLEW: i64 = 200;
@@ -44,8 +49,11 @@ impl Skew {
         let (pts, arrival) = (nanos(pts), nanos(arrival));
         let delay = arrival - pts;
         let passed = (arrival - std::mem::replace(&mut self.last_arrival, arrival)).max(0);
-        let mut floor = self.floor.map_or(delay, |floor| floor.min(delay));
-        if let Some(step) = self.step(delay, floor, arrival) {
+        let known = self.floor.unwrap_or(delay);
+        let leap = (delay < known - LEAP).then_some(delay - known);
+        let mut floor = if leap.is_some() { known } else { known.min(delay) };
+        if let Some(step) = leap.or_else(|| self.step(delay, floor, arrival)) {
+            self.late = None;
             floor += step;
             self.correction += step;
             self.base = self.base.map(|base| base + step);
@@ -83,7 +91,6 @@ impl Skew {
         if arrival - since < STEP_AFTER {
             return None;
         }
-        self.late = None;
         Some(quickest - floor)
     }
 }
@@ -156,6 +163,27 @@ mod tests {
     }
 
     #[test]
+    fn a_camera_whose_clock_jumps_far_ahead_is_moved_back_at_once() {
+        let hours = 13 * 3_600_000_000_000;
+        for jump in [31_000_000_000, hours] {
+            // In the first window and after it.
+            for at in [10, 500_u64] {
+                let mut skew = Skew::default();
+                let mut last = None;
+                for n in 0..2000 {
+                    let ahead = if n < at { 0 } else { jump };
+                    let placed = skew.place(ns(n * FRAME + ahead), ns(n * FRAME + jitter(n)));
+                    let away = placed.pts.abs_diff(ns(n * FRAME));
+                    assert!(away < Duration::from_millis(60), "{jump} {at} {n}: {placed:?}");
+                    assert!(placed.late <= Duration::from_millis(60), "{jump} {at} {n}: {placed:?}");
+                    assert!(last < Some(placed.pts), "{jump} {at} {n}: {placed:?} after {last:?}");
+                    last = Some(placed.pts);
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_network_that_stalls_and_catches_up_moves_nothing() {
         let mut skew = Skew::default();
         for n in 0..500 {
@@ -170,10 +198,19 @@ mod tests {
 
     #[test]
     fn a_burst_of_old_pictures_at_the_start_is_no_drift() {
+        // Two and twenty seconds of pictures at once.
+        for burst in [50, 500] {
+            let mut skew = Skew::default();
+            for n in 0..2000_u64 {
+                let placed = skew.place(ns(n * FRAME), ns((n * FRAME).saturating_sub(burst * FRAME) + n));
+                assert!(placed.pts.abs_diff(ns(n * FRAME)) < Duration::from_millis(2), "{n}: {placed:?}");
+            }
+        }
+        // All but the last of them lost: a jump, but not a far one.
         let mut skew = Skew::default();
-        // Two seconds of pictures at once.
-        for n in 0..2000_u64 {
-            let placed = skew.place(ns(n * FRAME), ns((n * FRAME).saturating_sub(50 * FRAME) + n));
+        skew.place(ns(0), ns(0));
+        for n in 500..2000_u64 {
+            let placed = skew.place(ns(n * FRAME), ns((n - 499) * FRAME));
             assert!(placed.pts.abs_diff(ns(n * FRAME)) < Duration::from_millis(2), "{n}: {placed:?}");
         }
     }

@@ -60,12 +60,14 @@ pub struct Reload {
 
 /// Runs until the end; the exit code of the process.
 pub fn run(start: Start) -> anyhow::Result<u8> {
-    let level = logs::start(&start.config.log)?;
+    // Kept to the end, for the last line to be written.
+    let logs = logs::start(&start.config.log)?;
     gstreamer::init().context("GStreamer does not start")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let code = runtime.block_on(serve(start, level));
+    let code = runtime.block_on(serve(start, logs.level()));
     // Threads that hang in a driver are left behind: the process ends here.
     runtime.shutdown_timeout(Duration::from_millis(200));
+    drop(logs);
     code
 }
 

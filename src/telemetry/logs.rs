@@ -1,8 +1,14 @@
 //! Logs to standard error, as text for people and journald or as JSON lines for machines.
+//!
+//! A thread of its own writes: whoever reads the log may be stuck, and the service goes on. Then up to
+//! [`LINES`] lines wait, and what is logged beyond them is lost.
 
 use std::io::IsTerminal;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use thiserror::Error;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry, reload};
@@ -11,6 +17,19 @@ use crate::config::model::{Log, LogFormat};
 
 /// The HTTP client names whole addresses at its finer levels, and there are tokens in them.
 const QUIET: [&str; 2] = ["ureq=warn", "ureq_proto=warn"];
+
+/// How many lines wait for a slow reader.
+const LINES: usize = 8192;
+/// How long the end of the process waits for the last lines to be written: a stop is over within five seconds.
+const FLUSH_WITHIN: Duration = Duration::from_millis(250);
+
+/// Logging as long as it is kept. Dropped, it writes what still waits: after the last line.
+#[derive(Debug)]
+#[must_use = "what still waits is written when it is dropped"]
+pub struct Logs {
+    level: Level,
+    writer: Option<WorkerGuard>,
+}
 
 /// Changes the level of a running process.
 #[derive(Clone, Debug)]
@@ -29,10 +48,15 @@ pub enum LogError {
 }
 
 /// Starts logging, once in a process.
-pub fn start(log: &Log) -> Result<Level, LogError> {
+pub fn start(log: &Log) -> Result<Logs, LogError> {
     let (filter, handle) = reload::Layer::new(filter(&log.level)?);
     let registry = tracing_subscriber::registry().with(filter);
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let (lines, writer) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(LINES)
+        .thread_name("log")
+        .finish(std::io::stderr());
+    let layer = tracing_subscriber::fmt::layer().with_writer(lines).with_target(false);
     match log.format {
         LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init()?,
         LogFormat::Text => {
@@ -45,7 +69,29 @@ pub fn start(log: &Log) -> Result<Level, LogError> {
             }
         }
     }
-    Ok(Level(handle))
+    Ok(Logs { level: Level(handle), writer: Some(writer) })
+}
+
+impl Logs {
+    pub fn level(&self) -> Level {
+        self.level.clone()
+    }
+}
+
+impl Drop for Logs {
+    fn drop(&mut self) {
+        let Some(writer) = self.writer.take() else { return };
+        // The guard waits about a second for a stuck reader, and then complains on standard output, where
+        // the same reader may be: the process ends without it.
+        let (flushed, waits) = mpsc::sync_channel(1);
+        let flush = move || {
+            drop(writer);
+            let _ = flushed.send(());
+        };
+        if std::thread::Builder::new().name("log-flush".into()).spawn(flush).is_ok() {
+            let _ = waits.recv_timeout(FLUSH_WITHIN);
+        }
+    }
 }
 
 impl Level {

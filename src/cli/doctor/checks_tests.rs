@@ -14,9 +14,16 @@ fn well() -> Facts {
     let device = PathBuf::from("/dev/video0");
     let source = Source::V4l2(V4l2 { device: device.clone(), format: V4l2Format::Auto });
     let size = Resolution { width: 1920, height: 1080 };
+    let offer = crate::capture::v4l2::Offer::default();
     let modes = vec![
-        Mode { kind: Kind::Mjpeg, pixels: String::new(), size, max_fps: 30.0 },
-        Mode { kind: Kind::Raw, pixels: "YUY2".into(), size: Resolution::default(), max_fps: 30.0 },
+        Mode { kind: Kind::Mjpeg, pixels: String::new(), size, max_fps: 30.0, offer: offer.clone() },
+        Mode {
+            kind: Kind::Raw,
+            pixels: "YUY2".into(),
+            size: Resolution::default(),
+            max_fps: 30.0,
+            offer: offer.clone(),
+        },
     ];
     let software = elements::PACKAGES.iter().flat_map(|(_, elements)| elements.iter().copied());
     let group = "video".to_owned();
