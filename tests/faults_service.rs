@@ -160,3 +160,49 @@ fn sigterm_ends_it_within_five_seconds_with_viewers_connected() {
     println!("SIGTERM to the end: {:.2?}", asked.elapsed());
     assert!(status.success(), "{status}");
 }
+
+/// The child ends with the test, however that ends.
+struct Ends(std::process::Child);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_reader_of_the_log_that_is_stuck_stops_neither_the_service_nor_its_end() {
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::fs::OpenOptionsExt;
+
+    let (_unread, log) = std::io::pipe().expect("a pipe");
+    // Opened a second time, so that only the filling does not wait.
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let mut full = std::fs::File::options()
+        .write(true)
+        .custom_flags(flags)
+        .open(format!("/proc/self/fd/{}", log.as_raw_fd()))
+        .expect("the pipe again");
+    while full.write(b"\n").is_ok() {}
+
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let config = directory.path().join("fanlight.toml");
+    std::fs::write(&config, format!("[log]\nlevel = \"trace\"\n{TEST_CAMERA}")).expect("the configuration");
+    let port = free_port();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_fanlight"));
+    command.args(["run", "--config"]).arg(&config).env("FANLIGHT_PORT", port.to_string());
+    command.env("HEALTH_FILE", directory.path().join("health.json")).stderr(log);
+    let mut service = Ends(command.spawn().expect("the service"));
+    // The command holds the pipe's end as well.
+    drop(command);
+    wait_until("a snapshot", STARTS, || {
+        get(port, "/snapshot.jpg").is_ok_and(|response| response.status == 200)
+    });
+
+    let pid = rustix::process::Pid::from_child(&service.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("SIGTERM");
+    let status = wait_for("the end", Duration::from_secs(5), || service.0.try_wait().expect("its status"));
+    assert!(status.success(), "{status}");
+}
