@@ -85,6 +85,7 @@ fn ctrl_c_ends_the_demo_within_two_seconds_with_nothing_left_behind() {
 
     let mjpeg = Viewer::watch(port, "/stream.mjpg");
     let hls = HlsViewer::watch(port);
+    let silent = MjpegStream::open(port, "/stream.mjpg").unwrap();
     mjpeg.wait_picture(STARTS);
     wait_until("HLS plays", STARTS, || hls.segments.load(Ordering::Relaxed) > 0);
 
@@ -99,4 +100,5 @@ fn ctrl_c_ends_the_demo_within_two_seconds_with_nothing_left_behind() {
         std::fs::read_dir(temporary.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(left.is_empty(), "left behind: {left:?}");
     assert!(TcpListener::bind(("127.0.0.1", port)).is_ok(), "port {port} is free again");
+    drop(silent);
 }

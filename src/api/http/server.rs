@@ -34,7 +34,7 @@ const BACKLOG: i32 = 1024;
 /// Connections beside those of MJPEG streams.
 const CONNECTIONS: usize = 256;
 /// After the stop, this long for answers that are under way.
-const GRACE: Duration = Duration::from_secs(2);
+const GRACE: Duration = Duration::from_secs(1);
 /// After an accept that failed for want of something (file descriptors): until some are free.
 const PAUSE: Duration = Duration::from_millis(100);
 

@@ -120,7 +120,16 @@ pub async fn hls(state: &AppState, params: Params<'_>, request: &Request<'_>) ->
         max_frame_age: state.max_frame_age(),
     };
     let hls = state.hls.borrow().clone();
-    hls.respond(&capture, asked).await.map_err(|refusal| hls_fault(&refusal, request))
+    tokio::select! {
+        answer = hls.respond(&capture, asked) => answer.map_err(|refusal| hls_fault(&refusal, request)),
+        // A blocking reload does not hold up the end of the service.
+        () = state.stop.cancelled() => Err(Fault::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "CAMERA_NOT_READY",
+            "the service is being stopped",
+            json!({ "camera": capture.id(), "reason": "stopping" }),
+        )),
+    }
 }
 
 fn hls_fault(refusal: &hls::Refusal, request: &Request<'_>) -> Fault {
