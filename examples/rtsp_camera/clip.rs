@@ -155,6 +155,11 @@ impl Clip {
     }
 }
 
+/// `None` until it plays: on the way there the clock is known before the base time is, and a picture stamped
+/// with the clock's own time, hours ahead, would be waited for by the sink for as long.
 fn running_time(source: &app::AppSrc) -> Option<Duration> {
+    if source.current_state() != gst::State::Playing {
+        return None;
+    }
     source.current_running_time().map(Duration::from)
 }
