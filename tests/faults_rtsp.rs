@@ -56,24 +56,14 @@ fn twenty_kills_of_the_camera_and_pictures_are_back_each_time() {
     let mut camera = CameraOptions::clip().start();
     let service = Fanlight::start(&config(&camera.source(), ""));
     let viewer = viewer(&service);
-    let (mut times, mut mute) = (Vec::new(), 0);
-    while times.len() < 20 {
-        let cycle = times.len();
+    let mut times = Vec::new();
+    for cycle in 0..20 {
         camera.kill();
         viewer.wait_quiet(QUIET, NOTICED);
         // Faults of many lengths, so that the return meets every phase of the back-off.
         std::thread::sleep(Duration::from_millis([0, 300, 700, 1500, 3000][cycle % 5]));
         // The camera's own start is its own time: the fault is gone once it accepts connections.
-        camera.come_back();
-        let back = viewer.since(viewer.mark(), BACK);
-        println!("kill {}: pictures again after {back:.2?}", cycle + 1);
-        match back {
-            Some(took) => times.push(took),
-            None => mute += 1,
-        }
-        // GStreamer's RTSP server answers PLAY and then sends nothing in one start of about a hundred,
-        // whoever asks (seen with a bare socket). Such a camera is killed once more, once.
-        assert!(mute <= 1, "{mute} of {} returns gave no picture within {BACK:?}", times.len() + mute);
+        times.push(recovery(&viewer, &format!("kill {}", cycle + 1), || camera.come_back()));
     }
     let (p50, p95) = (percentile(&times, 50.0), percentile(&times, 95.0));
     let longest = percentile(&times, 100.0);

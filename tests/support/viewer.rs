@@ -68,17 +68,6 @@ impl Viewer {
         Instant::now()
     }
 
-    /// The time from `mark` to the first picture after it; `None` when there is none within the limit.
-    pub fn since(&self, mark: Instant, within: Duration) -> Option<Duration> {
-        while mark.elapsed() < within {
-            if let Some(first) = self.seen().first_since_mark {
-                return Some(first.saturating_duration_since(mark));
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        None
-    }
-
     /// The time from `mark` to the first picture after it.
     #[track_caller]
     pub fn wait_since(&self, mark: Instant, what: &str, within: Duration) -> Duration {
