@@ -94,7 +94,7 @@ export class LiveKit implements Transport {
       await connecting;
     } catch (error) {
       const left = error instanceof client.ConnectionError && error.reason === client.ConnectionErrorReason.LeaveRequest;
-      this.#end(left ? disconnected(client.DisconnectReason, error.context) : asEnd(error));
+      this.#end(left ? disconnected(client.DisconnectReason, Number(error.context)) : asEnd(error));
       return;
     }
     connected = true;
