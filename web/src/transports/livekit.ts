@@ -93,8 +93,7 @@ export class LiveKit implements Transport {
     try {
       await connecting;
     } catch (error) {
-      const left = error instanceof client.ConnectionError && error.reason === client.ConnectionErrorReason.LeaveRequest;
-      this.#end(left ? disconnected(client.DisconnectReason, Number(error.context)) : asEnd(error));
+      this.#end(notConnected(client, error));
       return;
     }
     connected = true;
@@ -169,8 +168,26 @@ function disconnected(reasons: typeof import('livekit-client').DisconnectReason,
   }
 }
 
+/** Why the first connection failed. The client's own words may carry the token: they are not repeated. */
+function notConnected(client: typeof import('livekit-client'), error: unknown): End {
+  if (!(error instanceof client.ConnectionError)) return { class: 'failed', message: 'no connection to LiveKit' };
+  const reasons = client.ConnectionErrorReason;
+  switch (error.reason) {
+    case reasons.NotAllowed:
+      return { class: 'refused', message: 'the LiveKit server refuses the token: wrong key, or the clocks differ' };
+    case reasons.LeaveRequest:
+      return disconnected(client.DisconnectReason, Number(error.context));
+    case reasons.Timeout:
+      return { class: 'failed', message: 'the LiveKit server does not answer in time' };
+    case reasons.ServiceNotFound:
+      return { class: 'failed', message: 'no LiveKit server at its address' };
+    case reasons.InternalError:
+      return { class: 'failed', message: 'no media way to the LiveKit server (UDP blocked?)' };
+    default:
+      return { class: 'failed', message: 'the LiveKit server cannot be reached' };
+  }
+}
+
 function asEnd(error: unknown): End {
-  const name = (error as { reasonName?: unknown } | null)?.reasonName;
-  if (error instanceof Refused || name === 'NotAllowed') return { class: 'refused', message: words(error) };
-  return { class: 'failed', message: words(error) };
+  return { class: error instanceof Refused ? 'refused' : 'failed', message: words(error) };
 }
