@@ -5,7 +5,7 @@ import { useServices } from './context.ts';
 import * as format from './format.ts';
 import { useNow } from './hooks.ts';
 import { Warning } from './Icons.tsx';
-import { TRANSPORT, TRANSPORT_LONG } from './words.ts';
+import { again, TRANSPORT, TRANSPORT_LONG } from './words.ts';
 
 export function Facts({ camera, shown, serverGone }: { camera: Camera; shown: Shown; serverGone: boolean }) {
   const { link } = useServices();
@@ -38,7 +38,7 @@ export function Facts({ camera, shown, serverGone }: { camera: Camera; shown: Sh
           {camera.nextTry !== null && <> <span className="quiet">Next try {format.countdown(camera.nextTry - link.clock.offset, now)}.</span></>}</span></p>
       )}
       {!down && !serverGone && shown.better !== null && (
-        <p className="note"><Warning /><span>{TRANSPORT[shown.better.kind]} does not work now: {shown.better.message}. <span className="quiet">Tried again in the background.</span></span></p>
+        <p className="note"><Warning /><span>{TRANSPORT[shown.better.kind]} does not work now: {shown.better.message}. <span className="quiet">{again(shown.better.blocked)}</span></span></p>
       )}
       {camera.notes.map((note) => <p className="note" key={note}><Warning /><span>{note}</span></p>)}
       <dl className="facts">

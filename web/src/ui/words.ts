@@ -37,6 +37,9 @@ export function cameraDown(camera: Camera): string {
   }
 }
 
+/** When a transport that does not work is tried again. */
+export const again = (blocked: boolean): string => (blocked ? 'Tried again when something changes.' : 'Tried again in the background.');
+
 export const OUTPUT: Record<string, string> = { livekit: 'LiveKit', whip: 'WHIP', rtmp: 'RTMP' };
 
 export interface BadgeText {
