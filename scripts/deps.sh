@@ -25,7 +25,7 @@ tests=(
   libgstrtspserver-1.0-dev
   ffmpeg chromium curl openssl
   iproute2 nftables
-  nginx-light libnginx-mod-rtmp redis-server
+  nginx-light libnginx-mod-rtmp libnginx-mod-stream redis-server
 )
 # What Debian starts on installation and at each boot, though the tests start their own, on ports and in
 # directories of their own.
