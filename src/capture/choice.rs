@@ -130,9 +130,38 @@ pub fn gop_frames(gop_seconds: f64, fps: f64) -> u32 {
     ((gop_seconds * fps).round() as u32).max(1)
 }
 
+/// A camera's outlets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    Jpeg,
+    /// H.264 as it comes: HLS, recordings, RTMP.
+    H264,
+    /// H.264 without B-frames: WebRTC has no decoding times to put them in order by.
+    Realtime,
+}
+
+impl Lane {
+    pub const fn codec(self) -> Codec {
+        match self {
+            Lane::Jpeg => Codec::Jpeg,
+            Lane::H264 | Lane::Realtime => Codec::H264,
+        }
+    }
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Lane::Jpeg => "jpeg",
+            Lane::H264 => "h264",
+            Lane::Realtime => "realtime",
+        }
+    }
+}
+
 /// What feeds an outlet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
+    /// The same pictures as the H.264 outlet's.
+    Shared,
     /// The source's own pictures, untouched.
     Passthrough,
     /// Raw pictures through an encoder.
@@ -148,11 +177,16 @@ pub enum Native {
     Encoded(Encoded),
 }
 
-/// How a source's pictures get into an outlet. Turning pictures needs them decoded.
-pub fn route(native: Native, outlet: Codec, turns: bool) -> Route {
-    match (native, outlet) {
+/// How a source's pictures get into an outlet. Turning pictures needs them decoded; so do B-frames for
+/// those who cannot take them. Our own encoders make none.
+pub fn route(native: Native, b_frames: bool, lane: Lane, turns: bool) -> Route {
+    match (native, lane) {
+        (Native::Encoded(Encoded::H264), Lane::Realtime) if b_frames && !turns => {
+            Route::Transcode(Encoded::H264)
+        }
+        (_, Lane::Realtime) => Route::Shared,
         (Native::Raw, _) => Route::Encode,
-        (Native::Encoded(Encoded::H264), Codec::H264) | (Native::Encoded(Encoded::Jpeg), Codec::Jpeg)
+        (Native::Encoded(Encoded::H264), Lane::H264) | (Native::Encoded(Encoded::Jpeg), Lane::Jpeg)
             if !turns =>
         {
             Route::Passthrough
@@ -218,17 +252,32 @@ mod tests {
         let h264 = Native::Encoded(Encoded::H264);
         let jpeg = Native::Encoded(Encoded::Jpeg);
         let h265 = Native::Encoded(Encoded::H265);
-        for (native, outlet, turns, expected) in [
-            (Native::Raw, Codec::Jpeg, false, Route::Encode),
-            (Native::Raw, Codec::H264, true, Route::Encode),
-            (h264, Codec::H264, false, Route::Passthrough),
-            (h264, Codec::H264, true, Route::Transcode(Encoded::H264)),
-            (h264, Codec::Jpeg, false, Route::Transcode(Encoded::H264)),
-            (jpeg, Codec::Jpeg, false, Route::Passthrough),
-            (jpeg, Codec::H264, false, Route::Transcode(Encoded::Jpeg)),
-            (h265, Codec::H264, false, Route::Transcode(Encoded::H265)),
+        for (native, lane, turns, expected) in [
+            (Native::Raw, Lane::Jpeg, false, Route::Encode),
+            (Native::Raw, Lane::H264, true, Route::Encode),
+            (h264, Lane::H264, false, Route::Passthrough),
+            (h264, Lane::H264, true, Route::Transcode(Encoded::H264)),
+            (h264, Lane::Jpeg, false, Route::Transcode(Encoded::H264)),
+            (jpeg, Lane::Jpeg, false, Route::Passthrough),
+            (jpeg, Lane::H264, false, Route::Transcode(Encoded::Jpeg)),
+            (h265, Lane::H264, false, Route::Transcode(Encoded::H265)),
         ] {
-            assert_eq!(route(native, outlet, turns), expected, "{native:?} to {outlet:?}, turned: {turns}");
+            for b_frames in [false, true] {
+                let got = route(native, b_frames, lane, turns);
+                assert_eq!(got, expected, "{native:?} to {lane:?}, turned: {turns}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_passed_through_b_frames_are_encoded_again_for_those_who_cannot_take_them() {
+        let of = |native, b_frames, turns| route(native, b_frames, Lane::Realtime, turns);
+        let h264 = Native::Encoded(Encoded::H264);
+        assert_eq!(of(h264, true, false), Route::Transcode(Encoded::H264));
+        assert_eq!(of(h264, false, false), Route::Shared);
+        assert_eq!(of(h264, true, true), Route::Shared, "turned: encoded here already, without B-frames");
+        for native in [Native::Raw, Native::Encoded(Encoded::H265), Native::Encoded(Encoded::Jpeg)] {
+            assert_eq!(of(native, false, false), Route::Shared, "{native:?}");
         }
     }
 

@@ -7,10 +7,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::choice::{Route, route};
+use super::choice::{Lane, Route};
 use super::shared::Shared;
 use crate::config::model::Idle;
-use crate::frames::Codec;
 use crate::supervision::Handle;
 
 /// An outlet is wanted for this long after its last consumer left: one that reconnects finds it running.
@@ -19,7 +18,7 @@ pub const LINGER: Duration = Duration::from_secs(2);
 /// One outlet's demand over time.
 #[derive(Debug)]
 struct Wish {
-    codec: Codec,
+    lane: Lane,
     encoder: Handle,
     demanded: watch::Receiver<usize>,
     wanted: bool,
@@ -30,11 +29,11 @@ struct Wish {
 }
 
 /// Runs until it is dropped. An outlet stays wanted for `linger` after its last consumer.
-pub async fn run(shared: Arc<Shared>, source: Handle, encoders: [(Codec, Handle); 2], linger: Duration) {
-    let mut wishes = encoders.map(|(codec, encoder)| Wish {
-        codec,
+pub async fn run(shared: Arc<Shared>, source: Handle, encoders: [(Lane, Handle); 3], linger: Duration) {
+    let mut wishes = encoders.map(|(lane, encoder)| Wish {
+        lane,
         encoder,
-        demanded: shared.outlet(codec).demanded(),
+        demanded: shared.outlet(lane).demanded(),
         wanted: false,
         until: None,
         epoch: None,
@@ -42,8 +41,18 @@ pub async fn run(shared: Arc<Shared>, source: Handle, encoders: [(Codec, Handle)
     let mut format = shared.format.subscribe();
     loop {
         let now = Instant::now();
+        let realtime = shared.format.borrow().as_ref().map(|f| f.route(Lane::Realtime, &shared.camera));
+        // Until the camera has said what it gives, the realtime outlet is taken for one that shares.
+        let shares = realtime.is_none_or(|route| route == Route::Shared);
+        let realtime = *shared.realtime.demanded().borrow() > 0;
         for wish in &mut wishes {
-            wish.look(&shared, &source, now, linger);
+            let demanded = *wish.demanded.borrow_and_update() > 0;
+            let demanded = match wish.lane {
+                Lane::Jpeg => demanded,
+                Lane::H264 => demanded || (realtime && shares),
+                Lane::Realtime => demanded && !shares,
+            };
+            wish.look(demanded, &shared, &source, now, linger);
         }
         let anybody = wishes.iter().any(|wish| wish.wanted);
         source.demand(shared.camera.idle == Idle::Open || anybody);
@@ -51,10 +60,11 @@ pub async fn run(shared: Arc<Shared>, source: Handle, encoders: [(Codec, Handle)
             shared.native.clear();
         }
         let wake = wishes.iter().filter_map(|wish| wish.until).min();
-        let [jpeg, h264] = &mut wishes;
+        let [jpeg, h264, realtime] = &mut wishes;
         tokio::select! {
             _ = jpeg.demanded.changed() => {}
             _ = h264.demanded.changed() => {}
+            _ = realtime.demanded.changed() => {}
             _ = format.changed() => {}
             () = sleep_until(wake.unwrap_or(now)), if wake.is_some() => {}
         }
@@ -63,8 +73,7 @@ pub async fn run(shared: Arc<Shared>, source: Handle, encoders: [(Codec, Handle)
 
 impl Wish {
     /// Takes in what has changed and tells the encoder.
-    fn look(&mut self, shared: &Shared, source: &Handle, now: Instant, linger: Duration) {
-        let demanded = *self.demanded.borrow_and_update() > 0;
+    fn look(&mut self, demanded: bool, shared: &Shared, source: &Handle, now: Instant, linger: Duration) {
         let arrived = demanded && !self.wanted;
         match (demanded, self.until) {
             (true, _) => (self.wanted, self.until) = (true, None),
@@ -77,11 +86,11 @@ impl Wish {
             source.poke();
             self.encoder.poke();
         }
-        let format = shared.format.borrow().as_ref().map(|format| (format.native, format.epoch));
-        let passed = format.is_some_and(|(native, _)| {
-            route(native, self.codec, shared.camera.turns()) == Route::Passthrough
-        });
-        let epoch = format.filter(|_| self.wanted && !passed).map(|(_, epoch)| epoch);
+        let format = shared.format.borrow();
+        let given = format.as_ref().map(|format| (format.route(self.lane, &shared.camera), format.epoch));
+        drop(format);
+        let needless = given.is_some_and(|(route, _)| matches!(route, Route::Passthrough | Route::Shared));
+        let epoch = given.filter(|_| self.wanted && !needless).map(|(_, epoch)| epoch);
         if epoch != self.epoch {
             // A new run of the source is a new timeline: the encoder begins anew with it.
             if self.epoch.is_some() && epoch.is_some() {
@@ -91,8 +100,8 @@ impl Wish {
             self.epoch = epoch;
         }
         // With nobody watching, an encoded outlet's newest picture grows old while the camera lives on.
-        if !self.wanted && !passed {
-            shared.outlet(self.codec).clear();
+        if !self.wanted && !needless {
+            shared.outlet(self.lane).clear();
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The subject that feeds one outlet which the source cannot feed itself: an encoder, with a decoder
 //! before it where the source's pictures are encoded.
 //!
-//! A pipeline of its own, so that it comes and goes with its viewers without renegotiating the source
+//! The H.264 encoder feeds both H.264 outlets; the realtime outlet has one of its own only for a camera
+//! that sends B-frames. A pipeline of its own, so that it comes and goes with its viewers without renegotiating the source
 //! or disturbing a neighbour. It takes the newest raw picture when it falls behind; of encoded ones it
 //! loses whole access units up to an IDR picture.
 
@@ -16,7 +17,7 @@ use gstreamer_app as gst_app;
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::choice::Native;
+use super::choice::{Lane, Native};
 use super::dynamic::broken;
 use super::outlet::{Outlet, Subscription};
 use super::plan::{self, EncoderPlan};
@@ -40,7 +41,7 @@ pub struct EncoderSubject {
     shared: Arc<Shared>,
     library: Arc<Library>,
     graphs: Option<PathBuf>,
-    codec: Codec,
+    lane: Lane,
     /// The element that encodes, for status.
     element: Arc<Mutex<Option<&'static str>>>,
     /// With the epoch of its pictures.
@@ -48,8 +49,8 @@ pub struct EncoderSubject {
 }
 
 impl EncoderSubject {
-    pub fn new(shared: Arc<Shared>, library: Arc<Library>, graphs: Option<PathBuf>, codec: Codec) -> Self {
-        Self { shared, library, graphs, codec, element: Arc::default(), attempt: None }
+    pub fn new(shared: Arc<Shared>, library: Arc<Library>, graphs: Option<PathBuf>, lane: Lane) -> Self {
+        Self { shared, library, graphs, lane, element: Arc::default(), attempt: None }
     }
 
     /// The name of the element that encodes, once one was chosen.
@@ -60,14 +61,14 @@ impl EncoderSubject {
 
 impl Subject for EncoderSubject {
     fn name(&self) -> String {
-        format!("camera {} {} encoder", self.shared.camera.id, self.codec.name())
+        format!("camera {} {} encoder", self.shared.camera.id, self.lane.name())
     }
 
     fn begin(&mut self, reports: Reports) {
         let Some(format) = self.shared.format.borrow().clone() else {
             return reports.failed(Failure::absent("the camera gives nothing"));
         };
-        let planned = plan::encoder(&self.library, &self.shared.camera, self.codec, &format);
+        let planned = plan::encoder(&self.library, &self.shared.camera, self.lane, &format);
         let plan = match planned {
             Ok(Some(plan)) => plan,
             // Passed through meanwhile: nothing to encode.
@@ -75,26 +76,28 @@ impl Subject for EncoderSubject {
             Err(failure) => return reports.failed(failure),
         };
         *self.element.lock().unwrap_or_else(PoisonError::into_inner) = Some(plan.element);
-        let (shared, codec) = (Arc::clone(&self.shared), self.codec);
+        let (shared, lane) = (Arc::clone(&self.shared), self.lane);
         let epoch = shared.unique();
         let runtime = tokio::runtime::Handle::current();
         let reporting = reports.clone();
         let attempt = Attempt::begin(self.name(), reports, self.graphs.clone(), move || {
-            assemble(&shared, (codec, epoch), &format, &plan, &reporting, &runtime)
+            assemble(&shared, (lane, epoch), &format, &plan, &reporting, &runtime)
         });
         self.attempt = Some((attempt, epoch));
     }
 
     fn end(&mut self) -> BoxFuture<'static, ()> {
         let (attempt, element) = (self.attempt.take(), Arc::clone(&self.element));
-        let outlet = Arc::clone(self.shared.outlet(self.codec));
+        let outlets = fed(&self.shared, self.lane);
         Box::pin(async move {
             if let Some((attempt, epoch)) = attempt {
                 attempt.end().await;
-                outlet.end_stream(epoch);
-                // Nobody waits for the next picture: the last one grows old while the camera lives on.
-                if outlet.counters().demand == 0 {
-                    outlet.clear();
+                for outlet in outlets {
+                    outlet.end_stream(epoch);
+                    // Nobody waits for the next picture: the last one grows old while the camera lives on.
+                    if outlet.counters().demand == 0 {
+                        outlet.clear();
+                    }
                 }
             }
             *element.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -106,15 +109,25 @@ impl Subject for EncoderSubject {
     }
 }
 
+/// The outlets that an encoder feeds.
+fn fed(shared: &Shared, lane: Lane) -> Vec<Arc<Outlet>> {
+    let mut outlets = vec![Arc::clone(shared.outlet(lane))];
+    if lane == Lane::H264 {
+        // It makes no B-frames: its pictures are good for both.
+        outlets.push(Arc::clone(&shared.realtime));
+    }
+    outlets
+}
+
 fn assemble(
     shared: &Arc<Shared>,
-    (codec, epoch): (Codec, u64),
+    (lane, epoch): (Lane, u64),
     format: &Format,
     plan: &EncoderPlan,
     reports: &Reports,
     runtime: &tokio::runtime::Handle,
 ) -> Result<Built, Failure> {
-    let pipeline = gst::Pipeline::with_name(&format!("camera-{}-{}", shared.camera.id, codec.name()));
+    let pipeline = gst::Pipeline::with_name(&format!("camera-{}-{}", shared.camera.id, lane.name()));
     shared.watch_pipeline(&pipeline);
     let raw = format.native == Native::Raw;
     let source = gst_app::AppSrc::builder()
@@ -139,10 +152,10 @@ fn assemble(
         .map_err(broken)?;
 
     let encoder = bin.by_name("encoder");
-    if codec == Codec::H264 {
+    if lane.codec() == Codec::H264 {
         shared.set_encoder(encoder.as_ref());
     }
-    let mut exit = Exit::new(shared, codec, (epoch, format.epoch), reports.clone());
+    let mut exit = Exit::new(shared, lane, (epoch, format.epoch), reports.clone());
     sink.set_callbacks(
         gst_app::AppSinkCallbacks::builder()
             .new_sample(move |sink| exit.take(sink).map(|()| gst::FlowSuccess::Ok))
@@ -194,7 +207,7 @@ async fn feed(mut pictures: Subscription, epoch: u64, source: gst_app::AppSrc, r
 #[derive(Debug)]
 struct Exit {
     shared: Arc<Shared>,
-    outlet: Arc<Outlet>,
+    outlets: Vec<Arc<Outlet>>,
     reports: Reports,
     epoch: u64,
     /// The run of the source that is encoded.
@@ -205,9 +218,9 @@ struct Exit {
 }
 
 impl Exit {
-    fn new(shared: &Arc<Shared>, codec: Codec, (epoch, source): (u64, u64), reports: Reports) -> Self {
+    fn new(shared: &Arc<Shared>, lane: Lane, (epoch, source): (u64, u64), reports: Reports) -> Self {
         Self {
-            outlet: Arc::clone(shared.outlet(codec)),
+            outlets: fed(shared, lane),
             reports,
             epoch,
             source,
@@ -233,7 +246,10 @@ impl Exit {
         } else if pts.saturating_sub(self.last_keyframe) > self.gop + GOP_GRACE {
             self.shared.request_keyframe(now);
         }
-        self.outlet.push(AccessUnit { data, pts, keyframe, epoch: self.epoch, captured_at, captured });
+        let unit = AccessUnit { data, pts, keyframe, epoch: self.epoch, captured_at, captured };
+        for outlet in &self.outlets {
+            outlet.push(unit.clone());
+        }
         Ok(())
     }
 }

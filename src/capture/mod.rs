@@ -28,7 +28,6 @@ mod timeline;
 pub mod v4l2;
 
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -36,12 +35,11 @@ use gstreamer::prelude::*;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::model::Camera;
-use crate::frames::Codec;
 use crate::pipelines::Library;
 use crate::supervision::{self, Handle, Snapshot, Timing, Vitals};
 pub use conductor::LINGER;
 
-use choice::{Encoded, Native, Route, route};
+use choice::{Encoded, Lane, Native, Route};
 use encoder::EncoderSubject;
 use outlet::Outlet;
 use shared::Shared;
@@ -64,6 +62,8 @@ struct Engine {
     source: Handle,
     jpeg: Encoder,
     h264: Encoder,
+    /// For a camera with B-frames only.
+    realtime: Encoder,
     _conductor: AbortOnDropHandle<()>,
 }
 
@@ -89,25 +89,26 @@ impl Capture {
     /// Starts to supervise `camera`. Call it inside the runtime.
     pub fn start(camera: Camera, means: &Means) -> Self {
         let shared = Shared::new(camera);
-        let spawn_encoder = |codec| {
+        let spawn_encoder = |lane| {
             let (library, graphs) = (Arc::clone(&means.library), means.graphs.clone());
-            let subject = EncoderSubject::new(Arc::clone(&shared), library, graphs, codec);
+            let subject = EncoderSubject::new(Arc::clone(&shared), library, graphs, lane);
             let element = subject.element();
             let handle = supervision::spawn(subject, means.timing.clone(), &means.vitals);
             Encoder { handle, element }
         };
-        let (jpeg, h264) = (spawn_encoder(Codec::Jpeg), spawn_encoder(Codec::H264));
+        let [jpeg, h264, realtime] = [Lane::Jpeg, Lane::H264, Lane::Realtime].map(spawn_encoder);
         let (library, graphs) = (Arc::clone(&means.library), means.graphs.clone());
         let subject = SourceSubject::new(Arc::clone(&shared), library, graphs);
         let source = supervision::spawn(subject, means.timing.clone(), &means.vitals);
         let conductor = conductor::run(
             Arc::clone(&shared),
             source.clone(),
-            [(Codec::Jpeg, jpeg.handle.clone()), (Codec::H264, h264.handle.clone())],
+            [(Lane::Jpeg, &jpeg), (Lane::H264, &h264), (Lane::Realtime, &realtime)]
+                .map(|(lane, encoder)| (lane, encoder.handle.clone())),
             means.linger,
         );
         let conductor = AbortOnDropHandle::new(tokio::spawn(conductor));
-        let engine = Engine { source, jpeg, h264, _conductor: conductor };
+        let engine = Engine { source, jpeg, h264, realtime, _conductor: conductor };
         Self(Arc::new(Inner { shared, engine: Some(engine) }))
     }
 
@@ -130,6 +131,12 @@ impl Capture {
 
     pub fn h264(&self) -> &Arc<Outlet> {
         &self.0.shared.h264
+    }
+
+    /// H.264 without B-frames: what WebRTC can take. The same pictures as [`Capture::h264`] unless the
+    /// camera sends B-frames; then they are encoded again, for this outlet only.
+    pub fn realtime(&self) -> &Arc<Outlet> {
+        &self.0.shared.realtime
     }
 
     /// Tries again at once if the camera waits to be tried.
@@ -159,7 +166,8 @@ impl Capture {
             tokio::join!(
                 engine.source.shutdown(),
                 engine.jpeg.handle.shutdown(),
-                engine.h264.handle.shutdown()
+                engine.h264.handle.shutdown(),
+                engine.realtime.handle.shutdown()
             );
         }
     }
@@ -190,21 +198,27 @@ impl Capture {
     pub fn status(&self) -> CameraStatus {
         let shared = &self.0.shared;
         let format = shared.format.borrow().clone();
-        let native = format.as_ref().map(|format| format.native);
         let engine = self.0.engine.as_ref();
         let idle = || Snapshot::idle(SystemTime::now());
         let source = engine.map(|engine| &engine.source);
         let snapshot = source.map_or_else(idle, Handle::snapshot);
-        let outlet = |codec: Codec, encoder: Option<&Encoder>| {
-            let passed = native
-                .is_some_and(|native| route(native, codec, shared.camera.turns()) == Route::Passthrough);
+        let route = |lane| format.as_ref().map(|format| format.route(lane, &shared.camera));
+        let outlet = |lane: Lane, encoder: Option<&Encoder>| {
+            let passed = route(lane) == Some(Route::Passthrough);
             let element = encoder.and_then(|e| *e.element.lock().unwrap_or_else(PoisonError::into_inner));
             let (lifecycle, encoder) = match encoder {
                 _ if passed => (snapshot.clone(), Some("passthrough".to_owned())),
                 Some(encoder) => (encoder.handle.snapshot(), element.map(str::to_owned)),
                 None => (idle(), None),
             };
-            OutletStatus { encoder, lifecycle, counters: shared.outlet(codec).counters() }
+            OutletStatus { encoder, lifecycle, counters: shared.outlet(lane).counters() }
+        };
+        let h264 = outlet(Lane::H264, engine.map(|engine| &engine.h264));
+        let realtime = match route(Lane::Realtime) {
+            None | Some(Route::Shared) => {
+                OutletStatus { counters: shared.realtime.counters(), ..h264.clone() }
+            }
+            Some(_) => outlet(Lane::Realtime, engine.map(|engine| &engine.realtime)),
         };
         CameraStatus {
             id: shared.camera.id.clone(),
@@ -218,8 +232,9 @@ impl Capture {
             format: format.as_ref().map(shared::Format::words),
             resolution: format.as_ref().and_then(|f| f.size).map(|size| size.to_string()),
             notes: notes(shared, format.as_ref()),
-            jpeg: outlet(Codec::Jpeg, engine.map(|engine| &engine.jpeg)),
-            h264: outlet(Codec::H264, engine.map(|engine| &engine.h264)),
+            jpeg: outlet(Lane::Jpeg, engine.map(|engine| &engine.jpeg)),
+            h264,
+            realtime,
             lifecycle: snapshot,
         }
     }
@@ -228,25 +243,35 @@ impl Capture {
 /// What is re-encoded, and why; what to know about a stream that is not.
 fn notes(shared: &Shared, format: Option<&shared::Format>) -> Vec<String> {
     let mut notes = Vec::new();
-    let Some((Native::Encoded(encoded), epoch)) = format.map(|format| (format.native, format.epoch)) else {
+    let Some((Native::Encoded(encoded), b_frames)) = format.map(|format| (format.native, format.b_frames))
+    else {
         return notes;
     };
     let turns = shared.camera.turns();
     match encoded {
-        Encoded::H265 => notes.push("The camera sends H.265: it is re-encoded to H.264 for HLS.".to_owned()),
+        Encoded::H265 => {
+            notes.push("The camera sends H.265: it is re-encoded to H.264 for HLS and WebRTC.".to_owned())
+        }
         Encoded::H264 if turns => {
             notes.push("Turning pictures needs the camera's H.264 decoded and encoded again.".to_owned());
         }
         Encoded::Jpeg => {
             notes.push(
-                "The camera sends JPEGs: they are encoded to H.264 for HLS while somebody watches."
+                "The camera sends JPEGs: they are encoded to H.264 for HLS and WebRTC while somebody watches."
                     .to_owned(),
             );
         }
         Encoded::H264 => {}
     }
-    if encoded == Encoded::H264 && shared.b_frames.load(Ordering::Relaxed) == epoch {
+    if encoded == Encoded::H264 && b_frames {
         notes.push("The camera sends B-frames: HLS passes them through.".to_owned());
+        if !turns {
+            notes.push(
+                "WebRTC cannot carry B-frames: the camera is re-encoded for it while somebody watches; switch \
+                 B-frames off in the camera (often called H.264 profile baseline) to save that."
+                    .to_owned(),
+            );
+        }
     }
     notes
 }

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::choice::{self, Choice, Encoded, Native, Route};
+use super::choice::{self, Choice, Encoded, Lane, Native, Route};
 use super::discover;
 use super::shared::Format;
 use super::v4l2;
@@ -132,12 +132,12 @@ pub struct EncoderPlan {
 pub fn encoder(
     library: &Library,
     camera: &Camera,
-    codec: Codec,
+    lane: Lane,
     format: &Format,
 ) -> Result<Option<EncoderPlan>, Failure> {
-    let route = choice::route(format.native, codec, camera.turns());
+    let route = format.route(lane, camera);
     let mut chain = match route {
-        Route::Passthrough => return Ok(None),
+        Route::Passthrough | Route::Shared => return Ok(None),
         Route::Encode => Chain::default(),
         Route::Transcode(from) => {
             library.fill(choice::decoder(registered, from)?.fragment, &Parameters::new())?
@@ -158,7 +158,7 @@ pub fn encoder(
         _ => size,
     };
     let fps = if camera.fps > 0 { f64::from(camera.fps) } else { format.fps.unwrap_or(0.0) };
-    let (choice, encoder) = match codec {
+    let (choice, encoder) = match lane.codec() {
         Codec::Jpeg => {
             let choice = choice::jpeg_encoder(registered)?;
             let quality = [("quality", Value::Int(camera.jpeg.quality.into()))].into();
@@ -213,12 +213,13 @@ pub fn shown(library: &Library, camera: &Camera) -> Result<(Chain, Vec<(Codec, C
         size: Some(camera.resolution),
         fps: (camera.fps > 0).then(|| camera.fps.into()),
         epoch: 0,
+        b_frames: false,
     };
     let mut branches = Vec::new();
-    for codec in [Codec::Jpeg, Codec::H264] {
-        let branch = encoder(library, camera, codec, &format)?.map(|plan| plan.chain).unwrap_or_default();
+    for lane in [Lane::Jpeg, Lane::H264] {
+        let branch = encoder(library, camera, lane, &format)?.map(|plan| plan.chain).unwrap_or_default();
         // Each runs in a pipeline of its own; shown together, their names must differ.
-        branches.push((codec, branch.renamed("encoder", &format!("{}-encoder", codec.name()))));
+        branches.push((lane.codec(), branch.renamed("encoder", &format!("{}-encoder", lane.name()))));
     }
     Ok((chain, branches))
 }

@@ -13,7 +13,7 @@ use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 use tokio::sync::watch;
 
-use super::choice::{Encoded, Native};
+use super::choice::{Encoded, Lane, Native, Route, route};
 use super::outlet::Outlet;
 use crate::config::model::{Camera, Resolution};
 use crate::frames::Codec;
@@ -30,6 +30,8 @@ pub struct Format {
     /// Pictures per second as announced, if they are.
     pub fps: Option<f64>,
     pub epoch: u64,
+    /// H.264 in which B-frames were seen.
+    pub b_frames: bool,
 }
 
 impl Format {
@@ -47,7 +49,12 @@ impl Format {
         let fraction = structure.get::<gst::Fraction>("framerate").ok();
         let fps = fraction.filter(|f| f.numer() > 0 && f.denom() > 0);
         let fps = fps.map(|f| f64::from(f.numer()) / f64::from(f.denom()));
-        Some(Self { native, caps: caps.to_owned(), size, fps, epoch })
+        Some(Self { native, caps: caps.to_owned(), size, fps, epoch, b_frames: false })
+    }
+
+    /// How its pictures get into an outlet of `camera`.
+    pub fn route(&self, lane: Lane, camera: &Camera) -> Route {
+        route(self.native, self.b_frames, lane, camera.turns())
     }
 
     /// `H.264 1280x720`, `raw NV12 640x480`.
@@ -95,12 +102,11 @@ pub struct Shared {
     pub camera: Camera,
     pub jpeg: Arc<Outlet>,
     pub h264: Arc<Outlet>,
+    pub realtime: Arc<Outlet>,
     /// An encoded source's own pictures, for those who decode them.
     pub native: Arc<Outlet>,
     /// What the source gives; `None` while it gives nothing.
     pub format: watch::Sender<Option<Format>>,
-    /// The run of the source whose stream was seen to have B-frames; 0 for none.
-    pub b_frames: AtomicU64,
     raw: Mutex<Vec<(u64, gst_app::AppSrc)>>,
     anchor: Mutex<Option<Anchor>>,
     next: AtomicU64,
@@ -122,9 +128,9 @@ impl Shared {
             camera,
             jpeg: Outlet::new(Codec::Jpeg),
             h264: Outlet::new(Codec::H264),
+            realtime: Outlet::new(Codec::H264),
             native: Outlet::new(Codec::H264),
             format: watch::Sender::new(None),
-            b_frames: AtomicU64::new(0),
             raw: Mutex::default(),
             anchor: Mutex::default(),
             next: AtomicU64::new(1),
@@ -160,10 +166,11 @@ impl Shared {
         lock(&self.announced).clone()
     }
 
-    pub fn outlet(&self, codec: Codec) -> &Arc<Outlet> {
-        match codec {
-            Codec::Jpeg => &self.jpeg,
-            Codec::H264 => &self.h264,
+    pub fn outlet(&self, lane: Lane) -> &Arc<Outlet> {
+        match lane {
+            Lane::Jpeg => &self.jpeg,
+            Lane::H264 => &self.h264,
+            Lane::Realtime => &self.realtime,
         }
     }
 

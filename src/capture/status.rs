@@ -30,6 +30,8 @@ pub struct CameraStatus {
     pub notes: Vec<String>,
     pub jpeg: OutletStatus,
     pub h264: OutletStatus,
+    /// H.264 for WebRTC: as `h264`, except for a camera that sends B-frames.
+    pub realtime: OutletStatus,
 }
 
 /// One outlet of a camera now.

@@ -4,7 +4,6 @@
 //! Nothing here waits. A picture's bytes are mapped once and shared from here on.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -12,17 +11,14 @@ use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 
-use super::choice::{Encoded, Native, Route, route};
+use super::choice::{Encoded, Lane, Native, Route};
 use super::jpeg;
 use super::shared::{Anchor, Format, Shared};
 use super::skew::Placed;
 use super::timeline::Timeline;
-use crate::frames::{AccessUnit, Codec};
+use crate::frames::AccessUnit;
 use crate::h264;
 use crate::supervision::Reports;
-
-/// Access units that are looked into for B-frames: two GOPs of any usual camera.
-const LOOKED_INTO: u32 = 120;
 
 /// The receiving end of one run of a source.
 #[derive(Debug)]
@@ -33,14 +29,13 @@ pub struct Tap {
     timeline: Timeline,
     caps: Option<gst::Caps>,
     format: Option<Format>,
-    looked_into: u32,
 }
 
 impl Tap {
     /// `timeline` is for the kind of source that this is.
     pub fn new(shared: Arc<Shared>, reports: Reports, timeline: Timeline) -> Self {
         let epoch = shared.unique();
-        Self { shared, reports, epoch, timeline, caps: None, format: None, looked_into: 0 }
+        Self { shared, reports, epoch, timeline, caps: None, format: None }
     }
 
     /// The file begins again, after this long.
@@ -74,7 +69,8 @@ impl Tap {
         if self.caps.as_deref() == Some(caps) {
             return Ok(());
         }
-        let format = Format::of_caps(caps, self.epoch).ok_or(gst::FlowError::NotNegotiated)?;
+        let mut format = Format::of_caps(caps, self.epoch).ok_or(gst::FlowError::NotNegotiated)?;
+        format.b_frames = self.format.as_ref().is_some_and(|before| before.b_frames);
         self.caps = Some(caps.to_owned());
         self.format = Some(format.clone());
         self.shared.format.send_replace(Some(format));
@@ -107,10 +103,15 @@ impl Tap {
             captured_at: captured.wall,
             captured: captured.instant,
         };
-        let turns = self.shared.camera.turns();
-        for codec in [Codec::Jpeg, Codec::H264] {
-            if route(native, codec, turns) == Route::Passthrough {
-                self.shared.outlet(codec).push(unit.clone());
+        if let Some(format) = &self.format {
+            let route = |lane| format.route(lane, &self.shared.camera);
+            for lane in [Lane::Jpeg, Lane::H264] {
+                if route(lane) == Route::Passthrough {
+                    self.shared.outlet(lane).push(unit.clone());
+                    if lane == Lane::H264 && route(Lane::Realtime) == Route::Shared {
+                        self.shared.realtime.push(unit.clone());
+                    }
+                }
             }
         }
         self.shared.native.push(unit);
@@ -120,15 +121,22 @@ impl Tap {
     fn checked(&mut self, native: Native, data: Bytes) -> Option<Bytes> {
         match native {
             Native::Encoded(Encoded::Jpeg) => jpeg::whole(&data).map(|range| data.slice(range)),
-            Native::Encoded(Encoded::H264) if self.looked_into < LOOKED_INTO => {
-                self.looked_into += 1;
-                if h264::access_unit_has_b_slice(&data) {
-                    self.looked_into = LOOKED_INTO;
-                    self.shared.b_frames.store(self.epoch, Ordering::Relaxed);
-                }
+            Native::Encoded(Encoded::H264) => {
+                self.look_for_b_frames(&data);
                 Some(data)
             }
             _ => Some(data),
+        }
+    }
+
+    /// Encoders may begin with B-frames at any time: every picture is looked into until one is found.
+    fn look_for_b_frames(&mut self, data: &[u8]) {
+        let Some(format) = self.format.as_mut().filter(|format| !format.b_frames) else { return };
+        if h264::access_unit_has_b_slice(data) {
+            format.b_frames = true;
+            self.shared.format.send_replace(Some(format.clone()));
+            // What was kept may have some in it.
+            self.shared.realtime.end_stream(self.epoch);
         }
     }
 }
@@ -143,7 +151,8 @@ impl Drop for Tap {
             }
             ours
         });
-        for outlet in [&self.shared.native, &self.shared.jpeg, &self.shared.h264] {
+        let shared = &self.shared;
+        for outlet in [&shared.native, &shared.jpeg, &shared.h264, &shared.realtime] {
             outlet.end_stream(self.epoch);
         }
     }

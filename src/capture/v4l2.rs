@@ -196,7 +196,7 @@ fn distance(have: Resolution, asked: Resolution) -> u64 {
 /// Relative cost of serving `outputs` from a kind: an H.264 encoder is dear, a JPEG one less so. Pictures
 /// that are turned are encoded anew whatever they come as: what is left is decoding them.
 fn work(kind: Kind, outputs: &Outputs, turns: bool) -> u32 {
-    let (jpeg, h264) = (outputs.mjpeg || outputs.snapshot, outputs.hls);
+    let (jpeg, h264) = (outputs.mjpeg || outputs.snapshot, outputs.h264());
     match kind {
         Kind::Raw if turns => 0,
         Kind::Mjpeg if turns => 1,
@@ -326,8 +326,8 @@ mod tests {
     #[test]
     fn the_kind_that_spares_the_most_work_is_taken() {
         let (hd, vga) = (Resolution { width: 1280, height: 720 }, Resolution { width: 640, height: 480 });
-        let pictures = Outputs { mjpeg: true, snapshot: true, hls: false };
-        let video = Outputs { mjpeg: false, snapshot: false, hls: true };
+        let pictures = Outputs { mjpeg: true, snapshot: true, hls: false, whep: false };
+        let video = Outputs { mjpeg: false, snapshot: false, hls: true, whep: false };
         let all = Outputs::default();
         for (asked, size, outputs, expected) in [
             (V4l2Format::Auto, hd, &pictures, Kind::Mjpeg),

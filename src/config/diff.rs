@@ -41,7 +41,19 @@ impl Difference {
         let kept_after = new.cameras.iter().filter(|camera| find(old, &camera.id).is_some());
         difference.reordered = !kept_before.map(|camera| &camera.id).eq(kept_after.map(|camera| &camera.id));
 
-        let Config { server, log, health, pipelines, supervision, mjpeg, hls, cameras: _ } = new;
+        let Config {
+            server,
+            log,
+            health,
+            pipelines,
+            supervision,
+            mjpeg,
+            hls,
+            webrtc: _,
+            livekit: _,
+            publish: _,
+            cameras: _,
+        } = new;
         difference.needs_process_restart = named(&[
             (server.bind != old.server.bind, "server.bind"),
             (server.port != old.server.port, "server.port"),

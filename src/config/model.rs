@@ -23,6 +23,11 @@ pub struct Config {
     pub supervision: Supervision,
     pub mjpeg: Mjpeg,
     pub hls: Hls,
+    pub webrtc: Webrtc,
+    pub livekit: LiveKit,
+    /// What is pushed to servers elsewhere.
+    #[serde(rename = "publish")]
+    pub publish: Vec<Publish>,
     /// In order; the first is the one that paths without an id mean. None at all: `auto`.
     #[serde(rename = "camera")]
     pub cameras: Vec<Camera>,
@@ -76,11 +81,14 @@ pub struct Health {
     pub file_mode: FileMode,
     /// Older than this, a picture is not shown as live: snapshot and readiness answer 503.
     pub max_frame_age_seconds: f64,
+    /// Where the publisher's part of the health is written as well, for those who look for it there:
+    /// `/tmp/publisher_health.json`. Default: nowhere.
+    pub publisher_file: Option<PathBuf>,
 }
 
 impl Default for Health {
     fn default() -> Self {
-        Self { file: None, file_mode: FileMode(0o644), max_frame_age_seconds: 10.0 }
+        Self { file: None, file_mode: FileMode(0o644), max_frame_age_seconds: 10.0, publisher_file: None }
     }
 }
 
@@ -177,6 +185,180 @@ impl Default for Hls {
             output_dir: None,
         }
     }
+}
+
+/// WebRTC that viewers fetch from here by WHEP.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Webrtc {
+    /// Address of the media port; default: `server.bind`.
+    pub bind: Option<IpAddr>,
+    /// UDP, and TCP with `tcp`; 0 lets the system choose a free one.
+    pub port: u16,
+    /// Whether media may also come over TCP, for networks that let no UDP through.
+    pub tcp: bool,
+    /// What viewers are told instead of the local addresses, behind NAT or in a container: addresses or
+    /// host names, each with a port of its own or not: `203.0.113.7`, `[2001:db8::1]:9000`.
+    pub public_addresses: Vec<String>,
+    /// `stun:` and `turn:` URLs that viewers are told.
+    pub ice_servers: Vec<String>,
+    /// Viewers at once, all cameras together.
+    pub max_viewers: usize,
+    /// A session that is not connected by then is gone.
+    pub connect_timeout_seconds: f64,
+    /// A connected viewer that reports nothing for this long is gone.
+    pub idle_timeout_seconds: f64,
+}
+
+impl Default for Webrtc {
+    fn default() -> Self {
+        Self {
+            bind: None,
+            port: 8189,
+            tcp: false,
+            public_addresses: Vec::new(),
+            ice_servers: Vec::new(),
+            max_viewers: 100,
+            connect_timeout_seconds: 15.0,
+            idle_timeout_seconds: 30.0,
+        }
+    }
+}
+
+/// The LiveKit server: for viewers' tokens, and where publishers of type `livekit` go by default.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LiveKit {
+    /// `ws(s)://` or `http(s)://`; without it LiveKit is off.
+    pub url: Option<String>,
+    /// What browsers are told; default: `url`.
+    pub public_url: Option<String>,
+    pub api_key: Option<String>,
+    pub api_secret: Option<Secret>,
+    /// A file whose first line is the secret; it is in `api_secret` after loading.
+    pub api_secret_file: Option<PathBuf>,
+    /// Rooms that viewers may ask for, beside those that cameras are published into.
+    pub rooms: Vec<String>,
+    /// `stun:`, `turn:` and `turns:` URLs that viewers are told.
+    pub ice_servers: Vec<String>,
+    /// Shared with the TURN server: viewers get short-lived credentials made from it.
+    pub turn_static_secret: Option<Secret>,
+    pub turn_static_secret_file: Option<PathBuf>,
+    /// How long a viewer's token is good for joining.
+    pub viewer_token_seconds: f64,
+    /// Tokens that one client address may fetch in a minute.
+    pub tokens_per_minute: u32,
+}
+
+impl Default for LiveKit {
+    fn default() -> Self {
+        Self {
+            url: None,
+            public_url: None,
+            api_key: None,
+            api_secret: None,
+            api_secret_file: None,
+            rooms: Vec::new(),
+            ice_servers: Vec::new(),
+            turn_static_secret: None,
+            turn_static_secret_file: None,
+            viewer_token_seconds: 600.0,
+            tokens_per_minute: 60,
+        }
+    }
+}
+
+/// One published output: a camera pushed to one server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Publish {
+    /// Letters, digits, `-` and `_`, at most 64.
+    pub id: String,
+    /// The camera's id; default: the first one.
+    #[serde(default)]
+    pub camera: Option<String>,
+    #[serde(flatten)]
+    pub target: Target,
+}
+
+/// Where a published output goes: `type = "livekit"`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum Target {
+    Livekit(PublishLiveKit),
+    Whip(PublishWhip),
+    Rtmp(PublishRtmp),
+}
+
+impl Target {
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Target::Livekit(_) => "livekit",
+            Target::Whip(_) => "whip",
+            Target::Rtmp(_) => "rtmp",
+        }
+    }
+}
+
+/// A LiveKit room, joined directly.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PublishLiveKit {
+    /// Default: `livekit.url`, with its key.
+    #[serde(default)]
+    pub url: Option<String>,
+    #[serde(default)]
+    pub api_key: Option<String>,
+    #[serde(default)]
+    pub api_secret: Option<Secret>,
+    #[serde(default)]
+    pub api_secret_file: Option<PathBuf>,
+    /// A file with a ready-made token, read anew for every attempt; instead of key and secret.
+    #[serde(default)]
+    pub token_file: Option<PathBuf>,
+    pub room: String,
+    /// Default: the camera's id.
+    #[serde(default)]
+    pub identity: Option<String>,
+    /// For people; default: the camera's name.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// `stun://host:port`; none is asked by default.
+    #[serde(default)]
+    pub stun_server: Option<String>,
+}
+
+/// A WHIP server (RFC 9725); with a `room`, LiveKit's own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PublishWhip {
+    /// `http(s)://`; with a `room` the default is `/whip/v1` of `livekit.url`.
+    #[serde(default)]
+    pub url: Option<String>,
+    /// The bearer token or stream key.
+    #[serde(default)]
+    pub token: Option<Secret>,
+    /// A file whose first line is the token, read anew for every attempt.
+    #[serde(default)]
+    pub token_file: Option<PathBuf>,
+    /// A fresh token for this room is made for every attempt, with the key of `[livekit]`.
+    #[serde(default)]
+    pub room: Option<String>,
+    #[serde(default)]
+    pub identity: Option<String>,
+    #[serde(default)]
+    pub name: Option<String>,
+    #[serde(default)]
+    pub stun_server: Option<String>,
+}
+
+/// An RTMP server: LiveKit's ingress by its stream key, or any other.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PublishRtmp {
+    /// `rtmp://` or `rtmps://`, without the stream key.
+    pub url: String,
+    #[serde(default)]
+    pub stream_key: Option<Secret>,
+    /// A file whose first line is the stream key, read anew for every attempt.
+    #[serde(default)]
+    pub stream_key_file: Option<PathBuf>,
 }
 
 /// One camera: something that can be captured, with a stable id.
@@ -503,10 +685,19 @@ pub struct Outputs {
     pub mjpeg: bool,
     pub snapshot: bool,
     pub hls: bool,
+    /// WebRTC by WHEP.
+    pub whep: bool,
+}
+
+impl Outputs {
+    /// Whether anything of this camera needs H.264.
+    pub const fn h264(&self) -> bool {
+        self.hls || self.whep
+    }
 }
 
 impl Default for Outputs {
     fn default() -> Self {
-        Self { mjpeg: true, snapshot: true, hls: true }
+        Self { mjpeg: true, snapshot: true, hls: true, whep: true }
     }
 }

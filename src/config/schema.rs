@@ -101,7 +101,8 @@ const H264: &[Key] = &[
     key("gop_seconds", seconds(0.2, 60.0)),
 ];
 
-const OUTPUTS: &[Key] = &[key("mjpeg", Kind::Flag), key("snapshot", Kind::Flag), key("hls", Kind::Flag)];
+const OUTPUTS: &[Key] =
+    &[key("mjpeg", Kind::Flag), key("snapshot", Kind::Flag), key("hls", Kind::Flag), key("whep", Kind::Flag)];
 
 /// The types of source with the keys of each, beside `type`.
 pub static SOURCES: &[(&str, &[Key])] = &[

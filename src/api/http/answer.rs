@@ -66,7 +66,7 @@ impl Fault {
         Self(Box::new(Inner { status, code, message: message.into(), details, headers: Vec::new() }))
     }
 
-    fn with(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Self {
+    pub fn with(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Self {
         self.0.headers.push((name, value.into()));
         self
     }
@@ -100,11 +100,14 @@ impl Fault {
         Self::new(StatusCode::NOT_FOUND, "OUTPUT_DISABLED", message, details)
     }
 
-    pub fn wrong_method(method: &Method, path: &str, allow: &'static str) -> Self {
+    pub fn wrong_method(method: &Method, path: &str, allow: &str) -> Self {
         let message = format!("{method} is not possible here, only {allow}");
         let details = json!({ "path": path, "allowed": allow.split(", ").collect::<Vec<_>>() });
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", message, details)
-            .with(header::ALLOW, HeaderValue::from_static(allow))
+        let fault = Self::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", message, details);
+        match HeaderValue::from_str(allow) {
+            Ok(allow) => fault.with(header::ALLOW, allow),
+            Err(_) => fault,
+        }
     }
 
     pub fn invalid(key: &str, value: &str, allowed: &str) -> Self {

@@ -9,10 +9,11 @@ use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
 use super::answer::Fault;
 
 /// Headers that a script may read.
-const EXPOSED: &str =
-    "Age, Content-Length, Content-Range, Accept-Ranges, Last-Modified, Retry-After, X-Timestamp, X-Frame-Age";
+const EXPOSED: &str = "Age, Content-Length, Content-Range, Accept-Ranges, Last-Modified, Retry-After, X-Timestamp, X-Frame-Age, \
+     Location, ETag, Link, Accept-Post, Accept-Patch";
 /// Headers that a script may send.
-const ALLOWED: &str = "Range, Content-Type, Accept, Cache-Control, If-None-Match, If-Modified-Since";
+const ALLOWED: &str = "Range, Content-Type, Accept, Cache-Control, If-None-Match, If-Modified-Since, \
+     If-Match, Authorization";
 
 /// The value of `Access-Control-Allow-Origin`, if there is to be one.
 fn allowed<'a>(origin: Option<&'a HeaderValue>, origins: &[String]) -> Option<Allowed<'a>> {
@@ -56,8 +57,11 @@ pub fn apply(response: &mut HeaderMap, request: &HeaderMap, origins: &[String]) 
 }
 
 /// Adds what a preflight asks for.
-pub fn preflight(response: &mut HeaderMap, allow: &'static str) {
-    response.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(allow));
+pub fn preflight(response: &mut HeaderMap, allow: &str) {
+    if let Ok(allow) = HeaderValue::from_str(allow) {
+        response.insert(header::ALLOW, allow.clone());
+        response.insert(header::ACCESS_CONTROL_ALLOW_METHODS, allow);
+    }
     response.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(ALLOWED));
     response.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
 }

@@ -288,7 +288,11 @@ impl Page {
     ) {
         self.family(name, kind, help);
         for camera in &metrics.cameras {
-            for (outlet, status) in [("jpeg", &camera.status.jpeg), ("h264", &camera.status.h264)] {
+            for (outlet, status) in [
+                ("jpeg", &camera.status.jpeg),
+                ("h264", &camera.status.h264),
+                ("realtime", &camera.status.realtime),
+            ] {
                 self.sample(name, &[("camera", &camera.status.id), ("outlet", outlet)], value(status));
             }
         }

@@ -5,6 +5,7 @@
 //! Nothing here waits for a camera except MJPEG and snapshot requests, which are bounded.
 
 mod answer;
+mod body;
 mod cameras;
 mod cors;
 mod metrics;
@@ -15,9 +16,11 @@ pub mod routes;
 pub mod server;
 mod streams;
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use warp::Filter;
@@ -94,12 +97,20 @@ fn seconds(value: f64) -> Duration {
     Duration::try_from_secs_f64(value).unwrap_or_default()
 }
 
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
+
 /// One request, as the routes see it.
 #[derive(Debug)]
 struct Request<'a> {
     method: &'a Method,
     query: &'a str,
     headers: &'a HeaderMap,
+    /// Who asks, as far as can be known: see [`body::client`].
+    client: Option<IpAddr>,
+    /// Empty for methods without one.
+    body: Bytes,
 }
 
 impl Request<'_> {
@@ -116,30 +127,45 @@ pub fn service(
     state: AppState,
 ) -> impl Filter<Extract = (Response,), Error = std::convert::Infallible> + Clone + Send + Sync + 'static {
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
-    warp::method().and(warp::path::full()).and(query).and(warp::header::headers_cloned()).then(
-        move |method: Method, path: warp::path::FullPath, query: String, headers: HeaderMap| {
+    let head = warp::method().and(warp::path::full()).and(query).and(warp::header::headers_cloned());
+    let answered = head.and(warp::ext::optional::<Peer>()).and(warp::body::stream()).then(
+        move |method: Method,
+              path: warp::path::FullPath,
+              query: String,
+              headers: HeaderMap,
+              peer: Option<Peer>,
+              body| {
             let state = state.clone();
             async move {
-                let request = Request { method: &method, query: &query, headers: &headers };
-                handle(&state, path.as_str(), &request).await
+                let client = body::client(peer, &headers);
+                let (body, fault) = match body::read(&method, body).await {
+                    Ok(body) => (body, None),
+                    Err(fault) => (Bytes::new(), Some(fault)),
+                };
+                let request = Request { method: &method, query: &query, headers: &headers, client, body };
+                handle(&state, path.as_str(), &request, fault).await
             }
         },
-    )
+    );
+    // A body is there to be read once, which is what happens here: no request is rejected.
+    let never = |_| async { Ok(answer::empty(StatusCode::INTERNAL_SERVER_ERROR)) };
+    answered.recover(never).unify()
 }
 
-async fn handle(state: &AppState, path: &str, request: &Request<'_>) -> Response {
+/// `fault` is what was wrong with the request before it was looked at.
+async fn handle(state: &AppState, path: &str, request: &Request<'_>, fault: Option<Fault>) -> Response {
     let origins = state.config().server.cors_origins.clone();
     let mut response = match routes::find(request.method, path) {
+        Found::Route(..) if fault.is_some() => fault.map(Fault::into_response).unwrap_or_default(),
         Found::Route(target, params) => {
             dispatch(state, target, params, request, &origins).await.unwrap_or_else(Fault::into_response)
         }
         Found::Preflight { allow } => {
             let mut response = answer::empty(StatusCode::NO_CONTENT);
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
-            cors::preflight(response.headers_mut(), allow);
+            cors::preflight(response.headers_mut(), &allow);
             response
         }
-        Found::WrongMethod { allow } => Fault::wrong_method(request.method, path, allow).into_response(),
+        Found::WrongMethod { allow } => Fault::wrong_method(request.method, path, &allow).into_response(),
         Found::Nothing => Fault::no_path(path).into_response(),
     };
     cors::apply(response.headers_mut(), request.headers, &origins);

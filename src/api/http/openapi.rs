@@ -49,6 +49,8 @@ fn build() -> utoipa::openapi::OpenApi {
             // HEAD has the same answer without its body and is not listed apart.
             Verb::Get => HttpMethod::Get,
             Verb::Post => HttpMethod::Post,
+            Verb::Patch => HttpMethod::Patch,
+            Verb::Delete => HttpMethod::Delete,
         };
         let operation = operation(route.path, route.target);
         document.paths.paths.insert(route.path.to_owned(), PathItem::new(methods, operation));
@@ -225,7 +227,12 @@ mod tests {
         let document = document();
         assert_eq!(document["paths"].as_object().unwrap().len(), ROUTES.len());
         for route in ROUTES {
-            let verb = if route.verb == Verb::Get { "get" } else { "post" };
+            let verb = match route.verb {
+                Verb::Get => "get",
+                Verb::Post => "post",
+                Verb::Patch => "patch",
+                Verb::Delete => "delete",
+            };
             let operation = &document["paths"][route.path][verb];
             assert!(operation["summary"].is_string(), "{}", route.path);
             assert!(!operation["responses"].as_object().unwrap().is_empty(), "{}", route.path);

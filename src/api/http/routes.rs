@@ -30,14 +30,18 @@ pub enum Target {
 pub enum Verb {
     Get,
     Post,
+    Patch,
+    Delete,
 }
 
 impl Verb {
     /// For `Allow` and preflight answers.
     const fn allow(self) -> &'static str {
         match self {
-            Verb::Get => "GET, HEAD, OPTIONS",
-            Verb::Post => "POST, OPTIONS",
+            Verb::Get => "GET, HEAD",
+            Verb::Post => "POST",
+            Verb::Patch => "PATCH",
+            Verb::Delete => "DELETE",
         }
     }
 
@@ -45,6 +49,8 @@ impl Verb {
         match self {
             Verb::Get => matches!(*method, Method::GET | Method::HEAD),
             Verb::Post => *method == Method::POST,
+            Verb::Patch => *method == Method::PATCH,
+            Verb::Delete => *method == Method::DELETE,
         }
     }
 }
@@ -88,41 +94,43 @@ pub const ROUTES: &[Route] = &[
     get("/api/openapi.json", Target::OpenApi),
 ];
 
-/// What stands in a path for `{id}` and `{file}`.
+/// What stands in a path for `{id}`, `{file}` and `{session}`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Params<'a> {
     pub id: Option<&'a str>,
     pub file: Option<&'a str>,
+    pub session: Option<&'a str>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found<'a> {
     Route(Target, Params<'a>),
     /// OPTIONS on a path that exists.
     Preflight {
-        allow: &'static str,
+        allow: String,
     },
     WrongMethod {
-        allow: &'static str,
+        allow: String,
     },
     Nothing,
 }
 
 /// The route of a request. A trailing slash makes no difference.
 pub fn find<'a>(method: &Method, path: &'a str) -> Found<'a> {
-    let mut other = None;
+    let mut allow = String::new();
     for route in ROUTES {
         let Some(params) = fits(route.path, path) else { continue };
         if route.verb.takes(method) {
             return Found::Route(route.target, params);
         }
-        other = Some(route.verb.allow());
+        allow.push_str(route.verb.allow());
+        allow.push_str(", ");
     }
-    match other {
-        Some(allow) if *method == Method::OPTIONS => Found::Preflight { allow },
-        Some(allow) => Found::WrongMethod { allow },
-        None => Found::Nothing,
+    if allow.is_empty() {
+        return Found::Nothing;
     }
+    allow.push_str("OPTIONS");
+    if *method == Method::OPTIONS { Found::Preflight { allow } } else { Found::WrongMethod { allow } }
 }
 
 fn fits<'a>(template: &str, path: &'a str) -> Option<Params<'a>> {
@@ -135,6 +143,7 @@ fn fits<'a>(template: &str, path: &'a str) -> Option<Params<'a>> {
             (None, None) => return Some(params),
             (Some("{id}"), Some(id)) if !id.is_empty() => params.id = Some(id),
             (Some("{file}"), Some(file)) if !file.is_empty() => params.file = Some(file),
+            (Some("{session}"), Some(session)) if !session.is_empty() => params.session = Some(session),
             (Some(wanted), Some(given)) if wanted == given => {}
             _ => return None,
         }
@@ -148,7 +157,7 @@ mod tests {
     #[test]
     fn every_spelling_of_a_path_leads_where_people_expect() {
         let first = Params::default();
-        let front = Params { id: Some("front"), file: None };
+        let front = Params { id: Some("front"), ..first };
         let table = [
             ("GET", "/", Found::Route(Target::Page, first)),
             ("HEAD", "/", Found::Route(Target::Page, first)),
@@ -165,13 +174,13 @@ mod tests {
             (
                 "GET",
                 "/hls/front/stream.m3u8",
-                Found::Route(Target::Hls, Params { id: Some("front"), file: Some("stream.m3u8") }),
+                Found::Route(Target::Hls, Params { file: Some("stream.m3u8"), ..front }),
             ),
             ("POST", "/api/cameras/front/restart", Found::Route(Target::Restart, front)),
-            ("GET", "/api/cameras/front/restart", Found::WrongMethod { allow: "POST, OPTIONS" }),
-            ("POST", "/stream.mjpg", Found::WrongMethod { allow: "GET, HEAD, OPTIONS" }),
-            ("DELETE", "/", Found::WrongMethod { allow: "GET, HEAD, OPTIONS" }),
-            ("OPTIONS", "/snapshot.jpg", Found::Preflight { allow: "GET, HEAD, OPTIONS" }),
+            ("GET", "/api/cameras/front/restart", Found::WrongMethod { allow: "POST, OPTIONS".into() }),
+            ("POST", "/stream.mjpg", Found::WrongMethod { allow: "GET, HEAD, OPTIONS".into() }),
+            ("DELETE", "/", Found::WrongMethod { allow: "GET, HEAD, OPTIONS".into() }),
+            ("OPTIONS", "/snapshot.jpg", Found::Preflight { allow: "GET, HEAD, OPTIONS".into() }),
             ("OPTIONS", "/nowhere", Found::Nothing),
             ("GET", "/cameras//stream.mjpg", Found::Nothing),
             ("GET", "//", Found::Nothing),
@@ -189,8 +198,13 @@ mod tests {
     #[test]
     fn every_path_of_the_table_is_found_by_itself() {
         for route in ROUTES {
-            let method = if route.verb == Verb::Get { Method::GET } else { Method::POST };
-            let path = route.path.replace("{id}", "x").replace("{file}", "y");
+            let method = match route.verb {
+                Verb::Get => Method::GET,
+                Verb::Post => Method::POST,
+                Verb::Patch => Method::PATCH,
+                Verb::Delete => Method::DELETE,
+            };
+            let path = route.path.replace("{id}", "x").replace("{file}", "y").replace("{session}", "z");
             assert!(
                 matches!(find(&method, &path), Found::Route(target, _) if target == route.target),
                 "{path}"

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
+use hyper::service::Service as _;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -114,15 +115,19 @@ impl Server {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     failing = false;
                     let most = config.borrow().mjpeg.max_streams.saturating_add(CONNECTIONS);
                     if connections.len() >= most {
                         refuse(&stream);
                         continue;
                     }
-                    let connection = http
-                        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service.clone()));
+                    let service = TowerToHyperService::new(service.clone());
+                    let service = hyper::service::service_fn(move |mut request: hyper::Request<_>| {
+                        request.extensions_mut().insert(super::Peer(peer));
+                        service.call(request)
+                    });
+                    let connection = http.serve_connection(TokioIo::new(stream), service);
                     connections.spawn(serve(connection, stop.clone()));
                 }
                 // The client was quicker than we: nothing is wrong here.

@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     fn request<'a>(query: &'a str, headers: &'a warp::http::HeaderMap) -> Request<'a> {
-        Request { method: &Method::GET, query, headers }
+        Request { method: &Method::GET, query, headers, client: None, body: bytes::Bytes::new() }
     }
 
     #[test]

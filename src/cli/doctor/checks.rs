@@ -124,7 +124,7 @@ fn element(facts: &Facts, package: &str, element: &str) -> Check {
 fn group_is_needed(group: &[&str], camera: &Camera) -> bool {
     let decoders = group.contains(&"avdec_h264");
     match &camera.source {
-        Source::Test {} | Source::Libcamera(_) | Source::Http(_) => !decoders && camera.outputs.hls,
+        Source::Test {} | Source::Libcamera(_) | Source::Http(_) => !decoders && camera.outputs.h264(),
         // H.264 cameras: decoded for pictures.
         Source::Rtsp(_) => decoders && (camera.outputs.mjpeg || camera.outputs.snapshot),
         Source::Auto {} | Source::V4l2(_) | Source::File(_) => false,
@@ -196,7 +196,7 @@ fn encoders(facts: &Facts, checks: &mut Vec<Check>) {
                 Check::warn(AREA, what(codec), found, mend)
             });
         };
-        if camera.outputs.hls {
+        if camera.outputs.h264() {
             judge("H.264", choice::h264_encoder(registered, camera.h264.encoder, camera.resolution), true);
         }
         if (camera.outputs.mjpeg || camera.outputs.snapshot) && !gives_jpeg(camera) {

@@ -46,9 +46,9 @@ pub fn role(element: &str, config: &Config, pi: bool) -> Role {
         }
         "videoflip" => needed(any(Camera::turns)),
         "videorate" => needed(any(|camera| camera.fps > 0)),
-        "h264parse" => needed(any(|camera| camera.outputs.hls)),
+        "h264parse" => needed(any(|camera| camera.outputs.h264())),
         "jpegenc" => needed(any(|camera| camera.outputs.mjpeg || camera.outputs.snapshot)),
-        "jpegdec" => needed(any(|camera| matches!(camera.source, Source::Http(_)) && camera.outputs.hls)),
+        "jpegdec" => needed(any(|camera| matches!(camera.source, Source::Http(_)) && camera.outputs.h264())),
         _ => Role::Needed,
     }
 }
@@ -78,7 +78,7 @@ mod tests {
             assert_eq!(role(element, config, pi), expected, "{element}");
         }
         let mut quiet = usb;
-        quiet.cameras[0].outputs = Outputs { mjpeg: false, snapshot: false, hls: true };
+        quiet.cameras[0].outputs = Outputs { mjpeg: false, snapshot: false, hls: true, whep: false };
         assert_eq!(role("jpegenc", &quiet, false), Role::Spare);
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::measure::Measured;
 use super::watch::Seen;
-use crate::capture::choice::{self, Encoded, Native, Route};
+use crate::capture::choice::{self, Encoded, Lane, Native, Route};
 use crate::capture::v4l2::{self, Kind, Mode};
 use crate::config::model::{Camera, H264Encoder, HttpMode, Resolution, Source, V4l2Format};
 use crate::config::redact_url;
@@ -217,7 +217,11 @@ pub fn of_seen(target: &str, camera: &Camera, seen: &Seen, registered: impl Fn(&
         watched_seconds: Some(seen.watched.as_secs_f64()),
         audio: seen.streams.iter().filter_map(|s| Some(s.strip_prefix("audio ")?.to_owned())).collect(),
         modes: Vec::new(),
-        outputs: outputs(native(seen), size.unwrap_or(camera.resolution), registered),
+        outputs: outputs(
+            (native(seen), seen.measured.b_frames == Some(true)),
+            size.unwrap_or(camera.resolution),
+            registered,
+        ),
         notes,
         camera: Some(block(camera, None)),
     }
@@ -259,7 +263,11 @@ pub fn of_modes(target: &str, camera: &Camera, modes: Result<Vec<Mode>, String>)
         target: target.to_owned(),
         result: Outcome::Live,
         error: None,
-        outputs: outputs(native, size.unwrap_or(camera.resolution), crate::pipelines::elements::registered),
+        outputs: outputs(
+            (native, false),
+            size.unwrap_or(camera.resolution),
+            crate::pipelines::elements::registered,
+        ),
         notes: notes.into_iter().collect(),
         camera: Some(block(camera, size)),
         modes,
@@ -268,17 +276,24 @@ pub fn of_modes(target: &str, camera: &Camera, modes: Result<Vec<Mode>, String>)
 }
 
 /// How each kind of output would be fed on this machine.
-fn outputs(native: Native, size: Resolution, registered: impl Fn(&str) -> bool) -> Vec<Output> {
-    [(Codec::Jpeg, "MJPEG, snapshot"), (Codec::H264, "HLS, LL-HLS")]
+fn outputs(
+    (native, b_frames): (Native, bool),
+    size: Resolution,
+    registered: impl Fn(&str) -> bool,
+) -> Vec<Output> {
+    [(Lane::Jpeg, "MJPEG, snapshot"), (Lane::H264, "HLS, LL-HLS"), (Lane::Realtime, "WebRTC")]
         .into_iter()
-        .map(|(codec, outputs)| {
-            let route = choice::route(native, codec, false);
-            let encoder = || match codec {
+        .map(|(lane, outputs)| {
+            let route = match choice::route(native, b_frames, lane, false) {
+                Route::Shared => choice::route(native, b_frames, Lane::H264, false),
+                own => own,
+            };
+            let encoder = || match lane.codec() {
                 Codec::Jpeg => choice::jpeg_encoder(&registered),
                 Codec::H264 => choice::h264_encoder(&registered, H264Encoder::Auto, size),
             };
             let how = match route {
-                Route::Passthrough => "passed through as it is".to_owned(),
+                Route::Passthrough | Route::Shared => "passed through as it is".to_owned(),
                 Route::Encode => re_encoded(encoder().map(|encoder| encoder.element.to_owned())),
                 Route::Transcode(from) => {
                     let decoder = choice::decoder(&registered, from);

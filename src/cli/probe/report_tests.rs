@@ -43,7 +43,8 @@ fn seen(state: State, error: Option<&str>, format: &str) -> Seen {
             resolution: Some("1920x1080".into()),
             notes: vec!["A note.".into()],
             jpeg: outlet.clone(),
-            h264: outlet,
+            h264: outlet.clone(),
+            realtime: outlet,
         },
         streams: vec!["video H264".into(), "audio MPEG4-GENERIC".into()],
         measured: Measured {
