@@ -129,8 +129,10 @@ impl RtmpServer {
 /// Reads and decodes so many pictures of the video at this address, whatever ffprobe can read.
 pub fn read_back(url: &str, frames: u64) -> Option<ReadBack> {
     let answer = Command::new("ffprobe")
-        .args(["-v", "error", "-rw_timeout", "5000000", "-of", "json", "-select_streams", "v:0"])
-        .args(["-read_intervals", &format!("%+#{frames}"), "-count_frames", "-show_streams", url])
+        .args("-v error -of json -show_streams -select_streams v:0 -count_frames".split(' '))
+        // Microseconds: of silence, and to wait for an audio stream that never comes.
+        .args("-rw_timeout 5000000 -analyzeduration 1000000".split(' '))
+        .args(["-read_intervals", &format!("%+#{frames}"), url])
         .output()
         .expect("ffprobe can be run");
     if !answer.status.success() {
