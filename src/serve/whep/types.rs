@@ -136,6 +136,8 @@ pub struct ViewerStatus {
     pub bytes: u64,
     /// Packets sent again because the viewer missed them.
     pub retransmitted: u64,
+    /// Packets that this machine's network would not take.
+    pub lost_here: u64,
     /// Pictures that were not sent because its connection would not take them.
     pub dropped_frames: u64,
     /// Times it asked for a whole picture (PLI and FIR).
