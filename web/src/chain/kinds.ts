@@ -13,6 +13,8 @@ export interface Timing {
   behind: number;
   /** While nothing is on screen, the next transport starts this long after this one, in parallel, ms. */
   stagger: number;
+  /** The same when a picture was on screen before and fell silent: then every moment counts. */
+  rescue: number;
   /** On screen and without a picture for this long: warm up the next one, ms. */
   warm: number;
   /** Without a picture for this long it does not work, ms. */
@@ -20,13 +22,13 @@ export interface Timing {
 }
 
 export const TIMING: Record<Kind, Timing> = {
-  livekit: { first: 6000, behind: 12000, stagger: 1500, warm: 1200, stall: 3000 },
+  livekit: { first: 6000, behind: 12000, stagger: 1500, rescue: 600, warm: 1000, stall: 3000 },
   // The server gives an attempt 15 s; candidates are checked all that time.
-  whep: { first: 4000, behind: 13000, stagger: 1000, warm: 1200, stall: 3000 },
-  'll-hls': { first: 6000, behind: 10000, stagger: 1300, warm: 1400, stall: 3500 },
-  mjpeg: { first: 4000, behind: 6000, stagger: 1000, warm: 1200, stall: 3000 },
+  whep: { first: 4000, behind: 13000, stagger: 1000, rescue: 600, warm: 1000, stall: 3000 },
+  'll-hls': { first: 6000, behind: 10000, stagger: 1300, rescue: 1000, warm: 1200, stall: 3500 },
+  mjpeg: { first: 4000, behind: 6000, stagger: 1000, rescue: 700, warm: 1200, stall: 3000 },
   // One picture a second.
-  snapshot: { first: 5000, behind: 5000, stagger: 2500, warm: 3500, stall: 5000 },
+  snapshot: { first: 5000, behind: 5000, stagger: 2500, rescue: 1500, warm: 3500, stall: 5000 },
 };
 
 /** A better transport takes over after pictures without a gap for this long, ms. */

@@ -29,8 +29,8 @@ export interface End {
 }
 
 export type Event =
-  /** What the server has for this camera. `delivering`: the camera gives pictures at all. `interval`: ms between them, 0 unknown. */
-  | { type: 'offer'; kinds: readonly Kind[]; delivering: boolean; interval: number }
+  /** What the server has for this camera. `delivering`: the camera gives pictures at all; `starting`: it soon will. `interval`: ms between them, 0 unknown. */
+  | { type: 'offer'; kinds: readonly Kind[]; delivering: boolean; starting: boolean; interval: number }
   | { type: 'frame'; run: number }
   /** The transport says that it is in trouble, but tries to mend itself. */
   | { type: 'shaky'; run: number }
@@ -76,6 +76,7 @@ export interface Chain {
   everShown: boolean;
   shownSince: number;
   delivering: boolean;
+  starting: boolean;
   interval: number;
   hidden: boolean;
   paused: boolean;
@@ -93,7 +94,7 @@ export function create(now: number): Chain {
     failures: 0, retryAt: now, blocked: false, lastEnd: null, falls: [],
   }));
   return {
-    now, slots, shown: null, everShown: false, shownSince: now, delivering: true, interval: 0, hidden: false,
+    now, slots, shown: null, everShown: false, shownSince: now, delivering: true, starting: false, interval: 0, hidden: false,
     paused: false, nextRun: 1, darkSince: now, lastPicture: null, lastTick: null,
   };
 }
@@ -167,6 +168,7 @@ export function handle(chain: Chain, now: number, unit: number, event: Event): C
 function offer(chain: Chain, event: Event & { type: 'offer' }, unit: number, out: Command[]): void {
   const back = event.delivering && !chain.delivering;
   chain.delivering = event.delivering;
+  chain.starting = event.starting;
   chain.interval = event.interval;
   for (const slot of chain.slots) {
     const offered = event.kinds.includes(slot.kind);
@@ -337,7 +339,7 @@ function launch(chain: Chain, out: Command[]): void {
     if (slot.run !== 0) {
       // What fell silent, or was tried before, has had its time; a new attempt gets a little before the next begins.
       const old = slot.lastFrame !== null || (chain.darkSince !== null && slot.startedAt < chain.darkSince);
-      if (old || chain.now - slot.startedAt >= TIMING[slot.kind].stagger) continue;
+      if (old || chain.now - slot.startedAt >= TIMING[slot.kind][chain.everShown ? 'rescue' : 'stagger']) continue;
       return;
     }
     if (!ready(slot)) continue;

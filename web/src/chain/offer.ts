@@ -6,6 +6,7 @@ export interface Offer {
   kinds: Kind[];
   /** The camera gives pictures, or would for a viewer. */
   delivering: boolean;
+  starting: boolean;
   /** Milliseconds between pictures; 0 while unknown. */
   interval: number;
 }
@@ -32,6 +33,7 @@ export function offerOf(camera: Camera, livekit: boolean, webrtc: boolean, wante
     kinds: KINDS.filter((kind) => has[kind] && wanted.includes(kind)),
     // Idle waits for a viewer.
     delivering: camera.state === 'live' || camera.state === 'idle',
+    starting: camera.state === 'starting',
     interval: camera.state === 'live' && camera.fps > 0.05 ? 1000 / camera.fps : 0,
   };
 }

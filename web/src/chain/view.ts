@@ -37,7 +37,7 @@ export function view(chain: Chain): ChainView {
 function stateOf(chain: Chain, alive: boolean, open: boolean): PictureState {
   if (alive) return 'live';
   if (chain.hidden || chain.paused) return chain.everShown ? 'live' : 'connecting';
-  if (!chain.delivering) return 'down';
+  if (!chain.delivering) return chain.starting && !chain.everShown ? 'connecting' : 'down';
   const offered = chain.slots.filter((slot) => slot.offered);
   const tried = offered.length > 0 && offered.every((slot) => slot.lastEnd !== null);
   // Everything has failed and is waited for.

@@ -99,8 +99,8 @@ export function CameraPage({ camera, server, serverGone, returns, say }: Propert
       <div className="side">
         <Facts camera={camera} shown={shown} />
         <Outputs outputs={camera.outputs} say={say} />
-        <Links camera={camera} />
       </div>
+      <Links camera={camera} />
       {confirming && (
         <Dialog title={`Restart ${camera.name}?`} onClose={() => setConfirming(false)}>
           <p>The capture stops and starts anew: everybody who watches, and every output of this camera, loses the picture for a few seconds.</p>

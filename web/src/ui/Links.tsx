@@ -17,7 +17,7 @@ export function Links({ camera }: { camera: Camera }) {
   const links = all.flatMap(([name, path]): [string, string][] => (path === null ? [] : [[name, url(path).href]]));
   if (links.length === 0) return null;
   return (
-    <section className="card">
+    <section className="card links-card">
       <h3>Links</h3>
       <ul className="links">
         {links.map(([name, address]) => <Link key={name} name={name} address={address} />)}

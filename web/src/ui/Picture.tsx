@@ -101,7 +101,7 @@ export function Picture({ camera, livekit, webrtc, serverGone, returns, large, h
       <PictureMessage camera={camera} shown={shown} serverGone={serverGone} large={large} />
       <div className="scrim">
         {!large && <span className="name">{camera.name}</span>}
-        <Badge shown={shown} long={large} />
+        <Badge camera={camera} shown={shown} long={large} />
       </div>
       {children}
     </div>

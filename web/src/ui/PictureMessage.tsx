@@ -24,7 +24,7 @@ function Message({ camera, shown, serverGone, large }: Properties) {
   const now = useNow();
   const age = shown.silence === null ? null : `Last picture ${ago(shown.silence / 1000)}`;
   if (shown.state === 'connecting' || shown.state === 'falling-back') {
-    const word = shown.state === 'connecting' ? 'Connecting' : 'Falling back';
+    const word = camera.state === 'starting' ? 'Camera is starting' : shown.state === 'connecting' ? 'Connecting' : 'Falling back';
     const trying = shown.trying.map((kind) => TRANSPORT[kind]).join(', ');
     // A picture that is only just silent keeps the eye: the message is small then.
     return (

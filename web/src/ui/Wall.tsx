@@ -1,5 +1,5 @@
 // All cameras at once, as large as fits.
-import { useRef } from 'react';
+import { type CSSProperties, useRef } from 'react';
 import type { Camera, ServerState } from '../state/types.ts';
 import { GAP, gridFor } from './grid.ts';
 import { useSize } from './hooks.ts';
@@ -23,7 +23,7 @@ export function Wall({ server, serverGone, returns }: Properties) {
   return (
     <div ref={box} className="wall-box">
       {grid !== null && (
-        <ul className="wall" style={{ gridTemplateColumns: `repeat(${grid.columns}, ${grid.tile}px)`, gap: GAP }}>
+        <ul className="wall" style={{ '--tile': `${grid.tile}px`, gap: GAP, maxWidth: grid.columns * (grid.tile + GAP) } as CSSProperties}>
           {server.cameras.map((camera) => (
             <Tile key={camera.id} camera={camera} server={server} serverGone={serverGone} returns={returns} />
           ))}

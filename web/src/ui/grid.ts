@@ -4,6 +4,7 @@ export const GAP = 12;
 const ASPECT = 16 / 9;
 /** Smaller tiles are not worth fitting. */
 const MIN_WIDTH = 300;
+const NEARLY = 0.96;
 
 export interface Grid {
   columns: number;
@@ -20,7 +21,8 @@ export function gridFor(count: number, width: number, height: number): Grid {
     const byWidth = (width - (columns - 1) * GAP) / columns;
     const byHeight = ((height - (rows - 1) * GAP) / rows) * ASPECT;
     const tile = Math.floor(Math.min(byWidth, byHeight));
-    if (tile > best.tile) best = { columns, tile };
+    // Of two that are nearly as large, the wider one: screens are wide.
+    if (tile > best.tile * NEARLY) best = { columns, tile };
   }
   // Not worth fitting: full rows, and scroll.
   const columns = best.tile >= Math.min(MIN_WIDTH, width) ? best.columns : most;

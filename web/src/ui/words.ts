@@ -47,7 +47,7 @@ export interface BadgeText {
 }
 
 /** The badge of a picture: which transport is on screen, its latency, its state. */
-export function badge(view: ChainView, latency: number | null, long: boolean): BadgeText {
+export function badge(view: ChainView, camera: Camera, latency: number | null, long: boolean): BadgeText {
   const names = long ? TRANSPORT_LONG : TRANSPORT;
   const shown = view.shown === null ? null : names[view.shown];
   const first = view.trying[0];
@@ -57,6 +57,7 @@ export function badge(view: ChainView, latency: number | null, long: boolean): B
     case 'falling-back':
       return { tone: 'busy', main: 'Falling back', detail: first === undefined ? null : TRANSPORT[first] };
     case 'connecting':
+      if (camera.state === 'starting') return { tone: 'busy', main: 'Starting', detail: null };
       return { tone: 'busy', main: 'Connecting', detail: first === undefined ? null : TRANSPORT[first] };
     case 'down':
       return { tone: 'bad', main: 'No picture', detail: null };
