@@ -2,7 +2,7 @@
 //! each supervised on its own.
 //!
 //! Floors, from the ground; a room imports only from below: [`config`], [`frames`], [`h264`], [`telemetry`];
-//! [`supervision`], [`pipelines`]; [`capture`]; [`serve`]; [`cameras`]; [`api`]; [`cli`].
+//! [`supervision`], [`pipelines`]; [`capture`]; [`serve`], [`publish`]; [`cameras`]; [`api`]; [`cli`].
 
 pub mod api;
 pub mod cameras;
@@ -12,6 +12,7 @@ pub mod config;
 pub mod frames;
 pub mod h264;
 pub mod pipelines;
+pub mod publish;
 pub mod serve;
 pub mod supervision;
 pub mod telemetry;
