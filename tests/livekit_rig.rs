@@ -227,8 +227,8 @@ fn what_is_pushed_into_an_ingress_is_in_the_room() {
     let made = livekit.create_ingress("RTMP_INPUT", "porch", "cam");
     let key = made["stream_key"].as_str().expect("a stream key");
     let _publisher = push(&format!("{}/{key}", ingresses.rtmp_base_url()));
-    let track = livekit.wait_video("porch", "cam", Duration::from_secs(30));
-    assert_eq!(track["width"], 320, "{track}");
+    let track = livekit.wait_video("porch", "cam", Duration::from_secs(60));
+    assert_eq!((&track["width"], &track["height"]), (&json!(320), &json!(240)), "{track}");
 }
 
 // ---- RTMP ----

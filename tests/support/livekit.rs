@@ -218,13 +218,17 @@ impl LiveKit {
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
 
-    /// Waits until this participant has a video track, and returns the track (LiveKit's TrackInfo).
+    /// The video track of this participant (LiveKit's TrackInfo).
+    #[track_caller]
+    pub fn video(&self, room: &str, identity: &str) -> Option<Value> {
+        let participant = self.participant(room, identity)?;
+        participant["tracks"].as_array()?.iter().find(|track| track["type"] == "VIDEO").cloned()
+    }
+
+    /// Waits until this participant has one.
     #[track_caller]
     pub fn wait_video(&self, room: &str, identity: &str, within: Duration) -> Value {
-        wait_for(&format!("{identity} has a video track in {room}"), within, || {
-            let participant = self.participant(room, identity)?;
-            participant["tracks"].as_array()?.iter().find(|track| track["type"] == "VIDEO").cloned()
-        })
+        wait_for(&format!("{identity} has a video track in {room}"), within, || self.video(room, identity))
     }
 }
 

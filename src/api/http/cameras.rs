@@ -53,7 +53,7 @@ impl Urls {
     }
 }
 
-fn view(state: &AppState, capture: &Capture) -> CameraView {
+pub fn view(state: &AppState, capture: &Capture) -> CameraView {
     CameraView {
         status: capture.status(),
         mjpeg_viewers: state.mjpeg.viewers_of(capture.id()),

@@ -1,13 +1,16 @@
 //! HTTP: routes, answers, the accept loop. The only place that knows warp.
 //!
 //! [`routes`] is the table of all paths; [`service`] answers a request by it. Areas have a file each:
-//! [`streams`] (MJPEG, snapshots), [`probes`], [`metrics`], [`cameras`], [`page`], [`openapi`].
+//! [`streams`] (MJPEG, snapshots), [`probes`], [`metrics`], [`cameras`], [`events`],
+//! [`assets`] (the dashboard), [`page`] (the plain one), [`openapi`].
 //! Nothing here waits for a camera except MJPEG and snapshot requests, which are bounded.
 
 mod answer;
+mod assets;
 mod body;
 mod cameras;
 mod cors;
+mod events;
 mod metrics;
 mod openapi;
 mod page;
@@ -33,6 +36,7 @@ use crate::serve::hls::Hls;
 use crate::serve::mjpeg::Mjpeg;
 use crate::serve::snapshot::Snapshots;
 use answer::{Fault, Response};
+pub use events::Events;
 use routes::{Found, Params, Target};
 
 /// What routes are handed. Cloning it clones references.
@@ -47,6 +51,8 @@ pub struct AppState {
     pub snapshots: Snapshots,
     /// HLS of the cameras; a reload of its settings sends a new one.
     pub hls: watch::Receiver<Hls>,
+    /// The state of the house, pushed to pages.
+    pub events: Events,
     pub started: Started,
 }
 
@@ -68,6 +74,7 @@ impl AppState {
             hls,
             mjpeg: Mjpeg::new(cameras.watch(), stop.clone()),
             snapshots: Snapshots::new(stop.clone()),
+            events: Events::new(),
             started: Started { at: SystemTime::now(), instant: Instant::now() },
             cameras,
             config,
@@ -184,9 +191,12 @@ async fn dispatch(
         Target::Page | Target::Webcam => match request.query("action").as_deref() {
             Some("stream") => streams::mjpeg(state, None, request).await,
             Some("snapshot") => streams::snapshot(state, None).await,
-            None if target == Target::Page => page::page(state),
+            None if target == Target::Page => Ok(index(state, request)),
             action => Err(Fault::bad_action(action)),
         },
+        Target::Plain => Ok(page::page(state)),
+        Target::Asset => assets::file(&format!("assets/{}", params.file.unwrap_or_default()), request),
+        Target::Icon => assets::file("icon.svg", request),
         Target::Stream => streams::mjpeg(state, params.id, request).await,
         Target::Snapshot => streams::snapshot(state, params.id).await,
         Target::Hls => streams::hls(state, params, request).await,
@@ -200,6 +210,12 @@ async fn dispatch(
             cors::may_act(request.headers, origins)?;
             cameras::restart(state, params.id)
         }
+        Target::Events => events::events(state, request),
         Target::OpenApi => Ok(openapi::document()),
     }
+}
+
+/// The dashboard; a binary built without it shows the plain page.
+fn index(state: &AppState, request: &Request<'_>) -> Response {
+    assets::index(request, &state.config.borrow().livekit).unwrap_or_else(|| page::page(state))
 }

@@ -10,6 +10,7 @@ use warp::http::StatusCode;
 
 use super::answer::{self, ErrorBody, ErrorDetail};
 use super::cameras::{CameraList, CameraView, Restarting};
+use super::events::HouseView;
 use super::metrics::{CameraConfig, Metrics};
 use super::probes::{CameraStatusBody, Health, Publisher, Ready};
 use super::routes::{ROUTES, Target, Verb};
@@ -26,6 +27,7 @@ use super::routes::{ROUTES, Target, Verb};
         CameraList,
         CameraView,
         Restarting,
+        HouseView,
         Metrics,
         CameraConfig,
         Health,
@@ -61,7 +63,12 @@ fn build() -> utoipa::openapi::OpenApi {
 /// What a client may get from a target.
 fn operation(path: &str, target: Target) -> Operation {
     let (tag, summary) = match target {
-        Target::Page => ("pages", "The page; ?action=stream and ?action=snapshot as mjpg-streamer has them"),
+        Target::Page => {
+            ("pages", "The dashboard; ?action=stream and ?action=snapshot as mjpg-streamer has them")
+        }
+        Target::Plain => ("pages", "A page that needs no script"),
+        Target::Asset => ("pages", "A file of the dashboard"),
+        Target::Icon => ("pages", "The icon of the dashboard"),
         Target::Webcam => ("pictures", "?action=stream or ?action=snapshot, as mjpg-streamer has them"),
         Target::Stream => ("pictures", "MJPEG stream"),
         Target::Snapshot => ("pictures", "The newest picture, never an old one"),
@@ -73,6 +80,7 @@ fn operation(path: &str, target: Target) -> Operation {
         Target::Cameras => ("cameras", "All cameras and how they are"),
         Target::Camera => ("cameras", "One camera and how it is"),
         Target::Restart => ("cameras", "Begin anew with this camera, without waiting for a back-off"),
+        Target::Events => ("cameras", "How everything is, pushed as server-sent events"),
         Target::OpenApi => ("pages", "This document"),
     };
     let mut operation = OperationBuilder::new().tag(tag).summary(Some(summary));
@@ -140,6 +148,12 @@ fn responses(path: &str, target: Target) -> Vec<(&'static str, Response)> {
         Target::Page => {
             vec![("200", binary("The page, stream or picture", &["text/html", MULTIPART, "image/jpeg"]))]
         }
+        Target::Plain => vec![("200", binary("The page", &["text/html"]))],
+        Target::Asset | Target::Icon => vec![
+            ("200", binary("The file", &["text/javascript", "text/css", "image/svg+xml"])),
+            ("304", Response::new("The client has it")),
+            ("404", error("No such file, or no dashboard in this binary")),
+        ],
         Target::Webcam => vec![("200", binary("Stream or picture", &[MULTIPART, "image/jpeg"]))],
         Target::Stream => vec![("200", binary("One JPEG a part, boundary=frame", &[MULTIPART]))],
         Target::Snapshot => vec![("200", binary("A JPEG; Age and X-Timestamp say how old", &["image/jpeg"]))],
@@ -168,6 +182,18 @@ fn responses(path: &str, target: Target) -> Vec<(&'static str, Response)> {
         Target::Restart => vec![
             ("202", json::<Restarting>("Asked for")),
             ("403", error("A page of an origin that is not listed asked")),
+        ],
+        Target::Events => vec![
+            ("200", {
+                let mut response = json::<HouseView>(
+                    "Events `state` at each change and at least every 5 s, with this as their data; `bye` \
+                     before the service ends",
+                );
+                response.content =
+                    response.content.into_values().map(|it| ("text/event-stream".to_owned(), it)).collect();
+                response
+            }),
+            ("503", error("As many clients listen as may; Retry-After")),
         ],
         Target::OpenApi => vec![("200", binary("OpenAPI 3.1", &["application/json"]))],
     };

@@ -10,6 +10,11 @@ use warp::http::Method;
 pub enum Target {
     /// `/`: the page, or by `?action=` a stream or a snapshot.
     Page,
+    /// The page that needs no script, whether the dashboard was built or not.
+    Plain,
+    /// Files of the dashboard under `assets/`.
+    Asset,
+    Icon,
     /// `/webcam/`: only by `?action=`.
     Webcam,
     Stream,
@@ -22,6 +27,7 @@ pub enum Target {
     Cameras,
     Camera,
     Restart,
+    Events,
     OpenApi,
 }
 
@@ -73,6 +79,9 @@ const fn post(path: &'static str, target: Target) -> Route {
 
 pub const ROUTES: &[Route] = &[
     get("/", Target::Page),
+    get("/plain", Target::Plain),
+    get("/assets/{file}", Target::Asset),
+    get("/icon.svg", Target::Icon),
     get("/webcam/", Target::Webcam),
     get("/stream.mjpg", Target::Stream),
     get("/stream", Target::Stream),
@@ -91,6 +100,7 @@ pub const ROUTES: &[Route] = &[
     get("/api/cameras", Target::Cameras),
     get("/api/cameras/{id}", Target::Camera),
     post("/api/cameras/{id}/restart", Target::Restart),
+    get("/api/events", Target::Events),
     get("/api/openapi.json", Target::OpenApi),
 ];
 
@@ -161,6 +171,13 @@ mod tests {
         let table = [
             ("GET", "/", Found::Route(Target::Page, first)),
             ("HEAD", "/", Found::Route(Target::Page, first)),
+            (
+                "GET",
+                "/assets/index-4f2a.js",
+                Found::Route(Target::Asset, Params { file: Some("index-4f2a.js"), ..first }),
+            ),
+            ("GET", "/assets/", Found::Nothing),
+            ("GET", "/assets/../fanlight.toml", Found::Nothing),
             ("GET", "/webcam", Found::Route(Target::Webcam, first)),
             ("GET", "/webcam/", Found::Route(Target::Webcam, first)),
             ("GET", "/stream.mjpg", Found::Route(Target::Stream, first)),
