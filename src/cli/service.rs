@@ -25,8 +25,10 @@ use crate::config::model::Config;
 use crate::config::{self, Difference, Warning};
 use crate::pipelines::Library;
 use crate::serve::hls::Hls;
+use crate::supervision::published::{PublishedNow, Publisher};
 use crate::supervision::systemd::Notifier;
 use crate::supervision::{EXIT_FROZEN, State, Timing, Vitals, health};
+use crate::telemetry::system::{self, System};
 use crate::telemetry::{self, logs};
 
 /// Cameras have this much of a stop.
@@ -108,8 +110,15 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     let stop = CancellationToken::new();
     let config = watch::Sender::new(config);
     let hls = watch::Sender::new(hls);
-    let state = AppState::new(cameras.clone(), config.subscribe(), hls.subscribe(), stop.clone());
-    let document = Document { cameras: cameras.clone(), vitals: vitals.clone(), started: state.started.at };
+    let (system, _reading) = System::watch(system::state_directory(config::process_environment));
+    let mut state = AppState::new(cameras.clone(), config.subscribe(), hls.subscribe(), stop.clone());
+    state.system = system;
+    let document = Document {
+        cameras: cameras.clone(),
+        published: state.published.clone(),
+        vitals: vitals.clone(),
+        started: state.started.at,
+    };
     let telling = Telling::begin(&config.borrow(), &document, &notifier);
     let mut house = House {
         config,
@@ -243,6 +252,7 @@ impl House {
 #[derive(Clone, Debug)]
 struct Document {
     cameras: Cameras,
+    published: PublishedNow,
     vitals: Vitals,
     started: SystemTime,
 }
@@ -260,15 +270,28 @@ impl Document {
             "cameras": cameras,
         })
     }
+
+    /// The publisher's part alone, for those who look for it in a file of its own.
+    fn publisher(&self) -> serde_json::Value {
+        let Publisher { state, message, outputs } = Publisher::of(self.published.ask());
+        json!({
+            "state": state,
+            "message": message,
+            "outputs": outputs,
+            "pid": std::process::id(),
+            "updated": telemetry::timestamp(SystemTime::now()),
+        })
+    }
 }
 
 fn health_path(config: &Config) -> PathBuf {
     config.health.file.clone().unwrap_or_else(|| health::default_path(|name| std::env::var_os(name)))
 }
 
-/// What tells the outside: the health file, and systemd.
+/// What tells the outside: the health file, the publisher's own when one is wanted, and systemd.
 struct Telling {
     health: health::Writer,
+    publisher: Option<health::Writer>,
     task: AbortOnDropHandle<()>,
 }
 
@@ -277,18 +300,28 @@ impl Telling {
         let content = document.clone();
         let health =
             health::Writer::spawn(health_path(config), config.health.file_mode, move || content.json());
-        let task = tell(document.cameras.clone(), notifier.clone(), health.changed());
-        Self { health, task: AbortOnDropHandle::new(tokio::spawn(task)) }
+        let publisher = config.health.publisher_file.clone().map(|path| {
+            let content = document.clone();
+            health::Writer::spawn(path, config.health.file_mode, move || content.publisher())
+        });
+        let changed = [Some(&health), publisher.as_ref()].into_iter().flatten().map(health::Writer::changed);
+        let task = tell(document.cameras.clone(), notifier.clone(), changed.collect());
+        Self { health, publisher, task: AbortOnDropHandle::new(tokio::spawn(task)) }
     }
 
     async fn end(self) {
         drop(self.task);
-        self.health.stop().await;
+        let publisher = async {
+            if let Some(publisher) = self.publisher {
+                publisher.stop().await;
+            }
+        };
+        tokio::join!(self.health.stop(), publisher);
     }
 }
 
 /// Tells systemd and the health file how the cameras are, whenever that changes.
-async fn tell(cameras: Cameras, notifier: Notifier, changed: health::Changed) {
+async fn tell(cameras: Cameras, notifier: Notifier, changed: Vec<health::Changed>) {
     let mut list = cameras.watch();
     let mut last = String::new();
     loop {
@@ -304,7 +337,7 @@ async fn tell(cameras: Cameras, notifier: Notifier, changed: health::Changed) {
             notifier.status(&words);
             last = words;
         }
-        changed.notify();
+        changed.iter().for_each(health::Changed::notify);
         let changes = present.iter().filter_map(|capture| capture.changes()).map(|mut changes| {
             changes.mark_unchanged();
             Box::pin(async move {

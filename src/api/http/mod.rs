@@ -1,7 +1,7 @@
 //! HTTP: routes, answers, the accept loop. The only place that knows warp.
 //!
 //! [`routes`] is the table of all paths; [`service`] answers a request by it. Areas have a file each:
-//! [`streams`] (MJPEG, snapshots), [`probes`], [`metrics`], [`cameras`], [`events`],
+//! [`streams`] (MJPEG, snapshots), [`livekit`], [`system`], [`probes`], [`metrics`], [`cameras`], [`events`],
 //! [`assets`] (the dashboard), [`page`] (the plain one), [`openapi`].
 //! Nothing here waits for a camera except MJPEG and snapshot requests, which are bounded.
 
@@ -11,6 +11,7 @@ mod body;
 mod cameras;
 mod cors;
 mod events;
+mod livekit;
 mod metrics;
 mod openapi;
 mod page;
@@ -18,9 +19,10 @@ mod probes;
 pub mod routes;
 pub mod server;
 mod streams;
+mod system;
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -32,9 +34,12 @@ use warp::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use crate::cameras::Cameras;
 use crate::capture::Capture;
 use crate::config::Config;
+use crate::livekit::limit::Limiter;
 use crate::serve::hls::Hls;
 use crate::serve::mjpeg::Mjpeg;
 use crate::serve::snapshot::Snapshots;
+use crate::supervision::published::PublishedNow;
+use crate::telemetry::system::System;
 use answer::{Fault, Response};
 pub use events::Events;
 use routes::{Found, Params, Target};
@@ -53,6 +58,12 @@ pub struct AppState {
     pub hls: watch::Receiver<Hls>,
     /// The state of the house, pushed to pages.
     pub events: Events,
+    /// How often each address fetched a token for LiveKit. Never held for longer than a look.
+    pub tokens: Arc<Mutex<Limiter>>,
+    /// How the machine is.
+    pub system: System,
+    /// How the published outputs are.
+    pub published: PublishedNow,
     pub started: Started,
 }
 
@@ -75,6 +86,9 @@ impl AppState {
             mjpeg: Mjpeg::new(cameras.watch(), stop.clone()),
             snapshots: Snapshots::new(stop.clone()),
             events: Events::new(),
+            tokens: Arc::default(),
+            system: System::none(),
+            published: PublishedNow::default(),
             started: Started { at: SystemTime::now(), instant: Instant::now() },
             cameras,
             config,
@@ -211,6 +225,11 @@ async fn dispatch(
             cameras::restart(state, params.id)
         }
         Target::Events => events::events(state, request),
+        Target::WebrtcConfig => Ok(livekit::config(state)),
+        Target::ViewerToken => livekit::token(state, request),
+        Target::StandardToken => livekit::standard_token(state, request),
+        Target::Stats => system::stats(state),
+        Target::SystemMetrics => system::metrics(state),
         Target::OpenApi => Ok(openapi::document()),
     }
 }

@@ -28,6 +28,13 @@ pub enum Target {
     Camera,
     Restart,
     Events,
+    WebrtcConfig,
+    /// `GET /webrtc/token`, for our pages and those like them.
+    ViewerToken,
+    /// `POST /webrtc/token`, as LiveKit's clients ask.
+    StandardToken,
+    Stats,
+    SystemMetrics,
     OpenApi,
 }
 
@@ -101,6 +108,11 @@ pub const ROUTES: &[Route] = &[
     get("/api/cameras/{id}", Target::Camera),
     post("/api/cameras/{id}/restart", Target::Restart),
     get("/api/events", Target::Events),
+    get("/webrtc/config", Target::WebrtcConfig),
+    get("/webrtc/token", Target::ViewerToken),
+    post("/webrtc/token", Target::StandardToken),
+    get("/api/stats", Target::Stats),
+    get("/api/system/metrics", Target::SystemMetrics),
     get("/api/openapi.json", Target::OpenApi),
 ];
 
@@ -196,6 +208,9 @@ mod tests {
             ("POST", "/api/cameras/front/restart", Found::Route(Target::Restart, front)),
             ("GET", "/api/cameras/front/restart", Found::WrongMethod { allow: "POST, OPTIONS".into() }),
             ("POST", "/stream.mjpg", Found::WrongMethod { allow: "GET, HEAD, OPTIONS".into() }),
+            ("GET", "/webrtc/token", Found::Route(Target::ViewerToken, first)),
+            ("POST", "/webrtc/token", Found::Route(Target::StandardToken, first)),
+            ("OPTIONS", "/webrtc/token", Found::Preflight { allow: "GET, HEAD, POST, OPTIONS".into() }),
             ("DELETE", "/", Found::WrongMethod { allow: "GET, HEAD, OPTIONS".into() }),
             ("OPTIONS", "/snapshot.jpg", Found::Preflight { allow: "GET, HEAD, OPTIONS".into() }),
             ("OPTIONS", "/nowhere", Found::Nothing),
