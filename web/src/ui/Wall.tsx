@@ -5,9 +5,7 @@ import { GAP, gridFor } from './grid.ts';
 import { useSize } from './hooks.ts';
 import { CameraOff } from './Icons.tsx';
 import { Picture } from './Picture.tsx';
-import { cameraHref } from './route.ts';
 import { plural } from './format.ts';
-import { STATE } from './words.ts';
 
 interface Properties {
   server: ServerState;
@@ -37,11 +35,9 @@ function Tile({ camera, server, serverGone, returns }: Properties & { camera: Ca
   const troubled = camera.outputs.filter((output) => output.state !== 'live' && output.state !== 'starting' && output.state !== 'idle').length;
   return (
     <li className="tile">
-      <a href={cameraHref(camera.id)} aria-label={`${camera.name}, ${STATE[camera.state].word}`}>
-        <Picture camera={camera} livekit={server.livekit} webrtc={server.webrtc} serverGone={serverGone} returns={returns} large={false}>
-          {troubled > 0 && <span className="chip bad">{plural(troubled, 'output')} down</span>}
-        </Picture>
-      </a>
+      <Picture camera={camera} livekit={server.livekit} webrtc={server.webrtc} serverGone={serverGone} returns={returns} large={false}>
+        {troubled > 0 && <span className="chip bad">{plural(troubled, 'output')} down</span>}
+      </Picture>
     </li>
   );
 }
