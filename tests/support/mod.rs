@@ -16,6 +16,7 @@ pub mod relay;
 pub mod service;
 pub mod tls;
 pub mod viewer;
+pub mod whep_client;
 
 pub use camera::{CameraOptions, RtspCamera};
 pub use http::{MjpegStream, Response, get, request};
