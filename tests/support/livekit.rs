@@ -18,14 +18,25 @@ pub const SECRET: &str = "rig-secret-of-at-least-32-characters-000";
 const STARTS: Duration = Duration::from_secs(20);
 const TOKEN: Duration = Duration::from_secs(600);
 
-/// What ingresses are offered with; without it LiveKit refuses to make any.
+/// What LiveKit offers ingresses with; without it LiveKit refuses to make any.
 #[derive(Clone, Debug)]
 pub struct Ingresses {
     /// `host:port` of a [`super::Redis`].
     pub redis: String,
-    /// Where ingress takes RTMP, e.g. `rtmp://127.0.0.1:1935/live`: the `url` of what CreateIngress makes.
-    pub rtmp_base_url: String,
-    pub whip_base_url: String,
+    /// Of 127.0.0.1: an [`super::Ingress`] listens there, or a [`super::RtmpServer`] in its place.
+    pub rtmp_port: u16,
+    pub whip_port: u16,
+}
+
+impl Ingresses {
+    /// The `url` of what CreateIngress makes; the stream key follows after a `/`.
+    pub fn rtmp_base_url(&self) -> String {
+        format!("rtmp://127.0.0.1:{}/live", self.rtmp_port)
+    }
+
+    pub fn whip_base_url(&self) -> String {
+        format!("http://127.0.0.1:{}/w", self.whip_port)
+    }
 }
 
 #[derive(Debug)]
@@ -127,6 +138,18 @@ impl LiveKit {
         self.token_with(identity, grants, TOKEN)
     }
 
+    /// CreateIngress with this input, `RTMP_INPUT` or `WHIP_INPUT`; the IngressInfo: `url`, `stream_key`, ….
+    #[track_caller]
+    pub fn create_ingress(&self, input: &str, room: &str, identity: &str) -> Value {
+        let body = json!({
+            "input_type": input, "name": identity, "room_name": room, "participant_identity": identity,
+        });
+        let grants = VideoGrants { ingress_admin: true, ..VideoGrants::default() };
+        let answer = self.twirp("Ingress", "CreateIngress", grants, &body);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    }
+
     /// Asks `livekit.<service>/<method>` with these grants; the answer whatever it is.
     #[track_caller]
     pub fn twirp(&self, service: &str, method: &str, grants: VideoGrants, body: &Value) -> Response {
@@ -195,13 +218,17 @@ impl LiveKit {
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
 
-    /// Waits until this participant has a video track, and returns the track (LiveKit's TrackInfo).
+    /// The video track of this participant (LiveKit's TrackInfo).
+    #[track_caller]
+    pub fn video(&self, room: &str, identity: &str) -> Option<Value> {
+        let participant = self.participant(room, identity)?;
+        participant["tracks"].as_array()?.iter().find(|track| track["type"] == "VIDEO").cloned()
+    }
+
+    /// Waits until this participant has one.
     #[track_caller]
     pub fn wait_video(&self, room: &str, identity: &str, within: Duration) -> Value {
-        wait_for(&format!("{identity} has a video track in {room}"), within, || {
-            let participant = self.participant(room, identity)?;
-            participant["tracks"].as_array()?.iter().find(|track| track["type"] == "VIDEO").cloned()
-        })
+        wait_for(&format!("{identity} has a video track in {room}"), within, || self.video(room, identity))
     }
 }
 
@@ -235,7 +262,7 @@ fn config(port: u16, udp_port: u16, ingresses: Option<&Ingresses>) -> String {
     if let Some(ingresses) = ingresses {
         config["redis"] = json!({ "address": ingresses.redis });
         config["ingress"] =
-            json!({ "rtmp_base_url": ingresses.rtmp_base_url, "whip_base_url": ingresses.whip_base_url });
+            json!({ "rtmp_base_url": ingresses.rtmp_base_url(), "whip_base_url": ingresses.whip_base_url() });
     }
     // JSON is YAML.
     config.to_string()

@@ -11,6 +11,7 @@
 
 pub mod camera;
 pub mod http;
+pub mod ingress;
 pub mod livekit;
 pub mod namespace;
 pub mod process;
@@ -23,6 +24,7 @@ pub mod viewer;
 
 pub use camera::{CameraOptions, RtspCamera};
 pub use http::{MjpegStream, Response, get, request};
+pub use ingress::Ingress;
 pub use livekit::LiveKit;
 pub use process::Process;
 pub use redis::Redis;

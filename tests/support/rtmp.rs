@@ -120,7 +120,7 @@ impl RtmpServer {
     }
 
     /// Reads and decodes so many pictures of a stream of `live`. `None` when the stream is not there, or
-    /// has no picture for ten seconds.
+    /// sends nothing for five seconds.
     pub fn read_back(&self, key: &str, frames: u64) -> Option<ReadBack> {
         read_back(&format!("{}/{key}", self.url()), frames)
     }
@@ -129,8 +129,10 @@ impl RtmpServer {
 /// Reads and decodes so many pictures of the video at this address, whatever ffprobe can read.
 pub fn read_back(url: &str, frames: u64) -> Option<ReadBack> {
     let answer = Command::new("ffprobe")
-        .args(["-v", "error", "-rw_timeout", "10000000", "-of", "json", "-select_streams", "v:0"])
-        .args(["-read_intervals", &format!("%+#{frames}"), "-count_frames", "-show_streams", url])
+        .args("-v error -of json -show_streams -select_streams v:0 -count_frames".split(' '))
+        // Microseconds: of silence, and to wait for an audio stream that never comes.
+        .args("-rw_timeout 5000000 -analyzeduration 1000000".split(' '))
+        .args(["-read_intervals", &format!("%+#{frames}"), url])
         .output()
         .expect("ffprobe can be run");
     if !answer.status.success() {
@@ -166,7 +168,7 @@ rtmp {{
   access_log off;
   server {{
     listen 127.0.0.1:{port};
-    application live {{ live on; drop_idle_publisher 10s; }}
+    application live {{ live on; idle_streams off; }}
     application refusing {{ live on; deny publish all; }}
   }}
 }}
