@@ -24,6 +24,7 @@ use crate::capture::{self, Means};
 use crate::config::model::Config;
 use crate::config::{self, Difference, Warning};
 use crate::pipelines::Library;
+use crate::publish::{self, Publishers};
 use crate::serve::hls::Hls;
 use crate::supervision::published::{PublishedNow, Publisher};
 use crate::supervision::systemd::Notifier;
@@ -65,6 +66,7 @@ pub fn run(start: Start) -> anyhow::Result<u8> {
     // Kept to the end, for the last line to be written.
     let logs = logs::start(&start.config.log)?;
     gstreamer::init().context("GStreamer does not start")?;
+    publish::init().map_err(anyhow::Error::msg)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let code = runtime.block_on(serve(start, logs.level()));
     // Threads that hang in a driver are left behind: the process ends here.
@@ -78,6 +80,7 @@ struct House {
     config: watch::Sender<Arc<Config>>,
     hls: watch::Sender<Hls>,
     cameras: Cameras,
+    publishers: Publishers,
     means: Means,
     level: logs::Level,
     telling: Option<Telling>,
@@ -107,14 +110,21 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     let hls = Hls::new(config.hls.clone());
     let cameras = Cameras::start(&config.cameras, &means);
     hls.cameras(&cameras.all());
+    let publishers = Publishers::start(&config, cameras.watch(), &means);
     let stop = CancellationToken::new();
     let config = watch::Sender::new(config);
     let hls = watch::Sender::new(hls);
     let (system, _reading) = System::watch(system::state_directory(config::process_environment));
     let mut state = AppState::new(cameras.clone(), config.subscribe(), hls.subscribe(), stop.clone());
     state.system = system;
+    state.publishers = publishers.clone();
+    state.published = {
+        let publishers = publishers.clone();
+        PublishedNow::new(move || publishers.statuses().into_iter().map(Into::into).collect())
+    };
     let document = Document {
         cameras: cameras.clone(),
+        publishers: publishers.clone(),
         published: state.published.clone(),
         vitals: vitals.clone(),
         started: state.started.at,
@@ -124,6 +134,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
         config,
         hls,
         cameras,
+        publishers,
         means,
         level,
         telling: Some(telling),
@@ -171,7 +182,8 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     let over = async {
         // A camera that hangs does not keep the health file from saying how it ended.
         let cameras = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.cameras.shutdown());
-        let _ = tokio::join!(cameras, serving);
+        let outputs = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.publishers.shutdown());
+        let _ = tokio::join!(cameras, outputs, serving);
         if let Some(telling) = house.telling.take() {
             telling.end().await;
         }
@@ -234,6 +246,7 @@ impl House {
         self.means.timing = Timing::from(&new.supervision);
         self.config.send_replace(Arc::clone(&new));
         self.cameras.apply(&difference, &new.cameras, &self.means).await;
+        self.publishers.apply(&new, &self.means).await;
         if new.hls != old.hls {
             self.hls.send_replace(Hls::new(new.hls.clone()));
         }
@@ -252,6 +265,7 @@ impl House {
 #[derive(Clone, Debug)]
 struct Document {
     cameras: Cameras,
+    publishers: Publishers,
     published: PublishedNow,
     vitals: Vitals,
     started: SystemTime,
@@ -268,6 +282,7 @@ impl Document {
             "status": words(&cameras),
             "frozen": self.vitals.frozen(),
             "cameras": cameras,
+            "outputs": self.publishers.statuses(),
         })
     }
 
@@ -305,7 +320,7 @@ impl Telling {
             health::Writer::spawn(path, config.health.file_mode, move || content.publisher())
         });
         let changed = [Some(&health), publisher.as_ref()].into_iter().flatten().map(health::Writer::changed);
-        let task = tell(document.cameras.clone(), notifier.clone(), changed.collect());
+        let task = tell(document.clone(), notifier.clone(), changed.collect());
         Self { health, publisher, task: AbortOnDropHandle::new(tokio::spawn(task)) }
     }
 
@@ -321,7 +336,8 @@ impl Telling {
 }
 
 /// Tells systemd and the health file how the cameras are, whenever that changes.
-async fn tell(cameras: Cameras, notifier: Notifier, changed: Vec<health::Changed>) {
+async fn tell(document: Document, notifier: Notifier, changed: Vec<health::Changed>) {
+    let Document { cameras, publishers, .. } = document;
     let mut list = cameras.watch();
     let mut last = String::new();
     loop {
@@ -358,6 +374,7 @@ async fn tell(cameras: Cameras, notifier: Notifier, changed: Vec<health::Changed
         };
         tokio::select! {
             () = any => {}
+            () = publishers.changed() => {}
             _ = list.changed() => {}
             () = tokio::time::sleep(STATUS_EVERY) => {}
         }

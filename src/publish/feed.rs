@@ -18,9 +18,14 @@ use super::status::Counters;
 use super::timeline::{Order, Timeline};
 use crate::capture::Capture;
 use crate::capture::outlet::Subscription;
+use crate::frames::AccessUnit;
 
 /// Pictures that may wait in the pipeline.
 const WAITING: u64 = 8;
+/// A WebRTC sink looks into the stream before it calls its peer, and begins to look only when the first
+/// picture has come, which it misses. So that it need not wait for the camera's next keyframe, the first
+/// one is given again after these times.
+const AGAIN: [Duration; 3] = [Duration::from_millis(30), Duration::from_millis(60), Duration::from_millis(120)];
 
 /// A pipeline's beginning, not yet fed.
 #[derive(Debug)]
@@ -91,20 +96,34 @@ impl Feed {
             while self.source.current_level_buffers() >= WAITING {
                 self.room.notified().await;
             }
-            let now = Instant::now();
-            let clock = now.duration_since(began) + behind;
-            let at = timeline.place(unit.epoch, unit.pts, unit.age(now), clock);
-            let mut buffer = gst::Buffer::from_slice(unit.data);
-            if let Some(header) = buffer.get_mut() {
-                header.set_pts(gst::ClockTime::try_from(at).ok());
-                if !unit.keyframe {
-                    header.set_flags(gst::BufferFlags::DELTA_UNIT);
+            let mut push = || {
+                let now = Instant::now();
+                let clock = now.duration_since(began) + behind;
+                let at = timeline.place(unit.epoch, unit.pts, unit.age(now), clock);
+                self.push(&unit, at)
+            };
+            let mut pushed = push();
+            if self.order == Order::Shown && self.fed.load(Ordering::Relaxed) == 1 {
+                for after in AGAIN {
+                    tokio::time::sleep(after).await;
+                    pushed = pushed.and_then(|()| push());
                 }
             }
-            if self.source.push_buffer(buffer).is_err() {
+            if pushed.is_err() {
                 return;
             }
-            self.fed.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    fn push(&self, unit: &AccessUnit, at: Duration) -> Result<(), gst::FlowError> {
+        let mut buffer = gst::Buffer::from_slice(unit.data.clone());
+        if let Some(header) = buffer.get_mut() {
+            header.set_pts(gst::ClockTime::try_from(at).ok());
+            if !unit.keyframe {
+                header.set_flags(gst::BufferFlags::DELTA_UNIT);
+            }
+        }
+        self.fed.fetch_add(1, Ordering::Relaxed);
+        self.source.push_buffer(buffer).map(|_| ())
     }
 }

@@ -26,6 +26,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::capture::{Capture, Means};
 use crate::config::Config;
+use crate::supervision::published::Published;
 use crate::supervision::{self, Handle, State};
 use plan::{Plan, Way};
 use status::{Counters, OutputStatus};
@@ -36,12 +37,12 @@ const CAMERA_GRACE: Duration = Duration::from_millis(1500);
 /// How often the file of a refused token is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Makes the elements known that are linked into this program, and settles which of the two TLS libraries
-/// in it is used. Once, after GStreamer was started.
+/// Makes the elements known that are linked into this program. After GStreamer was started; again is no harm.
 ///
 /// # Errors
 /// In words.
 pub fn init() -> Result<(), String> {
+    crate::tls::install();
     gstrswebrtc::plugin_register_static().map_err(|error| format!("the WebRTC elements cannot be registered: {error}"))
 }
 
@@ -67,6 +68,13 @@ struct Output {
 }
 
 impl Publishers {
+    /// No outputs, for a house without any.
+    pub fn none() -> Self {
+        let list = watch::Sender::new(Arc::from([]));
+        let cameras = watch::Sender::new(Arc::from([])).subscribe();
+        Self(Arc::new(Inner { list, cameras, farewells: Farewells::default() }))
+    }
+
     /// Starts all outputs of a configuration; `cameras` is the list of cameras as it changes. Call it
     /// inside the runtime.
     pub fn start(config: &Config, cameras: watch::Receiver<Arc<[Capture]>>, means: &Means) -> Self {
@@ -192,6 +200,13 @@ impl Output {
             identity: member.map(|member| member.identity.clone()),
             note: self.note.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
+    }
+}
+
+impl From<OutputStatus> for Published {
+    fn from(status: OutputStatus) -> Self {
+        let OutputStatus { id, camera, kind, lifecycle, .. } = status;
+        Self { id, camera, kind, lifecycle }
     }
 }
 

@@ -261,7 +261,6 @@ impl Job {
         let line = Line::of(&sink, &self.reports, &common.counters);
         let watch = Watch {
             line: Arc::clone(&line),
-            sink: sink.downgrade(),
             reports: self.reports.clone(),
             target: target.clone(),
             limit: NEGOTIATION.min(common.start_timeout.mul_f64(0.9)),

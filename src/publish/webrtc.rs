@@ -52,7 +52,8 @@ pub struct Line {
     link: watch::Sender<Link>,
     /// Pictures count now.
     counts: AtomicBool,
-    sent: AtomicU64,
+    /// One more than the highest sequence number that the peer has reported; 0 before the first report.
+    arrived: AtomicU64,
 }
 
 impl Line {
@@ -61,7 +62,7 @@ impl Line {
         let line = Arc::new(Self {
             link: watch::Sender::new(Link::Negotiating),
             counts: AtomicBool::new(false),
-            sent: AtomicU64::new(0),
+            arrived: AtomicU64::new(0),
         });
         let (listening, reports, counters) = (Arc::clone(&line), reports.clone(), Arc::clone(counters));
         sink.connect("consumer-added", false, move |values| {
@@ -78,6 +79,15 @@ impl Line {
             });
             for pad in webrtcbin.sink_pads() {
                 count(&pad, &listening, &reports, &counters);
+            }
+            let rtpbin = webrtcbin.downcast_ref::<gst::Bin>().and_then(|bin| bin.by_name("rtpbin"));
+            if let Some(rtpbin) = rtpbin {
+                let line = Arc::clone(&listening);
+                rtpbin.connect_pad_added(move |_, pad| {
+                    if pad.name().starts_with("recv_rtcp_sink") {
+                        listen(pad, &line);
+                    }
+                });
             }
             None
         });
@@ -126,7 +136,6 @@ fn count(pad: &gst::Pad, line: &Arc<Line>, reports: &Reports, counters: &Arc<Cou
             return;
         }
         counters.bytes.fetch_add(buffer.size() as u64, Ordering::Relaxed);
-        line.sent.fetch_add(1, Ordering::Relaxed);
         if buffer.flags().contains(gst::BufferFlags::MARKER) {
             reports.frame();
         }
@@ -145,7 +154,6 @@ fn count(pad: &gst::Pad, line: &Arc<Line>, reports: &Reports, counters: &Arc<Cou
 /// The watch over one attempt.
 pub struct Watch {
     pub line: Arc<Line>,
-    pub sink: gst::glib::WeakRef<gst::Element>,
     pub reports: Reports,
     pub target: String,
     /// A negotiation that takes longer has failed.
@@ -293,13 +301,11 @@ impl Watch {
     async fn until_silent(&self) {
         let mut ticks = tokio::time::interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut seen = (None, Instant::now());
+        let mut seen = (0, Instant::now());
         let mut sent = 0;
         loop {
             ticks.tick().await;
-            let sink = self.sink.clone();
-            let looked = tokio::task::spawn_blocking(move || sink.upgrade().and_then(|sink| arrived(&sink)));
-            let arrived = looked.await.ok().flatten();
+            let arrived = self.line.arrived.load(Ordering::Relaxed);
             let fed = self.fed.load(Ordering::Relaxed);
             // A camera that gives nothing leaves nothing to report.
             if arrived != seen.0 || fed == sent {
@@ -315,21 +321,87 @@ impl Watch {
     }
 }
 
-/// The highest sequence number that the peer has reported, of all streams.
-fn arrived(sink: &gst::Element) -> Option<u32> {
-    let stats = sink.property::<gst::Structure>("stats");
-    reported(&stats)
+/// Notes what the peer reports through a pad on which RTCP arrives.
+fn listen(pad: &gst::Pad, line: &Arc<Line>) {
+    let line = Arc::clone(line);
+    let packet = move |buffer: &gst::BufferRef| {
+        if let Ok(bytes) = buffer.map_readable()
+            && let Some(highest) = reported(&bytes)
+        {
+            line.arrived.store(u64::from(highest) + 1, Ordering::Relaxed);
+        }
+    };
+    let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
+    pad.add_probe(kinds, move |_, info| {
+        if let Some(buffer) = info.buffer() {
+            packet(buffer);
+        } else if let Some(list) = info.buffer_list() {
+            list.iter().for_each(&packet);
+        }
+        gst::PadProbeReturn::Ok
+    });
 }
 
-fn reported(structure: &gst::StructureRef) -> Option<u32> {
-    if structure.get::<bool>("have-rb").unwrap_or(false) {
-        return structure.get::<u32>("rb-exthighestseq").ok();
+/// The extended highest sequence number that has arrived, from a compound RTCP packet (RFC 3550, 6.4).
+fn reported(mut bytes: &[u8]) -> Option<u32> {
+    let mut highest = None;
+    while let [first, kind, high, low, ..] = *bytes {
+        let length = (usize::from(u16::from_be_bytes([high, low])) + 1) * 4;
+        let packet = bytes.get(..length)?;
+        // Sender reports have 20 bytes about the sender before the blocks.
+        let blocks = match kind {
+            200 => packet.get(28..)?,
+            201 => packet.get(8..)?,
+            _ => &[],
+        };
+        let blocks = blocks.chunks_exact(24).take(usize::from(first & 0x1f));
+        for block in blocks {
+            let number = u32::from_be_bytes([block[8], block[9], block[10], block[11]]);
+            highest = highest.max(Some(number));
+        }
+        bytes = &bytes[length..];
     }
-    structure
-        .iter()
-        .filter_map(|(_, value)| {
-            let inner = value.get::<gst::Structure>().ok()?;
-            reported(&inner)
-        })
-        .max()
+    highest
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn report(kind: u8, numbers: &[u32]) -> Vec<u8> {
+        let mut body = vec![0, 0, 0, 7];
+        if kind == 200 {
+            body.extend([0; 20]);
+        }
+        for number in numbers {
+            body.extend([0, 0, 0, 1, 0, 0, 0, 0]);
+            body.extend(number.to_be_bytes());
+            body.extend([0; 12]);
+        }
+        let words = (body.len() / 4) as u16;
+        let mut packet = vec![0x80 | numbers.len() as u8, kind];
+        packet.extend(words.to_be_bytes());
+        packet.extend(body);
+        packet
+    }
+
+    #[test]
+    fn what_arrived_is_read_from_reports_of_receivers_and_senders() {
+        assert_eq!(reported(&report(201, &[70_000])), Some(70_000));
+        assert_eq!(reported(&report(200, &[5, 9])), Some(9));
+        assert_eq!(reported(&report(201, &[])), None);
+        let mut compound = report(201, &[3]);
+        compound.extend(report(202, &[]));
+        compound.extend(report(201, &[4]));
+        assert_eq!(reported(&compound), Some(4));
+    }
+
+    proptest! {
+        #[test]
+        fn no_packet_breaks_it(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = reported(&bytes);
+        }
+    }
 }

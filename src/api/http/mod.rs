@@ -35,6 +35,7 @@ use crate::cameras::Cameras;
 use crate::capture::Capture;
 use crate::config::Config;
 use crate::livekit::limit::Limiter;
+use crate::publish::Publishers;
 use crate::serve::hls::Hls;
 use crate::serve::mjpeg::Mjpeg;
 use crate::serve::snapshot::Snapshots;
@@ -64,6 +65,7 @@ pub struct AppState {
     pub system: System,
     /// How the published outputs are.
     pub published: PublishedNow,
+    pub publishers: Publishers,
     pub started: Started,
 }
 
@@ -89,6 +91,7 @@ impl AppState {
             tokens: Arc::default(),
             system: System::none(),
             published: PublishedNow::default(),
+            publishers: Publishers::none(),
             started: Started { at: SystemTime::now(), instant: Instant::now() },
             cameras,
             config,
@@ -230,6 +233,10 @@ async fn dispatch(
         Target::StandardToken => livekit::standard_token(state, request),
         Target::Stats => system::stats(state),
         Target::SystemMetrics => system::metrics(state),
+        Target::Retry => {
+            cors::may_act(request.headers, origins)?;
+            cameras::retry(state, params.id)
+        }
         Target::OpenApi => Ok(openapi::document()),
     }
 }

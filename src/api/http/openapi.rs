@@ -10,7 +10,7 @@ use utoipa::{OpenApi, ToSchema};
 use warp::http::StatusCode;
 
 use super::answer::{self, ErrorBody, ErrorDetail};
-use super::cameras::{CameraList, CameraView, Restarting};
+use super::cameras::{CameraList, CameraView, LiveKitRoom, Restarting, Retrying};
 use super::events::HouseView;
 use super::livekit::{ServerToken, TokenRequest, ViewerToken};
 use super::metrics::{CameraConfig, Metrics};
@@ -33,6 +33,9 @@ use crate::telemetry::system::SystemMetrics;
         CameraList,
         CameraView,
         Restarting,
+        Retrying,
+        LiveKitRoom,
+        crate::publish::status::OutputStatus,
         HouseView,
         Metrics,
         CameraConfig,
@@ -97,6 +100,7 @@ fn operation(path: &str, target: Target) -> Operation {
         Target::CameraStatus => ("probes", "The first camera and its publisher"),
         Target::Cameras => ("cameras", "All cameras and how they are"),
         Target::Camera => ("cameras", "One camera and how it is"),
+        Target::Retry => ("cameras", "Try a published output again at once"),
         Target::Restart => ("cameras", "Begin anew with this camera, without waiting for a back-off"),
         Target::Events => ("cameras", "How everything is, pushed as server-sent events"),
         Target::WebrtcConfig => ("livekit", "Where LiveKit is, with ICE servers; notes say what is missing"),
@@ -217,6 +221,10 @@ fn responses(path: &str, target: Target) -> Vec<(&'static str, Response)> {
         Target::CameraStatus => vec![("200", json::<CameraStatusBody>("The first camera"))],
         Target::Cameras => vec![("200", json::<CameraList>("All cameras"))],
         Target::Camera => vec![("200", json::<CameraView>("The camera"))],
+        Target::Retry => vec![
+            ("202", json::<Retrying>("Asked for")),
+            ("403", error("A page of an origin that is not listed asked")),
+        ],
         Target::Restart => vec![
             ("202", json::<Restarting>("Asked for")),
             ("403", error("A page of an origin that is not listed asked")),

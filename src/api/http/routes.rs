@@ -27,6 +27,8 @@ pub enum Target {
     Cameras,
     Camera,
     Restart,
+    /// Of a published output.
+    Retry,
     Events,
     WebrtcConfig,
     /// `GET /webrtc/token`, for our pages and those like them.
@@ -107,6 +109,7 @@ pub const ROUTES: &[Route] = &[
     get("/api/cameras", Target::Cameras),
     get("/api/cameras/{id}", Target::Camera),
     post("/api/cameras/{id}/restart", Target::Restart),
+    post("/api/outputs/{id}/retry", Target::Retry),
     get("/api/events", Target::Events),
     get("/webrtc/config", Target::WebrtcConfig),
     get("/webrtc/token", Target::ViewerToken),
