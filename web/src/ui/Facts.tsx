@@ -28,7 +28,7 @@ export function Facts({ camera, shown, serverGone }: { camera: Camera; shown: Sh
     ['Resolution', camera.width === null ? '–' : `${camera.width} × ${camera.height ?? 0}`],
     ['Source', [camera.source, camera.format].filter((part) => part !== null && part !== '').join(' · ') || '–'],
     ['Viewers', serverGone ? '–' : viewers.length === 0 ? 'none' : viewers.join(', ')],
-    [camera.state === 'live' ? 'Live for' : 'Since', camera.since === null || serverGone ? '–' : format.duration((now + link.clock.offset - camera.since) / 1000)],
+    [camera.state === 'live' ? 'Live for' : down ? 'Down for' : 'Idle for', camera.since === null || serverGone ? '–' : format.duration((now + link.clock.offset - camera.since) / 1000)],
   ];
   return (
     <section className="card">

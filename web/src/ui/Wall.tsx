@@ -2,10 +2,13 @@
 import { type CSSProperties, useRef } from 'react';
 import type { Camera, ServerState } from '../state/types.ts';
 import { GAP, gridFor } from './grid.ts';
-import { useSize } from './hooks.ts';
+import { useRoom } from './hooks.ts';
 import { CameraOff } from './Icons.tsx';
 import { Picture } from './Picture.tsx';
 import { plural } from './format.ts';
+
+/** Below the tiles, px. */
+const MARGIN = 16;
 
 interface Properties {
   server: ServerState;
@@ -15,7 +18,7 @@ interface Properties {
 
 export function Wall({ server, serverGone, returns }: Properties) {
   const box = useRef<HTMLDivElement>(null);
-  const size = useSize(box);
+  const size = useRoom(box, MARGIN);
   const grid = size === null ? null : gridFor(server.cameras.length, size.width, size.height);
   if (server.cameras.length === 0) return <NoCameras />;
   return (
