@@ -5,3 +5,4 @@ pub mod hls;
 pub mod mjpeg;
 pub mod ready;
 pub mod snapshot;
+pub mod whep;

@@ -210,6 +210,20 @@ pub fn hopeless(status: &CameraStatus, max_age: Duration) -> Result<(), NotReady
     }
 }
 
+/// Whether a WebRTC viewer would wait in vain. Its arrival ends a back-off, as anybody's.
+pub fn realtime(capture: &Capture, max_age: Duration) -> Result<(), NotReady> {
+    let status = capture.status();
+    if pokes(&status, SystemTime::now()) {
+        capture.poke();
+    }
+    match failed(&status, &status.realtime) {
+        Some((reason, lifecycle)) => {
+            Err(NotReady::new(&status.id, lifecycle, reason, status.frame_age_seconds, max_age))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Whether a viewer's arrival should end a back-off, the camera's or its encoder's: not when the
 /// credentials are refused (only a person's restart asks again), and at most once a second.
 fn pokes(status: &CameraStatus, now: SystemTime) -> bool {

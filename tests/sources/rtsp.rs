@@ -151,6 +151,35 @@ async fn a_camera_with_b_frames_is_passed_through_and_noted() {
 }
 
 #[tokio::test]
+async fn a_camera_with_b_frames_is_encoded_again_for_webrtc_only_while_somebody_watches_there() {
+    let process = CameraOptions::pattern("320x240@25").with(&["--bframes"]).start();
+    let capture = capture_of(&process);
+    until("it is noted", || capture.status().notes.iter().any(|note| note.contains("WebRTC"))).await;
+    assert_eq!(encoders(&capture), Vec::<String>::new(), "nobody watches");
+    let units = take(capture.realtime(), 50).await;
+    assert!(units[0].keyframe && units.iter().all(|unit| !h264::access_unit_has_b_slice(&unit.data)));
+    assert!(units.windows(2).all(|pair| pair[0].pts < pair[1].pts), "they are in order");
+    assert!(capture.status().realtime.encoder.is_some_and(|encoder| encoder != "passthrough"));
+    let passed = take(capture.h264(), 40).await;
+    assert!(passed.iter().any(|unit| h264::access_unit_has_b_slice(&unit.data)), "HLS has the camera's own");
+    until("the encoder is gone", || encoders(&capture).is_empty()).await;
+    capture.shutdown().await;
+}
+
+#[tokio::test]
+async fn webrtc_and_hls_have_the_same_pictures_of_a_camera_without_b_frames() {
+    let process = CameraOptions::pattern("320x240@25").start();
+    let capture = capture_of(&process);
+    let (mut realtime, mut h264) = (capture.realtime().subscribe(), capture.h264().subscribe());
+    for _ in 0..20 {
+        let (one, other) = (realtime.next().await.unwrap(), h264.next().await.unwrap());
+        assert_eq!(one.data.as_ptr(), other.data.as_ptr(), "shared, not copied");
+    }
+    assert_eq!(encoders(&capture), Vec::<String>::new());
+    capture.shutdown().await;
+}
+
+#[tokio::test]
 async fn an_mjpeg_camera_is_passed_through_and_encoded_only_for_hls() {
     let process = CameraOptions::pattern("320x240@15").with(&["--codec", "mjpeg"]).start();
     let capture = capture_of(&process);
