@@ -1,7 +1,7 @@
 # Fanlight. `make demo` shows a picture, `make test` runs everything; both install what they need first.
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-tests build demo lint test bench clean web-deps
+.PHONY: help deps deps-tests web build demo lint test bench clean web-deps
 
 # The steps of one target come after each other, also with -j.
 .NOTPARALLEL:
@@ -21,27 +21,39 @@ deps: ## install the Debian packages to build and run (asks nothing)
 deps-tests: ## install those and the ones for the tests
 	$(DEPS) --tests
 
-build: ## build target/release/fanlight
-	$(CARGO) build --locked --release --bin fanlight
+# What the dashboard is made of: everything in web/ but what npm and Vite put there.
+WEB_SOURCES := $(shell find web -type f -not -path 'web/node_modules/*' -not -path 'web/dist/*' 2>/dev/null)
 
-demo: deps build ## a test camera in your browser: prints the address; Ctrl-C ends it
-	@exec target/release/fanlight demo
+web: web/dist/index.html ## build the dashboard into web/dist, from where the binary takes it
 
-web-deps: tests/web/node_modules/.package-lock.json
-
-tests/web/node_modules/.package-lock.json: tests/web/package.json tests/web/package-lock.json
-	cd tests/web && $(NPM) ci
+web/dist/index.html: web/node_modules/.package-lock.json $(WEB_SOURCES)
+	cd web && $(NPM) run --silent build
 	@touch $@
 
-lint: web-deps ## rustfmt, clippy, eslint, tsc
+build: web ## build target/release/fanlight, the dashboard in it
+	$(CARGO) build --locked --release --bin fanlight
+
+demo: deps build ## a test camera in your browser: prints the address; LIVEKIT=1 adds a LiveKit server; Ctrl-C ends it
+	@exec $(if $(LIVEKIT),scripts/demo-livekit.sh target/release/fanlight,target/release/fanlight demo)
+
+web-deps: tests/web/node_modules/.package-lock.json web/node_modules/.package-lock.json
+
+# npm writes this file last.
+%/node_modules/.package-lock.json: %/package.json %/package-lock.json
+	cd $* && $(NPM) ci
+	@touch $@
+
+# The dashboard first: it is compiled into what clippy and the tests look at.
+lint: web-deps web ## rustfmt, clippy, eslint, tsc
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	cd web && $(NPM) run --silent lint
 	cd tests/web && $(NPM) run --silent lint
 
 test: deps-tests lint ## lint, then all tests against the real binary
 	scripts/test.sh
 
-bench: deps-tests web-deps ## the figures of the README
+bench: deps-tests web-deps web ## the figures of the README
 	$(CARGO) build --locked --release --bin fanlight --example rtsp_camera
 	@for bench in $$(sed -n '/^\[\[bench\]\]/,/^$$/s/^name = "\(.*\)"/\1/p' Cargo.toml); do \
 	  $(CARGO) bench --locked --bench $$bench || exit 1; done
@@ -51,4 +63,4 @@ bench: deps-tests web-deps ## the figures of the README
 
 clean: ## remove everything that was built
 	$(CARGO) clean
-	rm -rf tests/web/node_modules
+	rm -rf tests/web/node_modules web/node_modules web/dist

@@ -6,24 +6,30 @@
 #   scripts/deps.sh --list     prints the groups and installs nothing
 set -euo pipefail
 
-# To compile: a C linker, and the headers of GStreamer.
+# To compile: a C linker, and the headers of GStreamer and of OpenSSL (WebRTC's DTLS and SRTP).
 build=(
-  build-essential pkg-config
+  build-essential pkg-config libssl-dev
   libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev
 )
-# To run: the elements that the pipelines are made of (`fanlight doctor` names each one's package), TLS
-# for rtsps://, a font for the test camera's clock.
+# To run: the elements that the pipelines are made of (`fanlight doctor` names each one's package), ICE for
+# what is published by WebRTC, TLS for rtsps://, a font for the test camera's clock.
 media=(
   gstreamer1.0-tools
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
-  gstreamer1.0-x gstreamer1.0-libav gstreamer1.0-libcamera
+  gstreamer1.0-x gstreamer1.0-libav gstreamer1.0-libcamera gstreamer1.0-nice
   glib-networking ca-certificates fonts-dejavu-core
 )
-# To test: a camera to stream from, ffmpeg and a browser as viewers, certificates.
+# To test: a camera to stream from, ffmpeg and a browser as viewers, certificates; a network namespace with
+# trouble in it; an RTMP server; the Redis without which LiveKit has no ingresses.
 tests=(
   libgstrtspserver-1.0-dev
   ffmpeg chromium curl openssl
+  iproute2 nftables
+  nginx-light libnginx-mod-rtmp libnginx-mod-stream redis-server
 )
+# What Debian starts on installation and at each boot, though the tests start their own, on ports and in
+# directories of their own.
+declare -A service_of=([nginx-light]=nginx [redis-server]=redis-server)
 
 wanted=("${build[@]}" "${media[@]}")
 case "${1:-}" in
@@ -79,10 +85,37 @@ if ((${#missing[@]})); then
     fi
     as_root=(sudo)
   fi
+  # A mask under /run keeps a service from being started while its package is installed: no port is
+  # taken, not even for a moment, and an nginx that cannot have port 80 does not fail the installation.
+  # A policy-rc.d would hold back the restarts of everything else on the machine as well. Only services
+  # that are not there yet are touched; whoever wants one afterwards enables it as usual.
+  services=()
+  if command -v systemctl >/dev/null && [[ -d /run/systemd/system ]]; then
+    for package in "${missing[@]}"; do
+      service=${service_of[$package]:-}
+      if [[ -n "$service" ]] && ! systemctl cat "$service.service" >/dev/null 2>&1; then
+        services+=("$service.service")
+      fi
+    done
+  fi
+  unmask() {
+    ((${#services[@]} == 0)) || "${as_root[@]}" systemctl --quiet --runtime unmask "${services[@]}"
+  }
+  if ((${#services[@]})); then
+    "${as_root[@]}" systemctl --quiet --runtime mask "${services[@]}"
+    trap unmask EXIT
+  fi
   export DEBIAN_FRONTEND=noninteractive
   "${as_root[@]}" apt-get update --quiet
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
     apt-get install --yes --quiet --no-install-recommends "${missing[@]}"
+  unmask
+  if ((${#services[@]})); then
+    # Installing also enables them for the next boot.
+    "${as_root[@]}" systemctl --quiet disable "${services[@]}"
+    trap - EXIT
+    echo "Installed but neither started nor enabled: ${services[*]}"
+  fi
 fi
 
 # Not packages: Debian's own Rust is older than what the code is written in.
@@ -99,4 +132,8 @@ fi
 if [[ "${1:-}" == --tests ]] && ! node --eval 'process.exit(parseInt(process.versions.node) >= 20 ? 0 : 1)'; then
   echo "The browser tests need Node.js 20 or newer: https://nodejs.org" >&2
   exit 1
+fi
+# Not a package either. Without it the tests that need it are skipped by name.
+if [[ "${1:-}" == --tests ]]; then
+  "$(dirname "$0")/livekit.sh" --install >/dev/null || echo "Without LiveKit its tests are skipped." >&2
 fi

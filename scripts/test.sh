@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs every test, the Rust ones and the browser ones, and closes with one line that sums them up.
-# Both suites run even when the first one fails; the exit code tells of either.
+# Runs every test, the Rust ones, the dashboard's own and the browser ones, and closes with one line that
+# sums them up. All suites run even when the first one fails; the exit code tells of each.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,6 +13,9 @@ export FANLIGHT_SKIPS="$log/skips"
 
 # Builds the examples too: the camera that the tests stream from is one.
 cargo test --locked --no-fail-fast 2>&1 | tee "$log/cargo" || failed=1
+
+# The dashboard by itself: its logic, without a browser.
+(cd web && npx vitest run --reporter=default --reporter=json --outputFile.json="$log/vitest") || failed=1
 
 # TAP is for counting, the other for reading.
 (cd tests/web && node --test --test-concurrency=1 --test-timeout=240000 \
@@ -27,11 +30,15 @@ cargo_sum() {
 web_sum() {
   awk -v word="$1" '$1 == "#" && $2 == word { n += $3 } END { print n + 0 }' "$log/web" 2>/dev/null || echo 0
 }
+# `"numPassedTests":12`, near the beginning of one long line.
+vitest_sum() {
+  grep -o "\"num$1Tests\":[0-9]*" "$log/vitest" 2>/dev/null | head -n 1 | grep -o '[0-9]*$' || echo 0
+}
 
 early=$(wc -l <"$FANLIGHT_SKIPS")
-passed=$(($(cargo_sum passed) + $(web_sum pass) - early))
-broken=$(($(cargo_sum failed) + $(web_sum fail) + $(web_sum cancelled)))
-skipped=$(($(cargo_sum ignored) + $(web_sum skipped) + $(web_sum todo) + early))
+passed=$(($(cargo_sum passed) + $(web_sum pass) + $(vitest_sum Passed) - early))
+broken=$(($(cargo_sum failed) + $(web_sum fail) + $(web_sum cancelled) + $(vitest_sum Failed)))
+skipped=$(($(cargo_sum ignored) + $(web_sum skipped) + $(web_sum todo) + $(vitest_sum Pending) + $(vitest_sum Todo) + early))
 # A suite that ended before it could count (a compile error, a crash) is a failure too.
 if ((failed && broken == 0)); then
   broken=1

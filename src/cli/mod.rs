@@ -5,6 +5,7 @@ pub mod config;
 mod demo;
 pub mod doctor;
 pub mod healthcheck;
+mod livekit;
 mod pipeline;
 pub mod probe;
 mod run;
@@ -52,6 +53,8 @@ enum Command {
     Healthcheck(healthcheck::HealthcheckArgs),
     /// Print, check and explain the configuration
     Config(ConfigArgs),
+    /// LiveKit: make tokens and ingresses, and check the server that is configured
+    Livekit(livekit::Args),
     /// List and show what pipelines are built from
     Pipeline(pipeline::Args),
     /// Print shell completions
@@ -78,6 +81,7 @@ enum ConfigCommand {
 
 /// Runs the command line; the exit code of the process.
 pub fn main() -> u8 {
+    crate::tls::install();
     let cli = Cli::parse();
     let file = cli.config.as_deref();
     let environment = configuration::process_environment;
@@ -101,6 +105,7 @@ pub fn main() -> u8 {
         Command::Config(ConfigArgs { command: Some(ConfigCommand::Show), .. }) => {
             config::show(file, environment, &mut out)
         }
+        Command::Livekit(args) => livekit::run(&args, file, environment, &mut out),
         Command::Pipeline(args) => pipeline::run(&args, file, &mut out),
         Command::Completions { shell } => {
             let mut script = Vec::new();

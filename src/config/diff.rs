@@ -3,7 +3,18 @@
 //! Only what changed restarts: a camera that stays equal keeps its capture and its viewers. What the
 //! process reads once at its start (address, port, form of the log) cannot change while it runs.
 
-use super::model::{Camera, Config};
+use super::model::{Camera, Config, LiveKit, Publish, Target, Webrtc};
+
+/// Published outputs by id, in the order of the new file (`removed`: of the old one).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    pub added: Vec<String>,
+    pub removed: Vec<String>,
+    /// Other settings, another server or key in `[livekit]` that it goes by, or a camera that starts
+    /// anew: stop and start anew.
+    pub changed: Vec<String>,
+    pub unchanged: Vec<String>,
+}
 
 /// The way from one configuration to another. Cameras are named by id, in the order of the new file
 /// (`removed`: of the old one).
@@ -17,6 +28,8 @@ pub struct Difference {
     pub unchanged: Vec<String>,
     /// The kept cameras stand in another order; the first one is what paths without an id mean.
     pub reordered: bool,
+    /// The published outputs.
+    pub publish: Changes,
     /// Keys that take effect only when the process starts anew.
     pub needs_process_restart: Vec<&'static str>,
     /// Sections or keys outside of the cameras that take effect at once.
@@ -49,15 +62,19 @@ impl Difference {
             supervision,
             mjpeg,
             hls,
-            webrtc: _,
-            livekit: _,
+            webrtc,
+            livekit,
             publish: _,
             cameras: _,
         } = new;
+        let before = &old.webrtc;
         difference.needs_process_restart = named(&[
             (server.bind != old.server.bind, "server.bind"),
             (server.port != old.server.port, "server.port"),
             (log.format != old.log.format, "log.format"),
+            (webrtc.bind != before.bind, "webrtc.bind"),
+            (webrtc.port != before.port, "webrtc.port"),
+            (webrtc.tcp != before.tcp, "webrtc.tcp"),
         ]);
         difference.live = named(&[
             (server.cors_origins != old.server.cors_origins, "server.cors_origins"),
@@ -67,14 +84,61 @@ impl Difference {
             (*supervision != old.supervision, "supervision"),
             (*mjpeg != old.mjpeg, "mjpeg"),
             (*hls != old.hls, "hls"),
+            (
+                Webrtc { bind: before.bind, port: before.port, tcp: before.tcp, ..webrtc.clone() } != *before,
+                "webrtc",
+            ),
+            (*livekit != old.livekit, "livekit"),
         ]);
+        difference.publish = difference.outputs(old, new);
         difference
     }
 
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        *self == Self { unchanged: self.unchanged.clone(), ..Self::default() }
+        let publish = Changes { unchanged: self.publish.unchanged.clone(), ..Changes::default() };
+        *self == Self { unchanged: self.unchanged.clone(), publish, ..Self::default() }
     }
+
+    fn outputs(&self, old: &Config, new: &Config) -> Changes {
+        let mut changes = Changes::default();
+        for output in &new.publish {
+            let before = old.publish.iter().find(|before| before.id == output.id);
+            let list = match before {
+                None => &mut changes.added,
+                Some(before) if self.goes_on(old, before, new, output) => &mut changes.unchanged,
+                Some(_) => &mut changes.changed,
+            };
+            list.push(output.id.clone());
+        }
+        let gone = |before: &&Publish| !new.publish.iter().any(|output| output.id == before.id);
+        changes.removed = old.publish.iter().filter(gone).map(|output| output.id.clone()).collect();
+        changes
+    }
+
+    /// Whether an output need not notice: it, what it takes from `[livekit]`, and its camera.
+    fn goes_on(&self, old: &Config, before: &Publish, new: &Config, output: &Publish) -> bool {
+        let camera =
+            |config: &Config, output| config.published_camera(output).map(|camera| camera.id.clone());
+        let (was, is) = (camera(old, before), camera(new, output));
+        before == output
+            && was == is
+            && is.is_none_or(|id| self.unchanged.contains(&id))
+            && taken(&old.livekit, before) == taken(&new.livekit, output)
+    }
+}
+
+/// The defaults that an output takes: server, key and secret.
+fn taken<'l>(livekit: &'l LiveKit, output: &Publish) -> [Option<&'l str>; 3] {
+    let (own_url, own_key) = match &output.target {
+        Target::Livekit(to) => (to.url.is_some(), to.api_key.is_some() || to.token_file.is_some()),
+        Target::Whip(to) => (to.url.is_some(), to.room.is_none()),
+        Target::Rtmp(_) => (true, true),
+    };
+    let url = livekit.url.as_deref().filter(|_| !own_url);
+    let key = livekit.api_key.as_deref().filter(|_| !own_key);
+    let secret = livekit.api_secret.as_ref().map(super::Secret::expose).filter(|_| !own_key);
+    [url, key, secret]
 }
 
 fn find<'c>(config: &'c Config, id: &str) -> Option<&'c Camera> {
@@ -88,7 +152,7 @@ fn named(changes: &[(bool, &'static str)]) -> Vec<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::super::Secret;
-    use super::super::model::{Http, HttpMode, LogFormat, Resolution, Source};
+    use super::super::model::{Http, HttpMode, LogFormat, PublishLiveKit, PublishRtmp, Resolution, Source};
     use super::*;
 
     fn config(ids: &[&str]) -> Config {
@@ -180,6 +244,70 @@ mod tests {
     }
 
     #[test]
+    fn only_the_outputs_that_a_change_reaches_start_anew() {
+        let output = |id: &str, camera: Option<&str>, target: Target| Publish {
+            id: id.into(),
+            camera: camera.map(Into::into),
+            target,
+        };
+        let livekit = |url: Option<&str>| {
+            Target::Livekit(PublishLiveKit {
+                url: url.map(Into::into),
+                api_key: url.map(|_| "own".into()),
+                api_secret: url.map(|_| Secret::new("own")),
+                api_secret_file: None,
+                token_file: None,
+                room: "r".into(),
+                identity: None,
+                name: None,
+                stun_server: None,
+            })
+        };
+        let rtmp = || {
+            Target::Rtmp(PublishRtmp {
+                url: "rtmp://h/app".into(),
+                stream_key: Some(Secret::new("k")),
+                stream_key_file: None,
+            })
+        };
+        let mut old = config(&["a", "b"]);
+        old.publish = vec![
+            output("default", None, livekit(None)),
+            output("own", Some("b"), livekit(Some("ws://own"))),
+            output("rtmp", Some("b"), rtmp()),
+        ];
+        type Row = (fn(&mut Config), Ids, Ids, Ids);
+        type Ids = &'static [&'static str];
+        // change, added, removed, changed
+        let table: &[Row] = &[
+            (|_| {}, &[], &[], &[]),
+            (|c| c.livekit.url = Some("ws://new".into()), &[], &[], &["default"]),
+            (|c| c.livekit.api_secret = Some(Secret::new("new")), &[], &[], &["default"]),
+            (|c| c.livekit.rooms = vec!["x".into()], &[], &[], &[]),
+            (|c| c.cameras.reverse(), &[], &[], &["default"]),
+            (|c| c.cameras[1].fps = 7, &[], &[], &["own", "rtmp"]),
+            (|c| c.publish[2].camera = None, &[], &[], &["rtmp"]),
+            (|c| drop(c.publish.remove(0)), &[], &["default"], &[]),
+            (|c| c.publish[0].id = "other".into(), &["other"], &["default"], &[]),
+        ];
+        for (index, (change, added, removed, changed)) in table.iter().enumerate() {
+            let mut new = old.clone();
+            change(&mut new);
+            let difference = Difference::between(&old, &new);
+            let publish = &difference.publish;
+            assert_eq!(publish.added, *added, "row {index}");
+            assert_eq!(publish.removed, *removed, "row {index}");
+            assert_eq!(publish.changed, *changed, "row {index}");
+            assert_eq!(
+                publish.unchanged.len(),
+                new.publish.len() - added.len() - changed.len(),
+                "row {index}"
+            );
+            assert_eq!(difference.is_empty(), index == 0, "row {index}");
+        }
+    }
+
+    #[test]
     fn each_section_is_either_live_or_for_the_next_start() {
         // change, needs a process restart, live
         type Row = (fn(&mut Config), &'static [&'static str], &'static [&'static str]);
@@ -193,6 +321,11 @@ mod tests {
             (|c| c.supervision.frozen_limit = 9, &[], &["supervision"]),
             (|c| c.mjpeg.max_streams = 9, &[], &["mjpeg"]),
             (|c| c.hls.segments = 9, &[], &["hls"]),
+            (|c| c.webrtc.bind = Some([0, 0, 0, 0].into()), &["webrtc.bind"], &[]),
+            (|c| c.webrtc.port = 1, &["webrtc.port"], &[]),
+            (|c| c.webrtc.tcp = true, &["webrtc.tcp"], &[]),
+            (|c| c.webrtc.max_viewers = 9, &[], &["webrtc"]),
+            (|c| c.livekit.rooms = vec!["r".into()], &[], &["livekit"]),
         ];
         for (change, restart, live) in table {
             let old = config(&["a"]);

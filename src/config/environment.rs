@@ -22,6 +22,17 @@ pub static SETTINGS: &[(&str, &str)] = &[
     ("LOG_LEVEL", "log.level"),
     ("FANLIGHT_BIND", "server.bind"),
     ("FANLIGHT_PORT", "server.port"),
+    ("LIVEKIT_HOST", "livekit.url"),
+    ("LIVEKIT_API_KEY", "livekit.api_key"),
+    ("LIVEKIT_API_SECRET", "livekit.api_secret"),
+    ("LIVEKIT_ICE_SERVERS", "livekit.ice_servers"),
+    ("TURN_STATIC_SECRET", "livekit.turn_static_secret"),
+];
+
+/// The keys that name a file with a value; a variable with the value itself wins over the file.
+const FILES: &[(&str, &str)] = &[
+    ("livekit.api_secret", "livekit.api_secret_file"),
+    ("livekit.turn_static_secret", "livekit.turn_static_secret_file"),
 ];
 
 /// The variables with a meaning of their own.
@@ -51,6 +62,10 @@ pub(super) fn apply(
             refused = rules::broken(&build(tree)?).into_iter().next().map(|finding| finding.message);
         }
         origins.clear(key);
+        if let Some((_, file)) = FILES.iter().find(|(value, _)| value == key) {
+            set(tree, file, None);
+            origins.clear(file);
+        }
         match refused {
             None => origins.set(key, Origin::Environment(name)),
             Some(message) => {

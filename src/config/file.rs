@@ -2,6 +2,8 @@
 //! place instead of stopping at the first; what is right goes into a tree that the types are built
 //! from. Touches no disk.
 
+mod outputs;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -131,7 +133,11 @@ impl Reader<'_> {
                 } else {
                     format!("{} of {}", key.name, place.label)
                 };
-                Some(self.section(table, Some(span), keys, &Place { path, label }).into())
+                let inner = Place { path, label };
+                if key.name == "livekit" {
+                    self.secret_or_file(table, &inner);
+                }
+                Some(self.section(table, Some(span), keys, &inner).into())
             }
             (Kind::Section(_), other) => {
                 let name = key.name;
@@ -146,6 +152,13 @@ impl Reader<'_> {
             (Kind::Cameras, DeValue::Array(cameras)) => Some(self.cameras(cameras.iter())),
             (Kind::Cameras, _) => {
                 let message = "there may be several cameras; write [[camera]] in double brackets".into();
+                self.problem(Some(span), path, message);
+                None
+            }
+            (Kind::Outputs, DeValue::Array(outputs)) => Some(self.outputs(outputs.iter())),
+            (Kind::Outputs, _) => {
+                let message =
+                    "there may be several published outputs; write [[publish]] in double brackets".into();
                 self.problem(Some(span), path, message);
                 None
             }
@@ -298,7 +311,7 @@ impl Reader<'_> {
         let known: Vec<_> = keys.iter().map(|key| key.name).collect();
         if let Some(near) = nearest(written, known.iter().copied()) {
             message.push_str(&format!("; did you mean {near:?}?"));
-        } else if let Some(home) = schema::home_of(written) {
+        } else if let Some(home) = schema::home_of(written, &place.path) {
             message.push_str(&format!("; it belongs in {home}."));
         } else {
             message.push('.');

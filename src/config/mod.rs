@@ -4,6 +4,7 @@
 //! and warnings for the log. A bad file is a [`ConfigError`] with every mistake in it; a bad value in
 //! the environment is a warning. [`Difference`] says what a reload has to restart.
 
+mod addresses;
 mod diff;
 mod environment;
 mod error;
@@ -29,19 +30,23 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::{Table, Value};
 
-pub use diff::Difference;
+pub use addresses::{PublicAddress, PublicHost, is_turn};
+pub use diff::{Changes, Difference};
 pub use error::{ConfigError, Problem, Warning};
 pub use model::Config;
 pub use origins::{Origin, Origins, Position};
 pub use secret::Secret;
 pub use show::show;
-pub use urls::{check as check_url, redact as redact_url, take_credentials};
+pub use urls::{check as check_url, redact as redact_url, redact_path, take_credentials};
 
 /// The file that is read when no other is named, if it exists.
 pub const DEFAULT_PATH: &str = "/etc/fanlight/fanlight.toml";
 
 /// The commented file with every key.
 pub const EXAMPLE: &str = include_str!("../../fanlight.example.toml");
+
+/// The id of the camera of a configuration without one.
+const ANY_CAMERA: &str = "camera0";
 
 /// Larger than any configuration; more is a mistake such as naming a video.
 const FILE_LIMIT: u64 = 1 << 20;
@@ -116,9 +121,9 @@ fn assemble(
             broken
                 .into_iter()
                 .map(|finding| Problem {
-                    position: origins.position(finding.key).or_else(|| origins.position(finding.other)),
-                    key: finding.key.into(),
+                    position: origins.position(&finding.key).or_else(|| origins.position(&finding.other)),
                     message: format!("{}: {}", finding.key, finding.message),
+                    key: finding.key,
                 })
                 .collect(),
         ));
@@ -140,7 +145,7 @@ fn assemble(
 /// The camera of a configuration without one: the first that exists.
 fn any_camera() -> Table {
     let source = Table::from_iter([("type".to_string(), Value::from("auto"))]);
-    Table::from_iter([("id".to_string(), Value::from("camera0")), ("source".to_string(), source.into())])
+    Table::from_iter([("id".to_string(), Value::from(ANY_CAMERA)), ("source".to_string(), source.into())])
 }
 
 /// Types from a tree that the reader or the environment has checked already.

@@ -33,6 +33,16 @@ pub struct Config {
     pub cameras: Vec<Camera>,
 }
 
+impl Config {
+    /// The camera that an output publishes; the first one when it names none.
+    pub fn published_camera(&self, output: &Publish) -> Option<&Camera> {
+        match &output.camera {
+            Some(id) => self.cameras.iter().find(|camera| camera.id == *id),
+            None => self.cameras.first(),
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
@@ -243,6 +253,7 @@ pub struct LiveKit {
     pub ice_servers: Vec<String>,
     /// Shared with the TURN server: viewers get short-lived credentials made from it.
     pub turn_static_secret: Option<Secret>,
+    /// A file whose first line is that secret; it is in `turn_static_secret` after loading.
     pub turn_static_secret_file: Option<PathBuf>,
     /// How long a viewer's token is good for joining.
     pub viewer_token_seconds: f64,
@@ -309,6 +320,7 @@ pub struct PublishLiveKit {
     pub api_key: Option<String>,
     #[serde(default)]
     pub api_secret: Option<Secret>,
+    /// A file whose first line is the secret; it is in `api_secret` after loading.
     #[serde(default)]
     pub api_secret_file: Option<PathBuf>,
     /// A file with a ready-made token, read anew for every attempt; instead of key and secret.
@@ -352,7 +364,7 @@ pub struct PublishWhip {
 /// An RTMP server: LiveKit's ingress by its stream key, or any other.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PublishRtmp {
-    /// `rtmp://` or `rtmps://`, without the stream key.
+    /// `rtmp://` or `rtmps://`; loading takes a stream key after its path out into the key below.
     pub url: String,
     #[serde(default)]
     pub stream_key: Option<Secret>,

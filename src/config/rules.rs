@@ -1,13 +1,19 @@
 //! Rules between keys of the typed configuration. Pure.
 
-use super::model::{Config, Source, TlsCheck};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::model::{Config, Publish, Source, Target, TlsCheck};
+use super::secret::Secret;
+use super::value::{nearest, shortened};
+use super::{addresses, urls};
 
 /// A broken rule: the key to name, and what is wrong.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Finding {
-    pub key: &'static str,
+    pub key: String,
     /// The key that it does not fit to: either of the two may be a default.
-    pub other: &'static str,
+    pub other: String,
     pub message: String,
 }
 
@@ -23,7 +29,7 @@ pub(super) fn broken(config: &Config) -> Vec<Finding> {
                 "a part of {part} s does not fit into a segment of {} s; write less than hls.segment_seconds",
                 hls.segment_seconds
             );
-            findings.push(Finding { key, other: "hls.segment_seconds", message });
+            findings.push(Finding { key: key.into(), other: "hls.segment_seconds".into(), message });
         }
     }
     let supervision = &config.supervision;
@@ -33,12 +39,112 @@ pub(super) fn broken(config: &Config) -> Vec<Finding> {
             supervision.backoff_first_seconds, supervision.backoff_max_seconds
         );
         findings.push(Finding {
-            key: "supervision.backoff_first_seconds",
-            other: "supervision.backoff_max_seconds",
+            key: "supervision.backoff_first_seconds".into(),
+            other: "supervision.backoff_max_seconds".into(),
             message,
         });
     }
+    findings.extend(lost_cameras(config));
+    findings.extend(clashes(config));
     findings
+}
+
+/// Published outputs of cameras that do not exist.
+fn lost_cameras(config: &Config) -> Vec<Finding> {
+    // Without any camera there will be one, found by itself.
+    let ids: Vec<&str> = match &config.cameras[..] {
+        [] => vec![super::ANY_CAMERA],
+        cameras => cameras.iter().map(|camera| camera.id.as_str()).collect(),
+    };
+    let lost = |(index, output): (usize, &Publish)| {
+        let camera = output.camera.as_deref()?;
+        if ids.contains(&camera) {
+            return None;
+        }
+        let near = nearest(camera, ids.iter().copied());
+        let hint = near.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
+        Some(Finding {
+            key: format!("publish.{index}.camera"),
+            other: format!("publish.{index}"),
+            message: format!(
+                "output {:?} publishes camera {}, which does not exist; cameras: {}{hint}",
+                output.id,
+                shortened(camera),
+                ids.join(", ")
+            ),
+        })
+    };
+    config.publish.iter().enumerate().filter_map(lost).collect()
+}
+
+/// Published outputs that a server would take for one: each would push the other out, for ever.
+fn clashes(config: &Config) -> Vec<Finding> {
+    let mut seen: BTreeMap<[String; 4], &str> = BTreeMap::new();
+    let mut findings = Vec::new();
+    for (index, output) in config.publish.iter().enumerate() {
+        let Some(peer) = peer(config, output) else { continue };
+        let (key, what) = if peer[0] == ROOM {
+            ("identity", "under the same identity into the same room")
+        } else {
+            ("url", "to the same place with the same key")
+        };
+        if let Some(first) = seen.get(&peer) {
+            findings.push(Finding {
+                key: format!("publish.{index}.{key}"),
+                other: format!("publish.{index}"),
+                message: format!(
+                    "outputs {first:?} and {:?} publish {what}, where one would push the other out; \
+                     give each its own",
+                    output.id
+                ),
+            });
+        } else {
+            seen.insert(peer, &output.id);
+        }
+    }
+    findings
+}
+
+/// What the server knows an output by.
+fn peer(config: &Config, output: &Publish) -> Option<[String; 4]> {
+    let camera = config.published_camera(output).map_or(super::ANY_CAMERA, |camera| camera.id.as_str());
+    let livekit = config.livekit.url.as_deref().unwrap_or("");
+    let file = |path: &Option<PathBuf>| path.as_deref().map(|path| path.display().to_string());
+    let own = |secret: &Option<Secret>| secret.as_ref().map(|secret| secret.expose().to_string());
+    let room = |url: &Option<String>, room: &str, identity: &Option<String>| {
+        let host = host(url.as_deref().unwrap_or(livekit)).to_string();
+        Some([ROOM.into(), host, room.into(), identity.clone().unwrap_or(camera.into())])
+    };
+    let key = |url: &str, key: Option<String>| Some(["key".into(), url.into(), key?, String::new()]);
+    match &output.target {
+        Target::Livekit(to) => match file(&to.token_file) {
+            Some(token) => key(host(to.url.as_deref().unwrap_or(livekit)), Some(token)),
+            None => room(&to.url, &to.room, &to.identity),
+        },
+        Target::Whip(to) => match &to.room {
+            Some(name) => room(&to.url, name, &to.identity),
+            None => {
+                let token = own(&to.token).or(file(&to.token_file)).unwrap_or_default();
+                key(to.url.as_deref()?, Some(token))
+            }
+        },
+        Target::Rtmp(to) => {
+            let (server, inside) = urls::take_stream_key(&to.url);
+            match own(&to.stream_key).or(file(&to.stream_key_file)) {
+                Some(written) => key(&to.url, Some(written)),
+                None => key(&server, own(&inside)),
+            }
+        }
+    }
+}
+
+/// How the name of a peer that is a place in a room begins.
+const ROOM: &str = "room";
+
+/// Host and port of a LiveKit address, which may begin with `ws` or `http`.
+fn host(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split('/').next().unwrap_or(rest)
 }
 
 /// What works, but probably not as meant: key path and words.
@@ -69,6 +175,67 @@ pub(super) fn unwise(config: &Config) -> Vec<(String, String)> {
                 ),
             ));
         }
+    }
+    found.extend(livekit(config));
+    for (index, output) in config.publish.iter().enumerate() {
+        let missing = incomplete(config, output).into_iter();
+        found.extend(missing.map(|(name, message)| (format!("publish.{index}.{name}"), message)));
+    }
+    found
+}
+
+fn livekit(config: &Config) -> Vec<(String, String)> {
+    let livekit = &config.livekit;
+    let mut found = Vec::new();
+    let mut say = |key: &str, message: &str| found.push((key.to_string(), message.to_string()));
+    match (&livekit.api_key, &livekit.api_secret) {
+        (Some(_), None) => {
+            say(
+                "livekit.api_key",
+                "there is no secret to it; write livekit.api_secret_file (or set LIVEKIT_API_SECRET)",
+            );
+        }
+        (None, Some(_)) => {
+            say(
+                "livekit.api_secret",
+                "there is no key to it; write livekit.api_key (or set LIVEKIT_API_KEY)",
+            );
+        }
+        _ => {}
+    }
+    if livekit.url.is_none() && (livekit.api_key.is_some() || !livekit.rooms.is_empty()) {
+        say("livekit.url", "not set, so LiveKit is off; write the server's address (or set LIVEKIT_HOST)");
+    }
+    for (key, servers) in
+        [("livekit.ice_servers", &livekit.ice_servers), ("webrtc.ice_servers", &config.webrtc.ice_servers)]
+    {
+        if livekit.turn_static_secret.is_none() && servers.iter().any(|url| addresses::is_turn(url)) {
+            let message = "browsers refuse a TURN server without credentials, so it is left out; write \
+                           livekit.turn_static_secret_file (or set TURN_STATIC_SECRET)";
+            say(key, message);
+        }
+    }
+    found
+}
+
+/// What an output lacks of its own and of `[livekit]`. Not a mistake of the file: the environment may
+/// bring it, and a bad value there must not stop the cameras.
+fn incomplete(config: &Config, output: &Publish) -> Vec<(&'static str, String)> {
+    let livekit = &config.livekit;
+    let (own_url, own_key) = match &output.target {
+        Target::Livekit(to) => (to.url.is_some(), to.api_key.is_some() || to.token_file.is_some()),
+        Target::Whip(to) if to.room.is_some() => (to.url.is_some(), false),
+        Target::Whip(_) | Target::Rtmp(_) => return Vec::new(),
+    };
+    let mut found = Vec::new();
+    if !own_url && livekit.url.is_none() {
+        let message = "has no server to go to; write livekit.url (or set LIVEKIT_HOST), or a url of its own";
+        found.push(("url", format!("output {:?} {message}", output.id)));
+    }
+    if !own_key && (livekit.api_key.is_none() || livekit.api_secret.is_none()) {
+        let message = "has no key to make a token with; write livekit.api_key and livekit.api_secret_file (or \
+                       set LIVEKIT_API_KEY and LIVEKIT_API_SECRET)";
+        found.push(("room", format!("output {:?} {message}", output.id)));
     }
     found
 }

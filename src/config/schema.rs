@@ -34,6 +34,9 @@ pub static ROOT: &[Key] = &[
     key("supervision", Kind::Section(SUPERVISION)),
     key("mjpeg", Kind::Section(MJPEG)),
     key("hls", Kind::Section(HLS)),
+    key("webrtc", Kind::Section(WEBRTC)),
+    key("livekit", Kind::Section(LIVEKIT)),
+    key("publish", Kind::Outputs),
     key("camera", Kind::Cameras),
 ];
 
@@ -50,6 +53,7 @@ const HEALTH: &[Key] = &[
     key("file", Kind::Path),
     key("file_mode", Kind::FileMode),
     key("max_frame_age_seconds", seconds(0.1, 86400.0)),
+    key("publisher_file", Kind::Path),
 ];
 
 const PIPELINES: &[Key] = &[key("directory", Kind::Path)];
@@ -76,6 +80,73 @@ const HLS: &[Key] = &[
     key("fmp4_part_seconds", seconds(0.1, 2.0)),
     key("idle_seconds", seconds(0.1, 3600.0)),
     key("output_dir", Kind::Path),
+];
+
+const WEBRTC: &[Key] = &[
+    key("bind", Kind::Address),
+    key("port", Kind::Whole { min: 0, max: 65535, unit: "" }),
+    key("tcp", Kind::Flag),
+    key("public_addresses", Kind::List(&Kind::PublicAddress)),
+    key("ice_servers", Kind::List(&Kind::IceServer)),
+    key("max_viewers", Kind::Whole { min: 1, max: 100_000, unit: "" }),
+    key("connect_timeout_seconds", seconds(1.0, 300.0)),
+    key("idle_timeout_seconds", seconds(1.0, 3600.0)),
+];
+
+/// Where LiveKit's server is; both forms name the same port.
+const LIVEKIT_URL: Kind = Kind::PlainUrl(&["ws", "wss", "http", "https"]);
+
+const LIVEKIT: &[Key] = &[
+    key("url", LIVEKIT_URL),
+    key("public_url", LIVEKIT_URL),
+    key("api_key", Kind::Text),
+    key("api_secret", Kind::Secret),
+    key("api_secret_file", Kind::Path),
+    key("rooms", Kind::List(&Kind::Text)),
+    key("ice_servers", Kind::List(&Kind::IceServer)),
+    key("turn_static_secret", Kind::Secret),
+    key("turn_static_secret_file", Kind::Path),
+    // A browser needs some of it to join; a token that leaks is good for the rest.
+    key("viewer_token_seconds", seconds(30.0, 86400.0)),
+    key("tokens_per_minute", Kind::Whole { min: 1, max: 100_000, unit: "" }),
+];
+
+/// The types of `[[publish]]` with the keys of each, beside `type`.
+pub static TARGETS: &[(&str, &[Key])] =
+    &[("livekit", PUBLISH_LIVEKIT), ("whip", PUBLISH_WHIP), ("rtmp", PUBLISH_RTMP)];
+
+const PUBLISH_LIVEKIT: &[Key] = &[
+    required("id", Kind::Id),
+    key("camera", Kind::Id),
+    key("url", LIVEKIT_URL),
+    key("api_key", Kind::Text),
+    key("api_secret", Kind::Secret),
+    key("api_secret_file", Kind::Path),
+    key("token_file", Kind::Path),
+    required("room", Kind::Text),
+    key("identity", Kind::Text),
+    key("name", Kind::Text),
+    key("stun_server", Kind::PlainUrl(&["stun"])),
+];
+
+const PUBLISH_WHIP: &[Key] = &[
+    required("id", Kind::Id),
+    key("camera", Kind::Id),
+    key("url", Kind::PlainUrl(&["http", "https"])),
+    key("token", Kind::Secret),
+    key("token_file", Kind::Path),
+    key("room", Kind::Text),
+    key("identity", Kind::Text),
+    key("name", Kind::Text),
+    key("stun_server", Kind::PlainUrl(&["stun"])),
+];
+
+const PUBLISH_RTMP: &[Key] = &[
+    required("id", Kind::Id),
+    key("camera", Kind::Id),
+    required("url", Kind::PlainUrl(&["rtmp", "rtmps"])),
+    key("stream_key", Kind::Secret),
+    key("stream_key_file", Kind::Path),
 ];
 
 /// One `[[camera]]`.
@@ -157,7 +228,13 @@ pub fn source(kind: &str) -> Option<&'static [Key]> {
     SOURCES.iter().find(|(name, _)| *name == kind).map(|(_, keys)| *keys)
 }
 
-/// The kind at a path such as `server.port` or `camera.0.jpeg.quality` (not inside a source).
+/// The keys of a published output of this type.
+pub fn target(kind: &str) -> Option<&'static [Key]> {
+    TARGETS.iter().find(|(name, _)| *name == kind).map(|(_, keys)| *keys)
+}
+
+/// The kind at a path such as `server.port` or `camera.0.jpeg.quality` (not inside a source or a
+/// published output).
 pub fn kind_at(path: &str) -> Option<&'static Kind> {
     let mut keys = ROOT;
     let mut found = None;
@@ -176,26 +253,35 @@ pub fn kind_at(path: &str) -> Option<&'static Kind> {
     found
 }
 
-/// Where else a key of this name stands, in words: for one that was written in the wrong place.
-pub fn home_of(name: &str) -> Option<String> {
+/// Where else a key of this name stands, in words: for one that was written in the wrong place, at the
+/// path `place`. Near places come first: many of them have a `url`.
+pub fn home_of(name: &str, place: &str) -> Option<String> {
     let section = |keys: &'static [Key], label: &dyn Fn(&str) -> String| {
         keys.iter().find_map(|outer| match outer.kind {
             Kind::Section(inner) if inner.iter().any(|key| key.name == name) => Some(label(outer.name)),
             _ => None,
         })
     };
-    section(ROOT, &|outer| format!("[{outer}]"))
-        .or_else(|| {
-            let here = CAMERA.iter().any(|key| key.name == name);
-            here.then(|| "[[camera]]".to_string())
+    let top = || section(ROOT, &|outer| format!("[{outer}]"));
+    let camera = || {
+        let here = CAMERA.iter().any(|key| key.name == name).then(|| "[[camera]]".to_string());
+        here.or_else(|| section(CAMERA, &|outer| format!("[camera.{outer}]"))).or_else(|| {
+            types_with(SOURCES, name).map(|kinds| format!("the source of a [[camera]] of type {kinds}"))
         })
-        .or_else(|| section(CAMERA, &|outer| format!("[camera.{outer}]")))
-        .or_else(|| {
-            let kinds: Vec<_> = SOURCES
-                .iter()
-                .filter(|(_, keys)| keys.iter().any(|key| key.name == name))
-                .map(|(kind, _)| *kind)
-                .collect();
-            (!kinds.is_empty()).then(|| format!("the source of a [[camera]] of type {}", kinds.join(" or ")))
-        })
+    };
+    let output = || types_with(TARGETS, name).map(|kinds| format!("a [[publish]] of type {kinds}"));
+    match place.split('.').next() {
+        Some("camera") => camera().or_else(top).or_else(output),
+        Some("publish") => output().or_else(top).or_else(camera),
+        _ => top().or_else(camera).or_else(output),
+    }
+}
+
+fn types_with(types: &[(&'static str, &[Key])], name: &str) -> Option<String> {
+    let kinds: Vec<_> = types
+        .iter()
+        .filter(|(_, keys)| keys.iter().any(|key| key.name == name))
+        .map(|(kind, _)| *kind)
+        .collect();
+    (!kinds.is_empty()).then(|| kinds.join(" or "))
 }

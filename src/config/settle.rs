@@ -1,5 +1,5 @@
 //! The last step of loading, the only one that looks around on the disk: paths of the file become
-//! absolute to it, users and passwords move out of URLs, password files are read.
+//! absolute to it, users, passwords and stream keys move out of URLs, files with secrets are read.
 
 use std::fs::{self, File, Metadata};
 use std::io::Read;
@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::error::{Problem, Warning};
-use super::model::{Camera, Config, Source};
+use super::model::{Camera, Config, LiveKit, Publish, Source, Target};
 use super::origins::{Origin, Origins};
 use super::secret::Secret;
 use super::urls;
@@ -29,9 +29,11 @@ pub(super) fn settle(
         }
     };
     absolute(&mut config.pipelines.directory, "pipelines.directory", origins);
-    for (path, key) in
-        [(&mut config.health.file, "health.file"), (&mut config.hls.output_dir, "hls.output_dir")]
-    {
+    for (path, key) in [
+        (&mut config.health.file, "health.file"),
+        (&mut config.health.publisher_file, "health.publisher_file"),
+        (&mut config.hls.output_dir, "hls.output_dir"),
+    ] {
         if let Some(path) = path {
             absolute(path, key, origins);
         }
@@ -90,13 +92,133 @@ pub(super) fn settle(
             }
         }
     }
+    let mut secrets = Secrets { base, origins, problems, warnings, in_file: false };
+    secrets.livekit(&mut config.livekit);
+    for (index, output) in config.publish.iter_mut().enumerate() {
+        secrets.output(output, &format!("publish.{index}"));
+    }
+    let Secrets { problems, mut warnings, in_file, .. } = secrets;
+    if let Some(file) = file
+        && in_file
+        && !holds_password
+        && readable_by_others(file)
+    {
+        warnings.push(readable_by_all("livekit", file));
+    }
     if let Some(file) = file
         && holds_password
-        && fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
+        && readable_by_others(file)
     {
         warnings.push(readable_by_all("camera", file));
     }
     (problems, warnings)
+}
+
+/// The files and URLs with secrets of LiveKit and of the published outputs.
+struct Secrets<'a> {
+    base: &'a Path,
+    origins: &'a mut Origins,
+    problems: Vec<Problem>,
+    warnings: Vec<Warning>,
+    /// Whether the configuration file itself holds a secret.
+    in_file: bool,
+}
+
+impl Secrets<'_> {
+    fn livekit(&mut self, livekit: &mut LiveKit) {
+        let LiveKit { api_secret, api_secret_file, turn_static_secret, turn_static_secret_file, .. } =
+            livekit;
+        self.read(api_secret, api_secret_file, "livekit", "api_secret", "LiveKit's secret");
+        let what = "the TURN server's secret";
+        self.read(turn_static_secret, turn_static_secret_file, "livekit", "turn_static_secret", what);
+    }
+
+    fn output(&mut self, output: &mut Publish, place: &str) {
+        let id = &output.id;
+        match &mut output.target {
+            Target::Livekit(to) => {
+                let what = format!("the secret of output {id:?}");
+                self.read(&mut to.api_secret, &mut to.api_secret_file, place, "api_secret", &what);
+                self.look_at(&mut to.token_file, place, "token_file", id);
+            }
+            Target::Whip(to) => {
+                self.written(&to.token, place, "token");
+                self.look_at(&mut to.token_file, place, "token_file", id);
+            }
+            Target::Rtmp(to) => {
+                self.written(&to.stream_key, place, "stream_key");
+                self.look_at(&mut to.stream_key_file, place, "stream_key_file", id);
+                if to.stream_key.is_none()
+                    && to.stream_key_file.is_none()
+                    && let (server, Some(key)) = urls::take_stream_key(&to.url)
+                {
+                    to.url = server;
+                    to.stream_key = Some(key);
+                    self.in_file = true;
+                    self.origins.copy(&format!("{place}.url"), &format!("{place}.stream_key"));
+                }
+            }
+        }
+    }
+
+    /// A secret that is read now.
+    fn read(
+        &mut self,
+        secret: &mut Option<Secret>,
+        file: &mut Option<PathBuf>,
+        place: &str,
+        name: &str,
+        what: &str,
+    ) {
+        self.written(secret, place, name);
+        let key = format!("{place}.{name}_file");
+        let Some(path) = self.absolute(file, &key) else { return };
+        match read_password(&path) {
+            Ok((first_line, readable)) => {
+                *secret = Some(first_line);
+                self.origins.copy(&key, &format!("{place}.{name}"));
+                if readable {
+                    self.warnings.push(readable_by_all(&key, &path));
+                }
+            }
+            Err(error) => {
+                let message = format!("the file {} with {what} {error}", path.display());
+                self.problems.push(problem(self.origins, key, message));
+            }
+        }
+    }
+
+    /// A file that each attempt reads anew: it may be written later, so what is wrong now is a warning.
+    fn look_at(&mut self, file: &mut Option<PathBuf>, place: &str, name: &str, id: &str) {
+        let key = format!("{place}.{name}");
+        let Some(path) = self.absolute(file, &key) else { return };
+        match read_password(&path) {
+            Ok((_, true)) => self.warnings.push(readable_by_all(&key, &path)),
+            Ok((_, false)) => {}
+            Err(error) => {
+                let message =
+                    format!("the file {} of output {id:?} {error}; until then it is refused", path.display());
+                self.warnings.push(Warning::new(key, message));
+            }
+        }
+    }
+
+    fn written(&mut self, secret: &Option<Secret>, place: &str, name: &str) {
+        let origin = self.origins.of(&format!("{place}.{name}"));
+        self.in_file |= secret.is_some() && matches!(origin, Origin::File { .. });
+    }
+
+    fn absolute(&self, path: &mut Option<PathBuf>, key: &str) -> Option<PathBuf> {
+        let path = path.as_mut()?;
+        if matches!(self.origins.of(key), Origin::File { .. }) {
+            *path = self.base.join(&*path);
+        }
+        Some(path.clone())
+    }
+}
+
+fn readable_by_others(file: &Path) -> bool {
+    fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
 }
 
 fn problem(origins: &Origins, key: String, message: String) -> Problem {
@@ -107,7 +229,7 @@ fn readable_by_all(key: &str, path: &Path) -> Warning {
     let path = path.display();
     Warning::new(
         key,
-        format!("{path} holds a password and every user of this machine may read it; run chmod o-rwx {path}"),
+        format!("{path} holds a secret and every user of this machine may read it; run chmod o-rwx {path}"),
     )
 }
 
@@ -119,11 +241,11 @@ fn read_password(path: &Path) -> Result<(Secret, bool), String> {
         .read_to_string(&mut text)
         .map_err(|error| format!("cannot be read: {error}"))?;
     if text.len() as u64 > PASSWORD_FILE_LIMIT {
-        return Err(format!("is larger than {PASSWORD_FILE_LIMIT} bytes; its first line is the password"));
+        return Err(format!("is larger than {PASSWORD_FILE_LIMIT} bytes; its first line is the secret"));
     }
     match text.lines().next() {
         Some(line) if !line.is_empty() => Ok((Secret::new(line), metadata.permissions().mode() & 0o004 != 0)),
-        _ => Err("has an empty first line; write the password there".into()),
+        _ => Err("has an empty first line; write the secret there".into()),
     }
 }
 

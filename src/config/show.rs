@@ -21,6 +21,11 @@ pub fn show(loaded: &Loaded, out: &mut dyn Write) -> io::Result<()> {
                 printer.leaves(keys, table, key.name)?;
                 writeln!(printer.out)?;
             }
+            (Kind::Outputs, Some(Value::Array(outputs))) => {
+                for (index, output) in outputs.iter().enumerate() {
+                    printer.output(output, &format!("publish.{index}"))?;
+                }
+            }
             (Kind::Cameras, Some(Value::Array(cameras))) => {
                 for (index, camera) in cameras.iter().enumerate() {
                     printer.camera(camera, &format!("camera.{index}"))?;
@@ -61,13 +66,29 @@ impl Printer<'_> {
         writeln!(self.out)
     }
 
+    fn output(&mut self, output: &Value, path: &str) -> io::Result<()> {
+        writeln!(self.out, "[[publish]]")?;
+        let text = |name: &str| output.get(name).and_then(Value::as_str);
+        let kind = text("type").unwrap_or("");
+        self.line("type", &kind.into(), path)?;
+        let mut output = output.clone();
+        // Without anything else to open the door, the address itself may.
+        let bare =
+            kind == "whip" && !["token", "token_file", "room"].iter().any(|name| output.get(name).is_some());
+        if let (true, Some(Value::String(url))) = (bare, output.get_mut("url")) {
+            *url = urls::redact_path(url);
+        }
+        self.leaves(schema::target(kind).unwrap_or(&[]), &output, path)?;
+        writeln!(self.out)
+    }
+
     fn leaves(&mut self, keys: &[Key], table: &Value, path: &str) -> io::Result<()> {
         for key in keys {
             match (&key.kind, table.get(key.name)) {
-                (_, None) | (Kind::Section(_) | Kind::Cameras | Kind::Source, _) => {}
+                (_, None) | (Kind::Section(_) | Kind::Cameras | Kind::Source | Kind::Outputs, _) => {}
                 // It came out of the file, which has its own line; both together would not load again.
-                (Kind::Secret, _) if table.get("password_file").is_some() => {}
-                (Kind::Url(_), Some(Value::String(url))) => {
+                (Kind::Secret, _) if table.get(format!("{}_file", key.name)).is_some() => {}
+                (Kind::Url(_) | Kind::PlainUrl(_), Some(Value::String(url))) => {
                     self.line(key.name, &urls::redact(url).into(), path)?;
                 }
                 (_, Some(value)) => self.line(key.name, value, path)?,

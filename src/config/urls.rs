@@ -20,7 +20,12 @@ pub fn check(text: &str, schemes: &[&str]) -> Result<(), String> {
         let schemes: Vec<_> = schemes.iter().map(|scheme| format!("{scheme}://host/path")).collect();
         super::value::list(&schemes)
     };
-    let shown = super::value::shortened(&redact(text));
+    let shown = if schemes.contains(&"rtmp") {
+        // A stream key stands in the path, and there is no telling where when the rest is wrong.
+        "this".to_string()
+    } else {
+        super::value::shortened(&redact(text))
+    };
     if text.chars().any(|c| c.is_control() || c == ' ') {
         return Err(format!("{shown} has a space or control character in it; write {}", allowed()));
     }
@@ -44,6 +49,42 @@ pub fn check(text: &str, schemes: &[&str]) -> Result<(), String> {
             Err(format!("{shown} has port 0; leave it out or write 1 to 65535"))
         }
         Some(_) => Ok(()),
+    }
+}
+
+/// Like [`check`], and says no to a user and password in the URL.
+pub fn check_plain(text: &str, schemes: &[&str]) -> Result<(), String> {
+    check(text, schemes)?;
+    if user_info(text).is_some() {
+        return Err("a user and password in this url are not used; take them out".into());
+    }
+    Ok(())
+}
+
+/// Parts an RTMP address: `rtmp://host/app/KEY` is the server `rtmp://host/app` and the key `KEY`. With
+/// one name or none after the host there is no key in it. A query belongs to the key.
+pub fn take_stream_key(text: &str) -> (String, Option<super::Secret>) {
+    let Some(start) = text.find("://").map(|at| at + 3) else { return (text.into(), None) };
+    let end = text[start..].find(['?', '#']).map_or(text.len(), |end| start + end);
+    let path = text[start..end].find('/').map(|slash| start + slash + 1);
+    match path.and_then(|path| Some((path, path + text[path..end].rfind('/')?))) {
+        Some((path, slash)) if slash > path && slash + 1 < end => {
+            (text[..slash].into(), Some(super::Secret::new(&text[slash + 1..])))
+        }
+        _ => (text.into(), None),
+    }
+}
+
+/// A `http(s)` URL with everything after the first name of its path as `***`: for addresses in which a
+/// stream key may stand.
+pub fn redact_path(text: &str) -> String {
+    let text = redact(text);
+    let Some(start) = text.find("://").map(|at| at + 3) else { return "***".into() };
+    let mut slashes = text[start..].match_indices(['/', '?', '#']).map(|(at, _)| start + at);
+    match (slashes.next(), slashes.next()) {
+        (Some(_), Some(second)) if second + 1 < text.len() => format!("{}***", &text[..=second]),
+        (Some(first), _) if text.as_bytes().get(first) != Some(&b'/') => format!("{}***", &text[..=first]),
+        _ => text,
     }
 }
 
@@ -73,7 +114,12 @@ pub fn redact(text: &str) -> String {
             _ => text.into(),
         },
     };
-    hide_parameters(&hidden)
+    let scheme = hidden.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    let rtmp = matches!(scheme.as_deref(), Some("rtmp" | "rtmps"));
+    match take_stream_key(&hidden) {
+        (server, Some(_)) if rtmp => format!("{server}/***"),
+        _ => hide_parameters(&hidden),
+    }
 }
 
 /// `*`, or scheme, host and perhaps port: what a browser sends as `Origin`.
@@ -222,10 +268,55 @@ mod tests {
                 "rtsp://cam/user=admin_password=***_channel=1_stream=0.sdp",
             ),
             ("rtsp://cam/mail@home", "rtsp://cam/mail@home"),
+            ("rtmp://sfu/app", "rtmp://sfu/app"),
+            ("rtmp://sfu/app/KEY", "rtmp://sfu/app/***"),
+            ("RTMPS://sfu:443/app/inst/KEY?a=b", "RTMPS://sfu:443/app/inst/***"),
+            ("rtmp://sfu/app?token=KEY", "rtmp://sfu/app?token=***"),
         ];
         for (text, expected) in table {
             assert_eq!(redact(text), expected);
         }
+    }
+
+    #[test]
+    fn a_stream_key_is_taken_out_of_the_path() {
+        let table = [
+            ("rtmp://sfu/app/KEY", "rtmp://sfu/app", Some("KEY")),
+            ("rtmp://sfu:1935/app/inst/KEY?user=x/y", "rtmp://sfu:1935/app/inst", Some("KEY?user=x/y")),
+            ("rtmp://sfu/app", "rtmp://sfu/app", None),
+            ("rtmp://sfu/app/", "rtmp://sfu/app/", None),
+            ("rtmp://sfu/", "rtmp://sfu/", None),
+            ("rtmp://sfu", "rtmp://sfu", None),
+            ("rtmp://sfu//x", "rtmp://sfu//x", None),
+        ];
+        for (text, server, key) in table {
+            assert_eq!(take_stream_key(text), (server.to_string(), key.map(Secret::new)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_may_hold_a_key_is_hidden() {
+        let table = [
+            ("http://sfu/w/KEY", "http://sfu/w/***"),
+            ("http://sfu/w/a/KEY?x=y", "http://sfu/w/***"),
+            ("http://sfu/whip", "http://sfu/whip"),
+            ("http://sfu", "http://sfu"),
+            ("http://sfu?KEY", "http://sfu?***"),
+            ("http://sfu/whip?KEY", "http://sfu/whip?***"),
+            ("no url", "***"),
+        ];
+        for (text, shown) in table {
+            assert_eq!(redact_path(text), shown, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_url_that_nobody_can_use_the_password_of_is_refused() {
+        assert_eq!(check_plain("ws://sfu:7880", &["ws"]), Ok(()));
+        let message = check_plain("ws://u:hunter2@sfu", &["ws"]).unwrap_err();
+        assert!(message.contains("take them out") && !message.contains("hunter2"), "{message}");
+        let message = check_plain("rtmp://sfu:99999/app/hunter2", &["rtmp", "rtmps"]).unwrap_err();
+        assert!(!message.contains("hunter2"), "{message}");
     }
 
     #[test]
@@ -255,6 +346,8 @@ mod tests {
             let _ = check(&text, &["rtsp"]);
             let _ = take_credentials(&text);
             let _ = redact(&text);
+            let _ = redact_path(&text);
+            let _ = take_stream_key(&text);
             let _ = is_origin(&text);
         }
     }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use toml::Value;
 
+use super::addresses::{self, PublicAddress};
 use super::model::{FileMode, Resolution, Rotation};
 use super::schema::Key;
 use super::urls;
@@ -35,12 +36,22 @@ pub enum Kind {
     Rotation,
     FileMode,
     Url(&'static [&'static str]),
+    /// The same without a user and password in it, because there is no way to use them.
+    PlainUrl(&'static [&'static str]),
+    /// What viewers are told instead of a local address.
+    PublicAddress,
+    /// A `stun:`, `turn:` or `turns:` URL as browsers take it.
+    IceServer,
+    /// Any number of the same kind; commas between in the environment.
+    List(&'static Kind),
     /// A table of further keys.
     Section(&'static [Key]),
     /// The list of cameras.
     Cameras,
     /// A camera's source, whose keys depend on its `type`.
     Source,
+    /// The list of published outputs, whose keys depend on their `type`.
+    Outputs,
 }
 
 impl Kind {
@@ -66,13 +77,20 @@ impl Kind {
             }
             Kind::Rotation => "0, 90, 180 or 270".into(),
             Kind::FileMode => "\"0600\", \"0640\" or \"0644\"".into(),
-            Kind::Url(schemes) => {
+            Kind::Url(schemes) | Kind::PlainUrl(schemes) => {
                 let schemes: Vec<_> = schemes.iter().map(|scheme| format!("{scheme}://host/path")).collect();
                 list(&schemes)
             }
             Kind::Section(_) => "a table".into(),
             Kind::Cameras => "[[camera]] in double brackets".into(),
             Kind::Source => "a table with a type, such as { type = \"auto\" }".into(),
+            Kind::Outputs => "[[publish]] in double brackets".into(),
+            Kind::PublicAddress => PublicAddress::ALLOWED.into(),
+            Kind::IceServer => {
+                "URLs such as stun:stun.example.org:3478 and turns:turn.example.org:5349?transport=tcp".into()
+            }
+            Kind::List(Kind::Text) => "a list of texts in quotes".into(),
+            Kind::List(kind) => kind.allowed(),
         }
     }
 
@@ -80,6 +98,15 @@ impl Kind {
     pub fn check(&self, value: &Value) -> Result<(), String> {
         if let (Kind::Url(schemes), Value::String(text)) = (self, value) {
             return urls::check(text, schemes);
+        }
+        if let (Kind::PlainUrl(schemes), Value::String(text)) = (self, value) {
+            return urls::check_plain(text, schemes);
+        }
+        if let (Kind::List(kind), Value::Array(values)) = (self, value) {
+            return values.iter().try_for_each(|value| kind.check(value));
+        }
+        if let (Kind::List(_), Value::String(_)) = (self, value) {
+            return Err(format!("this is a list; write square brackets around it: [{value}]"));
         }
         if self.holds(value) {
             return Ok(());
@@ -123,6 +150,10 @@ impl Kind {
             }
             (Kind::FileMode, Value::String(text)) => text.parse::<FileMode>().is_ok(),
             (Kind::Url(schemes), Value::String(text)) => urls::check(text, schemes).is_ok(),
+            (Kind::PlainUrl(schemes), Value::String(text)) => urls::check_plain(text, schemes).is_ok(),
+            (Kind::PublicAddress, Value::String(text)) => text.parse::<PublicAddress>().is_ok(),
+            (Kind::IceServer, Value::String(text)) => addresses::is_ice_server(text),
+            (Kind::List(kind), Value::Array(values)) => values.iter().all(|value| kind.holds(value)),
             _ => false,
         }
     }
@@ -133,6 +164,7 @@ impl Kind {
         let refused = || {
             let shown = match self {
                 Kind::Secret => "this".into(),
+                Kind::Url(_) | Kind::PlainUrl(_) => shortened(&urls::redact(text)),
                 _ => shortened(text),
             };
             format!("{shown} is not allowed; write {}", self.allowed())
@@ -142,14 +174,14 @@ impl Kind {
             Kind::Whole { .. } | Kind::Rotation => Value::Integer(text.parse().map_err(|_| refused())?),
             Kind::Number { .. } => Value::Float(text.parse().map_err(|_| refused())?),
             Kind::Choice(_) => Value::String(text.to_ascii_lowercase()),
-            Kind::Origins => text
+            Kind::Origins | Kind::List(_) => text
                 .split(',')
                 .map(str::trim)
-                .filter(|origin| !origin.is_empty())
-                .map(|origin| Value::String(origin.into()))
+                .filter(|item| !item.is_empty())
+                .map(|item| Value::String(item.into()))
                 .collect::<Vec<_>>()
                 .into(),
-            Kind::Section(_) | Kind::Cameras | Kind::Source => return Err(refused()),
+            Kind::Section(_) | Kind::Cameras | Kind::Source | Kind::Outputs => return Err(refused()),
             _ => Value::String(text.into()),
         };
         if self.holds(&value) { Ok(value) } else { Err(refused()) }
@@ -158,6 +190,7 @@ impl Kind {
     fn quoted(&self, value: &Value) -> String {
         match (self, value) {
             (Kind::Secret, _) => "this".into(),
+            (Kind::PlainUrl(_), Value::String(text)) => shortened(&urls::redact(text)),
             (_, Value::String(text)) => shortened(text),
             (_, Value::Array(_)) if !matches!(self, Kind::Origins) => "a list".into(),
             (_, Value::Table(_)) => "a table".into(),
@@ -261,6 +294,13 @@ mod tests {
             ),
             (&Kind::Rotation, &["0", "90", "180", "270"], &["45", "360", "-90", "65626"]),
             (&Kind::FileMode, &["0600", "0640", "0644", "644"], &["0666", "0400", "abc", "0755"]),
+            (
+                &Kind::PlainUrl(&["ws", "http"]),
+                &["ws://sfu:7880", "http://sfu/"],
+                &["sfu:7880", "wss://sfu", "ws://u:p@sfu", "ws://"],
+            ),
+            (&Kind::List(&Kind::IceServer), &["stun:a, turn:b:1", "stun:a,"], &["stun:a, b", "http://a"]),
+            (&Kind::List(&Kind::PublicAddress), &["192.0.2.1, [::1]:5, cam"], &["192.0.2.1, 0.0.0.0"]),
         ];
         for (kind, good, bad) in table {
             for text in *good {

@@ -1,6 +1,6 @@
 //! What the tests against the real binary share: guards that start and always end processes, an RTSP
-//! camera that misbehaves on order, a relay that plays a broken network, a small HTTP client, and waiting
-//! with a deadline. Each file of `tests/` takes what it needs with `mod support;`.
+//! camera that misbehaves on order, a relay that plays a broken network, a network namespace with a LiveKit
+//! server in it, an RTMP server, a small HTTP client, and waiting with a deadline. Each file of `tests/` takes what it needs with `mod support;`.
 //!
 //! Everything stays on 127.0.0.1 and everything ends with its guard.
 
@@ -11,8 +11,13 @@
 
 pub mod camera;
 pub mod http;
+pub mod ingress;
+pub mod livekit;
+pub mod namespace;
 pub mod process;
+pub mod redis;
 pub mod relay;
+pub mod rtmp;
 pub mod service;
 pub mod tls;
 pub mod viewer;
@@ -20,8 +25,12 @@ pub mod whep_client;
 
 pub use camera::{CameraOptions, RtspCamera};
 pub use http::{MjpegStream, Response, get, request};
+pub use ingress::Ingress;
+pub use livekit::LiveKit;
 pub use process::Process;
+pub use redis::Redis;
 pub use relay::{Network, Relay};
+pub use rtmp::RtmpServer;
 pub use service::Fanlight;
 pub use tls::SelfSigned;
 pub use viewer::Viewer;
@@ -85,6 +94,19 @@ pub fn skipped(name: &str, why: &str) {
         // One write: tests of several threads append.
         file.write_all(format!("{name}: {why}\n").as_bytes()).expect("the skips");
     }
+}
+
+/// Whether one of these tools is not installed, each given with its Debian package. The test is then left
+/// out, by name and with what is missing.
+pub fn lacks(test: &str, tools: &[(&str, &str)]) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    // Servers are not on every user's path.
+    let places: Vec<_> = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).collect();
+    let missing = tools.iter().find(|(tool, _)| !places.iter().any(|place| place.join(tool).is_file()));
+    if let Some((tool, package)) = missing {
+        skipped(test, &format!("{tool} is missing (package {package})"));
+    }
+    missing.is_some()
 }
 
 /// The value below which `percent` of the sorted times lie (nearest rank).

@@ -11,6 +11,7 @@ use super::answer::{self, Response};
 use super::{AppState, probes};
 use crate::capture::status::{CameraStatus, OutletStatus};
 use crate::config::model::Camera;
+use crate::publish::status::OutputStatus;
 use crate::supervision::lifecycle::State;
 use crate::telemetry;
 
@@ -36,6 +37,8 @@ pub struct Metrics {
     /// The first camera's configuration.
     config: Option<CameraConfig>,
     cameras: Vec<CameraMetrics>,
+    /// What is published to servers elsewhere.
+    outputs: Vec<OutputStatus>,
     #[schema(value_type = String, format = DateTime)]
     #[serde(serialize_with = "telemetry::rfc3339")]
     timestamp: SystemTime,
@@ -152,6 +155,7 @@ fn collect(state: &AppState) -> Metrics {
         mjpeg_parts: state.mjpeg.parts(),
         config: all.first().map(|capture| CameraConfig::of(capture.camera())),
         cameras,
+        outputs: state.publishers.statuses(),
         timestamp: SystemTime::now(),
     }
 }
@@ -239,7 +243,37 @@ fn prometheus(metrics: &Metrics) -> String {
     page.outlets(metrics, "fanlight_outlet_demand", "gauge", "Consumers now.", |outlet| {
         outlet.counters.demand as f64
     });
+    outputs(&mut page, &metrics.outputs);
     page.0
+}
+
+/// What is published to servers elsewhere.
+fn outputs(page: &mut Page, outputs: &[OutputStatus]) {
+    page.family("fanlight_output_state", "gauge", "1 for the state that the output is in.");
+    for output in outputs {
+        for (state, name) in STATES {
+            let labels = [("camera", &*output.camera), ("output", &*output.id), ("state", name)];
+            page.sample("fanlight_output_state", &labels, f64::from(u8::from(output.lifecycle.state == state)));
+        }
+    }
+    type Figure = fn(&OutputStatus) -> f64;
+    let figures: [(&str, &str, &str, Figure); 7] = [
+        ("fanlight_output_frames_total", "counter", "Pictures that went out.", |o| o.frames as f64),
+        ("fanlight_output_bytes_total", "counter", "Bytes that went out.", |o| o.bytes as f64),
+        ("fanlight_output_dropped_total", "counter", "Pictures lost to a slow peer.", |o| o.dropped as f64),
+        ("fanlight_output_fps", "gauge", "Pictures per second that the peer takes.", |o| o.fps),
+        ("fanlight_output_attempts_total", "counter", "Attempts to publish.", |o| o.lifecycle.attempts as f64),
+        ("fanlight_output_restarts_total", "counter", "Times it had to begin again.", |o| {
+            o.lifecycle.restarts as f64
+        }),
+        ("fanlight_output_frozen_total", "counter", "Attempts that did not stop.", |o| o.lifecycle.frozen as f64),
+    ];
+    for (name, kind, help, value) in figures {
+        page.family(name, kind, help);
+        for output in outputs {
+            page.sample(name, &[("camera", &*output.camera), ("output", &*output.id)], value(output));
+        }
+    }
 }
 
 struct Page(String);

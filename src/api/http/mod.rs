@@ -1,13 +1,17 @@
 //! HTTP: routes, answers, the accept loop. The only place that knows warp.
 //!
 //! [`routes`] is the table of all paths; [`service`] answers a request by it. Areas have a file each:
-//! [`streams`] (MJPEG, snapshots), [`probes`], [`metrics`], [`cameras`], [`page`], [`openapi`].
+//! [`streams`] (MJPEG, snapshots), [`livekit`], [`system`], [`probes`], [`metrics`], [`cameras`], [`events`],
+//! [`assets`] (the dashboard), [`page`] (the plain one), [`openapi`].
 //! Nothing here waits for a camera except MJPEG and snapshot requests, which are bounded.
 
 mod answer;
+mod assets;
 mod body;
 mod cameras;
 mod cors;
+mod events;
+mod livekit;
 mod metrics;
 mod openapi;
 mod page;
@@ -15,9 +19,10 @@ mod probes;
 pub mod routes;
 pub mod server;
 mod streams;
+mod system;
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -29,10 +34,15 @@ use warp::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use crate::cameras::Cameras;
 use crate::capture::Capture;
 use crate::config::Config;
+use crate::livekit::limit::Limiter;
+use crate::publish::Publishers;
 use crate::serve::hls::Hls;
 use crate::serve::mjpeg::Mjpeg;
 use crate::serve::snapshot::Snapshots;
+use crate::supervision::published::PublishedNow;
+use crate::telemetry::system::System;
 use answer::{Fault, Response};
+pub use events::Events;
 use routes::{Found, Params, Target};
 
 /// What routes are handed. Cloning it clones references.
@@ -47,6 +57,15 @@ pub struct AppState {
     pub snapshots: Snapshots,
     /// HLS of the cameras; a reload of its settings sends a new one.
     pub hls: watch::Receiver<Hls>,
+    /// The state of the house, pushed to pages.
+    pub events: Events,
+    /// How often each address fetched a token for LiveKit. Never held for longer than a look.
+    pub tokens: Arc<Mutex<Limiter>>,
+    /// How the machine is.
+    pub system: System,
+    /// How the published outputs are.
+    pub published: PublishedNow,
+    pub publishers: Publishers,
     pub started: Started,
 }
 
@@ -68,6 +87,11 @@ impl AppState {
             hls,
             mjpeg: Mjpeg::new(cameras.watch(), stop.clone()),
             snapshots: Snapshots::new(stop.clone()),
+            events: Events::new(),
+            tokens: Arc::default(),
+            system: System::none(),
+            published: PublishedNow::default(),
+            publishers: Publishers::none(),
             started: Started { at: SystemTime::now(), instant: Instant::now() },
             cameras,
             config,
@@ -184,9 +208,12 @@ async fn dispatch(
         Target::Page | Target::Webcam => match request.query("action").as_deref() {
             Some("stream") => streams::mjpeg(state, None, request).await,
             Some("snapshot") => streams::snapshot(state, None).await,
-            None if target == Target::Page => page::page(state),
+            None if target == Target::Page => Ok(index(state, request)),
             action => Err(Fault::bad_action(action)),
         },
+        Target::Plain => Ok(page::page(state)),
+        Target::Asset => assets::file(&format!("assets/{}", params.file.unwrap_or_default()), request),
+        Target::Icon => assets::file("icon.svg", request),
         Target::Stream => streams::mjpeg(state, params.id, request).await,
         Target::Snapshot => streams::snapshot(state, params.id).await,
         Target::Hls => streams::hls(state, params, request).await,
@@ -200,6 +227,21 @@ async fn dispatch(
             cors::may_act(request.headers, origins)?;
             cameras::restart(state, params.id)
         }
+        Target::Events => events::events(state, request),
+        Target::WebrtcConfig => Ok(livekit::config(state)),
+        Target::ViewerToken => livekit::token(state, request),
+        Target::StandardToken => livekit::standard_token(state, request),
+        Target::Stats => system::stats(state),
+        Target::SystemMetrics => system::metrics(state),
+        Target::Retry => {
+            cors::may_act(request.headers, origins)?;
+            cameras::retry(state, params.id)
+        }
         Target::OpenApi => Ok(openapi::document()),
     }
+}
+
+/// The dashboard; a binary built without it shows the plain page.
+fn index(state: &AppState, request: &Request<'_>) -> Response {
+    assets::index(request, &state.config.borrow().livekit).unwrap_or_else(|| page::page(state))
 }

@@ -3,16 +3,23 @@
 use utoipa::openapi::path::{
     HttpMethod, Operation, OperationBuilder, ParameterBuilder, ParameterIn, PathItem, Paths,
 };
+use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::schema::{ObjectBuilder, SchemaFormat, Type};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Required, Response, ResponseBuilder, Schema};
 use utoipa::{OpenApi, ToSchema};
 use warp::http::StatusCode;
 
 use super::answer::{self, ErrorBody, ErrorDetail};
-use super::cameras::{CameraList, CameraView, Restarting};
+use super::cameras::{CameraList, CameraView, LiveKitRoom, Restarting, Retrying};
+use super::events::HouseView;
+use super::livekit::{ServerToken, TokenRequest, ViewerToken};
 use super::metrics::{CameraConfig, Metrics};
-use super::probes::{CameraStatusBody, Health, Publisher, Ready};
+use super::probes::{CameraStatusBody, Health, Ready};
 use super::routes::{ROUTES, Target, Verb};
+use super::system::Stats;
+use crate::livekit::viewer::ViewerConfig;
+use crate::supervision::published::Publisher;
+use crate::telemetry::system::SystemMetrics;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -26,12 +33,22 @@ use super::routes::{ROUTES, Target, Verb};
         CameraList,
         CameraView,
         Restarting,
+        Retrying,
+        LiveKitRoom,
+        crate::publish::status::OutputStatus,
+        HouseView,
         Metrics,
         CameraConfig,
         Health,
         Ready,
         CameraStatusBody,
         Publisher,
+        ViewerConfig,
+        ViewerToken,
+        TokenRequest,
+        ServerToken,
+        Stats,
+        SystemMetrics,
         crate::serve::ready::NotReady
     ))
 )]
@@ -53,7 +70,13 @@ fn build() -> utoipa::openapi::OpenApi {
             Verb::Delete => HttpMethod::Delete,
         };
         let operation = operation(route.path, route.target);
-        document.paths.paths.insert(route.path.to_owned(), PathItem::new(methods, operation));
+        let item = PathItem::new(methods, operation);
+        match document.paths.paths.get_mut(route.path) {
+            Some(present) => present.merge_operations(item),
+            None => {
+                document.paths.paths.insert(route.path.to_owned(), item);
+            }
+        }
     }
     document
 }
@@ -61,7 +84,12 @@ fn build() -> utoipa::openapi::OpenApi {
 /// What a client may get from a target.
 fn operation(path: &str, target: Target) -> Operation {
     let (tag, summary) = match target {
-        Target::Page => ("pages", "The page; ?action=stream and ?action=snapshot as mjpg-streamer has them"),
+        Target::Page => {
+            ("pages", "The dashboard; ?action=stream and ?action=snapshot as mjpg-streamer has them")
+        }
+        Target::Plain => ("pages", "A page that needs no script"),
+        Target::Asset => ("pages", "A file of the dashboard"),
+        Target::Icon => ("pages", "The icon of the dashboard"),
         Target::Webcam => ("pictures", "?action=stream or ?action=snapshot, as mjpg-streamer has them"),
         Target::Stream => ("pictures", "MJPEG stream"),
         Target::Snapshot => ("pictures", "The newest picture, never an old one"),
@@ -72,7 +100,14 @@ fn operation(path: &str, target: Target) -> Operation {
         Target::CameraStatus => ("probes", "The first camera and its publisher"),
         Target::Cameras => ("cameras", "All cameras and how they are"),
         Target::Camera => ("cameras", "One camera and how it is"),
+        Target::Retry => ("cameras", "Try a published output again at once"),
         Target::Restart => ("cameras", "Begin anew with this camera, without waiting for a back-off"),
+        Target::Events => ("cameras", "How everything is, pushed as server-sent events"),
+        Target::WebrtcConfig => ("livekit", "Where LiveKit is, with ICE servers; notes say what is missing"),
+        Target::ViewerToken => ("livekit", "A token to watch a room"),
+        Target::StandardToken => ("livekit", "The same, as LiveKit's clients ask: a standard token endpoint"),
+        Target::Stats => ("system", "The machine in a few figures"),
+        Target::SystemMetrics => ("system", "The machine: processor, memory, disk, network, throttling"),
         Target::OpenApi => ("pages", "This document"),
     };
     let mut operation = OperationBuilder::new().tag(tag).summary(Some(summary));
@@ -98,6 +133,21 @@ fn operation(path: &str, target: Target) -> Operation {
         let camera = text("camera", ParameterIn::Query, Required::False);
         operation =
             operation.parameter(camera.description(Some("The camera that decides; default: the first")));
+    }
+    if target == Target::ViewerToken {
+        for (name, what) in [
+            ("room", "Default: the first room that viewers may ask for"),
+            ("identity", "Gets a random ending: see the answer"),
+        ] {
+            let parameter = text(name, ParameterIn::Query, Required::False);
+            operation = operation.parameter(parameter.description(Some(what)));
+        }
+    }
+    if target == Target::StandardToken {
+        let schema = Ref::from_schema_name(TokenRequest::name());
+        let body = ContentBuilder::new().schema(Some(schema)).build();
+        let body = RequestBodyBuilder::new().content("application/json", body).build();
+        operation = operation.request_body(Some(body));
     }
     if target == Target::Hls {
         for (name, what) in [
@@ -140,6 +190,12 @@ fn responses(path: &str, target: Target) -> Vec<(&'static str, Response)> {
         Target::Page => {
             vec![("200", binary("The page, stream or picture", &["text/html", MULTIPART, "image/jpeg"]))]
         }
+        Target::Plain => vec![("200", binary("The page", &["text/html"]))],
+        Target::Asset | Target::Icon => vec![
+            ("200", binary("The file", &["text/javascript", "text/css", "image/svg+xml"])),
+            ("304", Response::new("The client has it")),
+            ("404", error("No such file, or no dashboard in this binary")),
+        ],
         Target::Webcam => vec![("200", binary("Stream or picture", &[MULTIPART, "image/jpeg"]))],
         Target::Stream => vec![("200", binary("One JPEG a part, boundary=frame", &[MULTIPART]))],
         Target::Snapshot => vec![("200", binary("A JPEG; Age and X-Timestamp say how old", &["image/jpeg"]))],
@@ -165,15 +221,47 @@ fn responses(path: &str, target: Target) -> Vec<(&'static str, Response)> {
         Target::CameraStatus => vec![("200", json::<CameraStatusBody>("The first camera"))],
         Target::Cameras => vec![("200", json::<CameraList>("All cameras"))],
         Target::Camera => vec![("200", json::<CameraView>("The camera"))],
+        Target::Retry => vec![
+            ("202", json::<Retrying>("Asked for")),
+            ("403", error("A page of an origin that is not listed asked")),
+        ],
         Target::Restart => vec![
             ("202", json::<Restarting>("Asked for")),
             ("403", error("A page of an origin that is not listed asked")),
         ],
+        Target::Events => vec![
+            ("200", {
+                let mut response = json::<HouseView>(
+                    "Events `state` at each change and at least every 5 s, with this as their data; `bye` \
+                     before the service ends",
+                );
+                response.content =
+                    response.content.into_values().map(|it| ("text/event-stream".to_owned(), it)).collect();
+                response
+            }),
+            ("503", error("As many clients listen as may; Retry-After")),
+        ],
+        Target::WebrtcConfig => {
+            vec![("200", json::<ViewerConfig>("Always; disabled says whether it is of use"))]
+        }
+        Target::ViewerToken => vec![("200", json::<ViewerToken>("A token for a viewer"))],
+        Target::StandardToken => vec![("201", json::<ServerToken>("A token for a viewer"))],
+        Target::Stats => vec![("200", json::<Stats>("The newest reading"))],
+        Target::SystemMetrics => vec![("200", json::<SystemMetrics>("The newest reading"))],
         Target::OpenApi => vec![("200", binary("OpenAPI 3.1", &["application/json"]))],
     };
     if matches!(target, Target::Page | Target::Webcam | Target::Stream) {
         list.push(("400", error("A query value is not possible")));
         list.push(("429", error("As many streams are open as allowed; Retry-After")));
+    }
+    if matches!(target, Target::ViewerToken | Target::StandardToken) {
+        list.push(("400", error("Something that was asked for is too long or not possible")));
+        list.push(("403", error("Viewers may not ask for this room")));
+        list.push(("429", error("This address fetched as many as it may; Retry-After")));
+        list.push(("503", error("LiveKit is not configured; notes say what is missing")));
+    }
+    if matches!(target, Target::Stats | Target::SystemMetrics) {
+        list.push(("503", error("Right after the start; Retry-After")));
     }
     if target == Target::Hls {
         list.push(("400", error("_HLS_msn or _HLS_part makes no sense")));
@@ -225,7 +313,9 @@ mod tests {
     #[test]
     fn the_document_lists_every_route_with_its_parameters_and_answers() {
         let document = document();
-        assert_eq!(document["paths"].as_object().unwrap().len(), ROUTES.len());
+        let listed = document["paths"].as_object().unwrap().values();
+        let operations = listed.map(|path| path.as_object().unwrap().len()).sum::<usize>();
+        assert_eq!(operations, ROUTES.len());
         for route in ROUTES {
             let verb = match route.verb {
                 Verb::Get => "get",

@@ -1,4 +1,5 @@
-//! The page at `/`: the picture, the cameras and their states, the links.
+//! The plain page: the picture, the cameras and their states, the links. At `/plain`, and at `/` when the
+//! dashboard was not built into the binary.
 //!
 //! It is whole without scripts; the script in it only brings the states up to date. Everything that
 //! a user named is escaped here and set as text there, and the page may load nothing from elsewhere.
@@ -7,16 +8,19 @@ use std::fmt::Write as _;
 
 use warp::http::{HeaderName, HeaderValue, StatusCode, header};
 
-use super::AppState;
-use super::answer::{self, Fault, Response};
+use super::answer::{self, Response};
 use super::cameras::Urls;
+use super::{AppState, assets};
 use crate::capture::Capture;
 use crate::capture::status::CameraStatus;
 use crate::supervision::lifecycle::State;
 
 const TEMPLATE: &str = include_str!("page.html");
+const DASHBOARD: &str = "<a href=\"./\">Dashboard</a>";
+const NO_DASHBOARD: &str = "The dashboard was not built into this program: <code>make build</code>, which \
+    needs Node.js, does that.";
 
-pub fn page(state: &AppState) -> Result<Response, Fault> {
+pub fn page(state: &AppState) -> Response {
     // A new one for each answer: only the style and the script of this very page may run.
     let nonce = format!("{:032x}", rand::random::<u128>());
     let mut response = answer::bytes(
@@ -34,7 +38,7 @@ pub fn page(state: &AppState) -> Result<Response, Fault> {
     }
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(HeaderName::from_static("permissions-policy"), HeaderValue::from_static("camera=()"));
-    Ok(response)
+    response
 }
 
 fn render(cameras: &[Capture], state: &AppState, nonce: &str) -> String {
@@ -49,6 +53,7 @@ fn render(cameras: &[Capture], state: &AppState, nonce: &str) -> String {
     TEMPLATE
         .replace("{{nonce}}", nonce)
         .replace("{{version}}", env!("CARGO_PKG_VERSION"))
+        .replace("{{dashboard}}", if assets::built() { DASHBOARD } else { NO_DASHBOARD })
         // Last: a camera's name is not looked at for placeholders.
         .replace("{{cameras}}", &list)
 }
@@ -59,7 +64,7 @@ fn card(page: &mut String, status: &CameraStatus, urls: &Urls, live: bool) {
     // Writing to a String cannot fail.
     let _ = write!(page, "<article data-id=\"{id}\"><h2>{name}</h2>");
     if let Some(stream) = &urls.stream {
-        let stream = escape(stream);
+        let stream = escape(relative(stream));
         let source = if live { format!(" src=\"{stream}\"") } else { String::new() };
         let hidden = if live { "" } else { " hidden" };
         let _ = write!(page, "<img data-stream=\"{stream}\"{source} alt=\"Live picture of {name}\"{hidden}>");
@@ -83,10 +88,15 @@ fn card(page: &mut String, status: &CameraStatus, urls: &Urls, live: bool) {
         (&urls.hls_ll_fmp4, "Low-latency HLS (fMP4)"),
     ] {
         if let Some(url) = url {
-            let _ = write!(page, "<a href=\"{}\">{text}</a> ", escape(url));
+            let _ = write!(page, "<a href=\"{}\">{text}</a> ", escape(relative(url)));
         }
     }
     page.push_str("</p></article>\n");
+}
+
+/// For a page that may be behind a proxy, at `/camera/` of another server.
+fn relative(path: &str) -> &str {
+    path.trim_start_matches('/')
 }
 
 fn facts(status: &CameraStatus) -> String {
@@ -178,6 +188,10 @@ mod tests {
             !template.contains("http://") && !template.contains("https://") && !template.contains("//cdn")
         );
         assert!(!TEMPLATE.contains("innerHTML"), "what the script writes is text");
+        assert!(
+            !TEMPLATE.contains("=\"/") && !TEMPLATE.contains("(\"/"),
+            "a proxy may serve it below a path of its own"
+        );
         assert!(
             !TEMPLATE.contains(" style=\"") && !TEMPLATE.contains(" onclick"),
             "the policy forbids these"

@@ -10,6 +10,11 @@ use warp::http::Method;
 pub enum Target {
     /// `/`: the page, or by `?action=` a stream or a snapshot.
     Page,
+    /// The page that needs no script, whether the dashboard was built or not.
+    Plain,
+    /// Files of the dashboard under `assets/`.
+    Asset,
+    Icon,
     /// `/webcam/`: only by `?action=`.
     Webcam,
     Stream,
@@ -22,6 +27,16 @@ pub enum Target {
     Cameras,
     Camera,
     Restart,
+    /// Of a published output.
+    Retry,
+    Events,
+    WebrtcConfig,
+    /// `GET /webrtc/token`, for our pages and those like them.
+    ViewerToken,
+    /// `POST /webrtc/token`, as LiveKit's clients ask.
+    StandardToken,
+    Stats,
+    SystemMetrics,
     OpenApi,
 }
 
@@ -73,6 +88,9 @@ const fn post(path: &'static str, target: Target) -> Route {
 
 pub const ROUTES: &[Route] = &[
     get("/", Target::Page),
+    get("/plain", Target::Plain),
+    get("/assets/{file}", Target::Asset),
+    get("/icon.svg", Target::Icon),
     get("/webcam/", Target::Webcam),
     get("/stream.mjpg", Target::Stream),
     get("/stream", Target::Stream),
@@ -91,6 +109,13 @@ pub const ROUTES: &[Route] = &[
     get("/api/cameras", Target::Cameras),
     get("/api/cameras/{id}", Target::Camera),
     post("/api/cameras/{id}/restart", Target::Restart),
+    post("/api/outputs/{id}/retry", Target::Retry),
+    get("/api/events", Target::Events),
+    get("/webrtc/config", Target::WebrtcConfig),
+    get("/webrtc/token", Target::ViewerToken),
+    post("/webrtc/token", Target::StandardToken),
+    get("/api/stats", Target::Stats),
+    get("/api/system/metrics", Target::SystemMetrics),
     get("/api/openapi.json", Target::OpenApi),
 ];
 
@@ -161,6 +186,13 @@ mod tests {
         let table = [
             ("GET", "/", Found::Route(Target::Page, first)),
             ("HEAD", "/", Found::Route(Target::Page, first)),
+            (
+                "GET",
+                "/assets/index-4f2a.js",
+                Found::Route(Target::Asset, Params { file: Some("index-4f2a.js"), ..first }),
+            ),
+            ("GET", "/assets/", Found::Nothing),
+            ("GET", "/assets/../fanlight.toml", Found::Nothing),
             ("GET", "/webcam", Found::Route(Target::Webcam, first)),
             ("GET", "/webcam/", Found::Route(Target::Webcam, first)),
             ("GET", "/stream.mjpg", Found::Route(Target::Stream, first)),
@@ -179,6 +211,9 @@ mod tests {
             ("POST", "/api/cameras/front/restart", Found::Route(Target::Restart, front)),
             ("GET", "/api/cameras/front/restart", Found::WrongMethod { allow: "POST, OPTIONS".into() }),
             ("POST", "/stream.mjpg", Found::WrongMethod { allow: "GET, HEAD, OPTIONS".into() }),
+            ("GET", "/webrtc/token", Found::Route(Target::ViewerToken, first)),
+            ("POST", "/webrtc/token", Found::Route(Target::StandardToken, first)),
+            ("OPTIONS", "/webrtc/token", Found::Preflight { allow: "GET, HEAD, POST, OPTIONS".into() }),
             ("DELETE", "/", Found::WrongMethod { allow: "GET, HEAD, OPTIONS".into() }),
             ("OPTIONS", "/snapshot.jpg", Found::Preflight { allow: "GET, HEAD, OPTIONS".into() }),
             ("OPTIONS", "/nowhere", Found::Nothing),

@@ -16,6 +16,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{AppState, answer};
 use crate::config::model;
@@ -99,6 +100,7 @@ impl Server {
         let Self { listener, .. } = self;
         let stop = state.stop.clone();
         let config = state.config.clone();
+        let _events = AbortOnDropHandle::new(tokio::spawn(super::events::produce(state.clone())));
         let service = warp::service(super::service(state));
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(BUFFER);

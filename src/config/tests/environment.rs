@@ -5,6 +5,10 @@ use std::collections::BTreeSet;
 use super::super::model::{LogFormat, Resolution, Source};
 use super::*;
 
+/// A LiveKit that has everything, so that one variable alone is nothing to warn about.
+const LIVEKIT: &str =
+    "[livekit]\nurl = 'ws://sfu'\napi_key = 'k'\napi_secret = 's'\nturn_static_secret = 't'\n";
+
 #[test]
 fn each_variable_sets_its_key() {
     type Check = fn(&Config) -> bool;
@@ -33,6 +37,19 @@ fn each_variable_sets_its_key() {
         ("CORS_ORIGINS", "https://a, http://b:3000", "server.cors_origins", |c| {
             c.server.cors_origins == ["https://a", "http://b:3000"]
         }),
+        ("LIVEKIT_HOST", "https://livekit.example.org", "livekit.url", |c| {
+            c.livekit.url.as_deref() == Some("https://livekit.example.org")
+        }),
+        ("LIVEKIT_API_KEY", "key", "livekit.api_key", |c| c.livekit.api_key.as_deref() == Some("key")),
+        ("LIVEKIT_API_SECRET", "hush", "livekit.api_secret", |c| {
+            c.livekit.api_secret == Some(Secret::new("hush"))
+        }),
+        ("LIVEKIT_ICE_SERVERS", "stun:a:1, turns:b:5349?transport=tcp", "livekit.ice_servers", |c| {
+            c.livekit.ice_servers == ["stun:a:1", "turns:b:5349?transport=tcp"]
+        }),
+        ("TURN_STATIC_SECRET", "hush", "livekit.turn_static_secret", |c| {
+            c.livekit.turn_static_secret == Some(Secret::new("hush"))
+        }),
         ("MOCK_CAMERA", "Yes", "camera.0.source.type", |c| c.cameras[0].source == Source::Test {}),
     ];
     let names: BTreeSet<_> = table.iter().map(|row| row.0).collect();
@@ -40,7 +57,7 @@ fn each_variable_sets_its_key() {
         assert!(names.contains(name), "{name} is tested");
     }
     for (name, value, key, check) in table {
-        let loaded = with_environment("", &[(name, value)]);
+        let loaded = with_environment(LIVEKIT, &[(name, value)]);
         assert!(check(&loaded.config), "{name}={value}");
         assert_eq!(loaded.warnings, [], "{name}={value}");
         assert_eq!(*loaded.origins.of(key), Origin::Environment(name));
@@ -70,6 +87,16 @@ fn a_bad_variable_falls_back_to_the_default_and_warns() {
         ("LOG_LEVEL", "inof", "using the default, info"),
         ("FANLIGHT_BIND", "localhost", "using the default, 127.0.0.1"),
         ("FANLIGHT_PORT", "65536", "using the default, 8080"),
+        (
+            "LIVEKIT_HOST",
+            "sfu:7880",
+            "ws://host/path, wss://host/path, http://host/path or https://host/path; using the default, not set",
+        ),
+        ("LIVEKIT_HOST", "ws://user:pass@sfu", "using the default, not set"),
+        ("LIVEKIT_API_KEY", "a\nb", "using the default, not set"),
+        ("LIVEKIT_API_SECRET", "hush\nhush", "this is not allowed"),
+        ("LIVEKIT_ICE_SERVERS", "stun:a, b", "URLs such as stun:stun.example.org:3478"),
+        ("TURN_STATIC_SECRET", "hush\nhush", "this is not allowed"),
         ("MOCK_CAMERA", "perhaps", "using the default, false"),
         ("APP_MODE", "server", "using the default, webcam"),
         ("APP_MODE", "Management", "serves cameras only"),
@@ -86,6 +113,29 @@ fn a_bad_variable_falls_back_to_the_default_and_warns() {
         let text = warning.to_string();
         assert!(text.starts_with(&format!("{name}: ")) && text.contains(words), "{text}");
     }
+}
+
+#[test]
+fn a_secret_of_the_environment_wins_over_the_file_with_one() {
+    let text = "[livekit]\nurl = 'ws://sfu'\napi_key = 'k'\napi_secret_file = '/nonexistent/a'\n\
+                turn_static_secret_file = '/nonexistent/b'\n";
+    let loaded = with_environment(text, &[("LIVEKIT_API_SECRET", "one"), ("TURN_STATIC_SECRET", "two")]);
+    let livekit = &loaded.config.livekit;
+    assert_eq!(livekit.api_secret.as_ref().map(Secret::expose), Some("one"));
+    assert_eq!(livekit.turn_static_secret.as_ref().map(Secret::expose), Some("two"));
+    assert_eq!((&livekit.api_secret_file, &livekit.turn_static_secret_file), (&None, &None));
+    assert_eq!(loaded.warnings, []);
+}
+
+#[test]
+fn a_bad_variable_never_stops_the_outputs_that_need_it() {
+    let text = "[[publish]]\nid = 'world'\ntype = 'livekit'\nroom = 'r'\n";
+    let loaded = with_environment(text, &[("LIVEKIT_HOST", "sfu")]);
+    let warnings: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
+    assert!(warnings.iter().any(|text| text.starts_with("publish.0.url: ") && text.contains("LIVEKIT_HOST")));
+    assert!(warnings.iter().any(|text| text.contains("LIVEKIT_API_KEY")), "{warnings:?}");
+    let good = [("LIVEKIT_HOST", "http://sfu"), ("LIVEKIT_API_KEY", "k"), ("LIVEKIT_API_SECRET", "s")];
+    assert_eq!(with_environment(text, &good).warnings, []);
 }
 
 #[test]

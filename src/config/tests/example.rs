@@ -3,13 +3,16 @@
 use std::collections::BTreeSet;
 
 use super::super::model::{
-    self, Autofocus, Camera, Http, Libcamera, Resolution, Rtsp, Source, TlsCheck, Transport, V4l2,
+    self, Autofocus, Camera, Http, Libcamera, LiveKit, Publish, PublishLiveKit, PublishRtmp, PublishWhip,
+    Resolution, Rtsp, Source, Target, TlsCheck, Transport, V4l2,
 };
 use super::super::value::Kind;
 use super::*;
 
 fn load_uncommented(directory: &TempDir) -> Loaded {
-    for name in ["yard.password", "gate-ca.pem"] {
+    let names =
+        ["yard.password", "gate-ca.pem", "livekit.secret", "turn.secret", "club.token", "studio.token"];
+    for name in names.into_iter().chain(["ingress.key"]) {
         set_mode(&write(directory, name, "secret\n"), 0o600);
     }
     let file = write(directory, "fanlight.toml", &uncommented());
@@ -32,7 +35,9 @@ fn paths(value: &Value, path: &str, found: &mut BTreeMap<String, Value>) {
                 }
             }
         }
-        Value::Array(items) if path == "camera" => items.iter().for_each(|item| paths(item, path, found)),
+        Value::Array(items) if path == "camera" || path == "publish" => {
+            items.iter().for_each(|item| paths(item, path, found))
+        }
         // The first one counts: later cameras of the example show other values.
         leaf => drop(found.entry(path.into()).or_insert(leaf.clone())),
     }
@@ -86,7 +91,44 @@ fn full() -> Config {
     ];
     let mut config = Config::default();
     config.health.file = path();
+    config.health.publisher_file = path();
     config.hls.output_dir = path();
+    config.webrtc.bind = Some([127, 0, 0, 1].into());
+    config.livekit = LiveKit {
+        url: text(),
+        public_url: text(),
+        api_key: text(),
+        api_secret: secret(),
+        api_secret_file: path(),
+        turn_static_secret: secret(),
+        turn_static_secret_file: path(),
+        ..LiveKit::default()
+    };
+    let targets = [
+        Target::Livekit(PublishLiveKit {
+            url: text(),
+            api_key: text(),
+            api_secret: secret(),
+            api_secret_file: path(),
+            token_file: path(),
+            room: "x".into(),
+            identity: text(),
+            name: text(),
+            stun_server: text(),
+        }),
+        Target::Whip(PublishWhip {
+            url: text(),
+            token: secret(),
+            token_file: path(),
+            room: text(),
+            identity: text(),
+            name: text(),
+            stun_server: text(),
+        }),
+        Target::Rtmp(PublishRtmp { url: "x".into(), stream_key: secret(), stream_key_file: path() }),
+    ];
+    config.publish =
+        targets.into_iter().map(|target| Publish { id: "x".into(), camera: text(), target }).collect();
     config.cameras = sources.into_iter().map(|source| Camera::new("x", source)).collect();
     config.cameras[0].name = text();
     config.cameras[0].h264.bitrate_kbps = Some(1);
@@ -100,8 +142,9 @@ fn schema_paths(keys: &[schema::Key], path: &str, found: &mut BTreeSet<String>) 
         match key.kind {
             Kind::Section(keys) => schema_paths(keys, &below, found),
             Kind::Cameras => schema_paths(schema::CAMERA, &below, found),
-            Kind::Source => {
-                for (kind, keys) in schema::SOURCES {
+            Kind::Source | Kind::Outputs => {
+                let types = if matches!(key.kind, Kind::Source) { schema::SOURCES } else { schema::TARGETS };
+                for (kind, keys) in types {
                     let below = format!("{below}.{kind}");
                     schema_paths(keys, &below, found);
                     found.insert(below);
@@ -131,7 +174,12 @@ fn the_example_shows_every_key_and_loads_with_all_of_them() {
     assert_eq!(again.config.cameras.len(), loaded.config.cameras.len(), "what show prints loads again");
     let written: BTreeSet<_> =
         paths_of(&toml::from_str::<Value>(&uncommented()).unwrap()).into_keys().collect();
-    let types: BTreeSet<_> = paths_of(&Value::try_from(full()).unwrap()).into_keys().collect();
+    let mut types: BTreeSet<_> = paths_of(&Value::try_from(full()).unwrap()).into_keys().collect();
+    // There is one [livekit], and a secret stands there or in a file: these are shown as text.
+    for name in ["api_secret", "turn_static_secret"] {
+        assert!(types.remove(&format!("livekit.{name}")));
+        assert!(EXAMPLE.contains(&format!("\n# {name} = ")), "{name}");
+    }
     assert_eq!(written, types);
 }
 
@@ -148,10 +196,24 @@ fn the_defaults_in_the_example_are_the_defaults_of_the_types() {
     // What a file with only the required keys gives.
     let least = "[[camera]]\nid = 'a'\nsource = { type = 'v4l2', device = 'x' }\n\
                  [[camera]]\nid = 'b'\nsource = { type = 'rtsp', url = 'rtsp://x' }\n\
-                 [[camera]]\nid = 'c'\nsource = { type = 'http', url = 'http://x' }\n";
+                 [[camera]]\nid = 'c'\nsource = { type = 'http', url = 'http://x' }\n\
+                 [[publish]]\nid = 'p'\ntype = 'livekit'\nroom = 'x'\n\
+                 [[publish]]\nid = 'q'\ntype = 'whip'\nurl = 'http://x'\n\
+                 [[publish]]\nid = 'r'\ntype = 'rtmp'\nurl = 'rtmp://x/app'\nstream_key = 'x'\n";
     let defaults = paths_of(&Value::try_from(from_text(least).unwrap().config).unwrap());
-    let required =
-        ["camera.id", "camera.source.v4l2.device", "camera.source.rtsp.url", "camera.source.http.url"];
+    let required = [
+        "camera.id",
+        "camera.source.v4l2.device",
+        "camera.source.rtsp.url",
+        "camera.source.http.url",
+        "publish.livekit.id",
+        "publish.livekit.room",
+        "publish.whip.id",
+        "publish.whip.url",
+        "publish.rtmp.id",
+        "publish.rtmp.url",
+        "publish.rtmp.stream_key",
+    ];
     let mut compared = 0;
     for (key, value) in defaults.iter().filter(|(key, _)| !required.contains(&key.as_str())) {
         assert_eq!(example.get(key), Some(value), "{key}");

@@ -1,6 +1,6 @@
 //! Which file is read, where values come from, secrets and paths.
 
-use super::super::model::{self, Camera, FileMode, H264Encoder, Source};
+use super::super::model::{self, Camera, FileMode, H264Encoder, Source, Target};
 use super::*;
 
 #[test]
@@ -105,6 +105,40 @@ fn a_password_in_a_file_that_all_may_read_is_warned_about() {
 }
 
 #[test]
+fn files_with_keys_and_tokens_are_read_or_looked_at() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = "[livekit]\nurl = 'ws://sfu'\napi_key = 'k'\napi_secret_file = 'lk.secret'\n\
+                [[publish]]\nid = 'a'\ntype = 'livekit'\nroom = 'r'\nurl = 'ws://h'\ntoken_file = 'a.token'\n\
+                [[publish]]\nid = 'b'\ntype = 'rtmp'\nurl = 'rtmp://h/app'\nstream_key_file = 'b.key'\n";
+    let file = write(&directory, "f.toml", text);
+    let secret = write(&directory, "lk.secret", "hush\n");
+    set_mode(&secret, 0o600);
+    let loaded = load(Some(&file), nothing).unwrap();
+    assert_eq!(loaded.config.livekit.api_secret.as_ref().map(Secret::expose), Some("hush"));
+    let Target::Livekit(to) = &loaded.config.publish[0].target else { panic!() };
+    assert_eq!(to.token_file, Some(directory.path().join("a.token")));
+    // What each attempt reads anew may still come: a warning, and no mistake.
+    let names: Vec<_> = loaded.warnings.iter().map(|warning| warning.name.as_str()).collect();
+    assert_eq!(names, ["publish.0.token_file", "publish.1.stream_key_file"]);
+    for name in ["a.token", "b.key"] {
+        set_mode(&write(&directory, name, "x\n"), 0o600);
+    }
+    assert_eq!(load(Some(&file), nothing).unwrap().warnings, []);
+    set_mode(&secret, 0o644);
+    let warnings = load(Some(&file), nothing).unwrap().warnings;
+    assert!(warnings[0].to_string().contains("run chmod o-rwx"), "{warnings:?}");
+    // A secret in the file itself.
+    let file = write(&directory, "g.toml", "[livekit]\nurl = 'ws://h'\napi_key = 'k'\napi_secret = 's'\n");
+    set_mode(&file, 0o644);
+    assert_eq!(load(Some(&file), nothing).unwrap().warnings[0].name, "livekit");
+    // One from the environment is not in the file.
+    let file = write(&directory, "h.toml", "[livekit]\nurl = 'ws://h'\napi_key = 'k'\n");
+    set_mode(&file, 0o644);
+    let environment = |name: &str| (name == "LIVEKIT_API_SECRET").then(|| "s".to_string());
+    assert_eq!(load(Some(&file), environment).unwrap().warnings, []);
+}
+
+#[test]
 fn relative_paths_of_the_file_begin_at_its_directory_and_those_of_the_environment_do_not() {
     let directory = tempfile::tempdir().unwrap();
     let file = write(
@@ -130,6 +164,10 @@ fn what_works_but_not_as_meant_is_a_warning() {
     assert!(warned(&format!("{PORCH}h264.gop_seconds = 5\noutputs.hls = false")).is_empty());
     let tls = warned("[[camera]]\nid = 'a'\nsource = { type = 'rtsp', url = 'rtsp://c', tls = 'system' }");
     assert!(tls[0].contains("write rtsps://"), "{tls:?}");
+    let turn = warned("[livekit]\nurl = 'ws://h'\nice_servers = ['turn:t']\n");
+    assert!(turn[0].contains("left out"), "{turn:?}");
+    let lonely = warned("[livekit]\napi_key = 'k'\n");
+    assert!(lonely[0].contains("no secret") && lonely[1].contains("LiveKit is off"), "{lonely:?}");
 }
 
 #[test]

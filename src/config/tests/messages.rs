@@ -2,11 +2,14 @@
 
 use proptest::prelude::*;
 
+use super::super::model::Target;
 use super::*;
 
 #[test]
 fn a_bad_file_names_line_key_and_what_is_allowed() {
     let rtsp = |keys: &str| format!("[[camera]]\nid = \"a\"\n[camera.source]\ntype = \"rtsp\"\n{keys}\n");
+    let out =
+        |id: &str, kind: &str, keys: &str| format!("[[publish]]\nid = '{id}'\ntype = '{kind}'\n{keys}\n");
     // text, line, column, key, words of the message
     let table: &[(String, usize, usize, &str, &[&str])] = &[
         (
@@ -167,6 +170,157 @@ fn a_bad_file_names_line_key_and_what_is_allowed() {
             "supervision.backoff_first_seconds",
             &["longer than the longest"],
         ),
+        (out("world", "livekit", ""), 1, 1, "publish.0.room", &["[[publish]] \"world\" has no \"room\""]),
+        (
+            out("world", "livekit", "rom = 'x'\nroom = 'r'"),
+            4,
+            1,
+            "publish.0.rom",
+            &["unknown key \"rom\"", "did you mean \"room\"?"],
+        ),
+        (
+            out("world", "livekit", "room = 'r'\nstream_key = 'x'"),
+            5,
+            1,
+            "publish.0.stream_key",
+            &["it belongs in a [[publish]] of type rtmp"],
+        ),
+        (
+            out("a", "livekti", ""),
+            3,
+            8,
+            "publish.0.type",
+            &["did you mean \"livekit\"?", "\"whip\" or \"rtmp\""],
+        ),
+        ("[[publish]]\nid = 'a'".into(), 1, 1, "publish.0.type", &["has no type; write type = \"livekit\""]),
+        (
+            "[[publish]]\ntype = 'rtmp'\nurl = 'rtmp://h/a/k'".into(),
+            1,
+            1,
+            "publish.0.id",
+            &["number 1 has no"],
+        ),
+        ("[publish]\nid = 'a'".into(), 1, 1, "publish", &["[[publish]] in double brackets"]),
+        ("publish = [1]".into(), 1, 12, "publish.0", &["write [[publish]]"]),
+        (
+            out("a", "rtmp", "url = 'rtmp://h/a/k'") + &out("a", "rtmp", "url = 'rtmp://h/a/l'"),
+            6,
+            6,
+            "publish.1.id",
+            &["two published outputs have the id \"a\""],
+        ),
+        (out("a", "rtmp", "url = 'http://h/a/k'"), 4, 7, "publish.0.url", &["rtmp://host/path or rtmps://"]),
+        (out("a", "rtmp", "url = 'rtmp://u:p@h/a/k'"), 4, 7, "publish.0.url", &["take them out"]),
+        (
+            out("a", "rtmp", "url = 'rtmp://h/app'"),
+            4,
+            1,
+            "publish.0.url",
+            &["no stream key", "stream_key_file"],
+        ),
+        (
+            out("a", "rtmp", "url = 'rtmp://h/app'\nstream_key = 'k'\nstream_key_file = 'f'"),
+            6,
+            1,
+            "publish.0.stream_key_file",
+            &["both set; keep one"],
+        ),
+        (out("a", "whip", ""), 1, 1, "publish.0.url", &["no url; write one, or a room"]),
+        (
+            out("a", "whip", "room = 'r'\ntoken = 'x'"),
+            5,
+            1,
+            "publish.0.token",
+            &["each attempt makes its own token"],
+        ),
+        (
+            out("a", "whip", "url = 'http://h'\nidentity = 'x'"),
+            5,
+            1,
+            "publish.0.identity",
+            &["only used with room"],
+        ),
+        (
+            out("a", "livekit", "room = 'r'\ntoken_file = 'f'\napi_key = 'k'"),
+            5,
+            1,
+            "publish.0.token_file",
+            &["a ready-made token and a key"],
+        ),
+        (out("a", "livekit", "room = 'r'\napi_key = 'k'"), 5, 1, "publish.0.api_key", &["has no secret"]),
+        (
+            out("a", "livekit", "room = 'r'\napi_secret_file = 'f'"),
+            5,
+            1,
+            "publish.0.api_secret_file",
+            &["the secret has no key"],
+        ),
+        (
+            out("a", "livekit", "room = 'r'\ntoken_file = 'f'\nidentity = 'x'"),
+            6,
+            1,
+            "publish.0.identity",
+            &["stands in the token"],
+        ),
+        (
+            format!("{PORCH}{}", out("a", "livekit", "room = 'r'\ncamera = 'proch'")),
+            8,
+            1,
+            "publish.0.camera",
+            &["publishes camera \"proch\", which does not exist; cameras: porch; did you mean \"porch\"?"],
+        ),
+        (
+            out("a", "livekit", "room = 'r'") + &out("b", "whip", "room = 'r'\nidentity = 'camera0'"),
+            9,
+            1,
+            "publish.1.identity",
+            &["\"a\" and \"b\" publish under the same identity into the same room"],
+        ),
+        (
+            out("a", "rtmp", "url = 'rtmp://h/app/k'")
+                + &out("b", "rtmp", "url = 'rtmp://h/app'\nstream_key = 'k'"),
+            8,
+            1,
+            "publish.1.url",
+            &["to the same place with the same key"],
+        ),
+        (
+            "[livekit]\napi_secret = 'x'\napi_secret_file = 'f'".into(),
+            3,
+            1,
+            "livekit.api_secret_file",
+            &["both set; keep one"],
+        ),
+        (
+            "[livekit]\napi_secret_file = '/nonexistent/s'".into(),
+            2,
+            1,
+            "livekit.api_secret_file",
+            &["the file /nonexistent/s with LiveKit's secret cannot be read"],
+        ),
+        ("[livekit]\nurl = 'sfu'".into(), 2, 7, "livekit.url", &["ws://host/path, wss://host/path"]),
+        ("[livekit]\nurl = 'ws://u:p@sfu'".into(), 2, 7, "livekit.url", &["take them out"]),
+        (
+            "[livekit]\nrooms = 'x'".into(),
+            2,
+            9,
+            "livekit.rooms",
+            &["write square brackets around it: [\"x\"]"],
+        ),
+        (
+            "[livekit]\nice_servers = ['http://x']".into(),
+            2,
+            15,
+            "livekit.ice_servers",
+            &["stun:stun.example"],
+        ),
+        (
+            "[webrtc]\npublic_addresses = ['0.0.0.0']".into(),
+            2,
+            20,
+            "webrtc.public_addresses",
+            &["203.0.113.7"],
+        ),
         ("[[server]]".into(), 1, 1, "server", &["write [server]"]),
         ("server = 1".into(), 1, 10, "server", &["write [server]"]),
         ("[server]\nbind = \"localhost\"".into(), 2, 8, "server.bind", &["an IP address"]),
@@ -230,8 +384,36 @@ fn no_message_shows_a_password() {
         assert!(!error.to_string().contains("hunter2"), "{error}");
         assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
     }
-    let good = "[[camera]]\nid = 'a'\nsource = { type = 'rtsp', url = 'rtsp://u:hunter2@c/x' }\n";
-    assert!(!format!("{:?}", from_text(good).unwrap()).contains("hunter2"));
+    for keys in [
+        "type = 'rtmp'\nurl = 'rtmp://h:99999/app/hunter2'",
+        "type = 'rtmp'\nurl = 'rmtp://h/app/hunter2'",
+        "type = 'rtmp'\nurl = 'h/app/hunter2'",
+        "type = 'rtmp'\nurl = 'rtmp://u:hunter2@h/app/x'",
+        "type = 'rtmp'\nurl = 'rtmp://h/app'\nstream_key = ['hunter2']",
+        "type = 'rtmp'\nurl = 'rtmp://h/app'\nstream_key = 'hunter2'\nstream_key_file = 'f'",
+        "type = 'whip'\nurl = 'http://h'\ntoken = 'hunter2\\n'\nfps = 3",
+        "type = 'livekit'\nroom = 'r'\napi_secret = 'hunter2'",
+    ] {
+        let error = from_text(&format!("[[publish]]\nid = 'a'\n{keys}\n")).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+    }
+    let good = "[[camera]]\nid = 'a'\nsource = { type = 'rtsp', url = 'rtsp://u:hunter2@c/x' }\n\
+                [livekit]\nurl = 'ws://h'\napi_key = 'k'\napi_secret = 'hunter2'\nturn_static_secret = 'hunter2'\n\
+                [[publish]]\nid = 'a'\ntype = 'rtmp'\nurl = 'rtmp://h/app/hunter2'\n\
+                [[publish]]\nid = 'b'\ntype = 'whip'\nurl = 'http://h/w/hunter2'\n\
+                [[publish]]\nid = 'c'\ntype = 'whip'\nurl = 'http://h/w'\ntoken = 'hunter2'\n";
+    let loaded = from_text(good).unwrap();
+    let mut shown = Vec::new();
+    show(&loaded, &mut shown).unwrap();
+    let shown = String::from_utf8(shown).unwrap();
+    assert!(!shown.contains("hunter2") && shown.contains("rtmp://h/app"), "{shown}");
+    let Target::Rtmp(rtmp) = &loaded.config.publish[0].target else { panic!() };
+    assert_eq!(
+        (rtmp.url.as_str(), rtmp.stream_key.as_ref().map(Secret::expose)),
+        ("rtmp://h/app", Some("hunter2"))
+    );
+    let debug = format!("{:?}", loaded.config).replace("http://h/w/hunter2", "");
+    assert!(!debug.contains("hunter2"), "{debug}");
 }
 
 #[test]
@@ -274,7 +456,7 @@ proptest! {
     }
 
     #[test]
-    fn no_environment_stops_the_start(values in prop::collection::vec(".{0,30}", 15)) {
+    fn no_environment_stops_the_start(values in prop::collection::vec(".{0,30}", 20)) {
         let names: Vec<_> = super::super::environment::SETTINGS.iter().map(|(name, _)| *name)
             .chain(["MOCK_CAMERA", "CORS_ORIGINS", "APP_MODE"]).collect();
         let variables: Vec<_> = names.iter().copied().zip(values.iter().map(String::as_str)).collect();

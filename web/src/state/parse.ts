@@ -1,0 +1,114 @@
+// Makes the dashboard's state out of the server's JSON. Pure; never throws; what is missing or odd gets a harmless value.
+import type { Camera, Lifecycle, LifecycleState, Output, RoomRef, ServerState, Urls, Viewers } from './types.ts';
+
+type Json = Record<string, unknown>;
+
+const object = (value: unknown): Json => (typeof value === 'object' && value !== null && !Array.isArray(value) ? value as Json : {});
+const list = (value: unknown): unknown[] => (Array.isArray(value) ? value : []);
+const text = (value: unknown): string | null => (typeof value === 'string' && value !== '' ? value : null);
+const number = (value: unknown): number | null => (typeof value === 'number' && Number.isFinite(value) ? value : null);
+
+function time(value: unknown): number | null {
+  const parsed = typeof value === 'string' ? Date.parse(value) : NaN;
+  return Number.isNaN(parsed) ? null : parsed;
+}
+
+const STATES: readonly string[] = ['idle', 'starting', 'live', 'stalled', 'backing_off', 'refused', 'stopping'];
+
+/** `backing_off`, `backing-off` and `BackingOff` are one word; an unknown one counts as idle. */
+function state(value: unknown): LifecycleState {
+  const word = (text(value) ?? '').replace(/([a-z])([A-Z])/g, '$1_$2').toLowerCase().replaceAll(/[-\s]/g, '_');
+  return STATES.includes(word) ? word as LifecycleState : 'idle';
+}
+
+function lifecycle(json: Json): Lifecycle {
+  return {
+    state: state(json.state),
+    since: time(json.since),
+    attempts: number(json.attempts) ?? 0,
+    restarts: number(json.restarts) ?? 0,
+    lastError: text(json.last_error),
+    nextTry: time(json.next_try),
+  };
+}
+
+function urls(value: unknown): Urls {
+  const json = object(value);
+  return {
+    stream: text(json.stream),
+    snapshot: text(json.snapshot),
+    hls: text(json.hls),
+    hlsLl: text(json.hls_ll),
+    hlsLlFmp4: text(json.hls_ll_fmp4),
+    whep: text(json.whep),
+  };
+}
+
+function viewers(camera: Json): Viewers {
+  const json = object(camera.viewers);
+  return {
+    mjpeg: number(json.mjpeg) ?? number(camera.mjpeg_viewers) ?? 0,
+    webrtc: number(json.webrtc) ?? 0,
+    hls: number(json.hls) ?? 0,
+  };
+}
+
+function output(value: unknown): Output[] {
+  const json = object(value);
+  const id = text(json.id);
+  if (id === null) return [];
+  return [{
+    ...lifecycle(json),
+    id,
+    type: text(json.type) ?? 'output',
+    target: text(json.target) ?? '',
+    fps: number(json.fps),
+    bitrateKbps: number(json.bitrate_kbps),
+    dropped: number(json.dropped) ?? 0,
+    room: text(json.room),
+    identity: text(json.identity),
+  }];
+}
+
+function room(value: unknown): RoomRef[] {
+  const json = object(value);
+  const [name, identity] = [text(json.room), text(json.identity)];
+  return name === null || identity === null ? [] : [{ room: name, identity, live: json.live === true }];
+}
+
+function camera(value: unknown): Camera[] {
+  const json = object(value);
+  const id = text(json.id);
+  if (id === null) return [];
+  const size = /^(\d+)\s*[x×]\s*(\d+)$/.exec(text(json.resolution) ?? '');
+  return [{
+    ...lifecycle(json),
+    id,
+    name: text(json.name) ?? id,
+    source: text(json.source) ?? '',
+    fps: number(json.fps) ?? 0,
+    frameAge: number(json.frame_age_seconds),
+    format: text(json.format),
+    width: size === null ? null : Number(size[1]),
+    height: size === null ? null : Number(size[2]),
+    notes: list(json.notes).flatMap((note) => text(note) ?? []),
+    urls: urls(json.urls),
+    viewers: viewers(json),
+    outputs: list(json.outputs).flatMap(output),
+    livekit: list(json.livekit).flatMap(room),
+  }];
+}
+
+/** The state event, or the answer of `/api/cameras` (which has only the cameras). Null: neither. */
+export function parseState(value: unknown): ServerState | null {
+  const json = object(value);
+  if (!Array.isArray(json.cameras)) return null;
+  return {
+    version: text(json.version),
+    started: text(json.started),
+    now: time(json.now),
+    cameras: json.cameras.flatMap(camera),
+    webrtc: object(json.webrtc).enabled !== false,
+    livekit: object(json.livekit).enabled !== false,
+  };
+}

@@ -1,0 +1,102 @@
+// The page: header, banner, wall or camera, help; keys that work everywhere; and what a screen reader is told.
+import { useCallback, useEffect, useMemo, useRef, useState, useSyncExternalStore } from 'react';
+import type { Camera } from '../state/types.ts';
+import { CameraPage } from './CameraPage.tsx';
+import { useServices } from './context.ts';
+import { Header } from './Header.tsx';
+import { HelpDialog } from './HelpDialog.tsx';
+import { toggleFullscreen, useKeys, useRoute, useTheme } from './hooks.ts';
+import { CameraOff } from './Icons.tsx';
+import { cameraHref, WALL_HREF } from './route.ts';
+import { ServerGone } from './ServerGone.tsx';
+import { Wall } from './Wall.tsx';
+import { announcement } from './words.ts';
+
+const NEXT_THEME = { system: 'light', light: 'dark', dark: 'system' } as const;
+
+export function App() {
+  const { link } = useServices();
+  const state = useSyncExternalStore(link.subscribe, link.state);
+  const route = useRoute();
+  const [theme, setTheme] = useTheme();
+  const [help, setHelp] = useState(false);
+  const [said, setSaid] = useState('');
+  const main = useRef<HTMLElement>(null);
+  const { server, phase } = state;
+  const gone = phase === 'gone';
+  const camera = route.page === 'camera' ? server?.cameras.find((each) => each.id === route.id) : undefined;
+
+  useEffect(() => {
+    document.title = camera === undefined ? 'Fanlight' : `${camera.name} · Fanlight`;
+  }, [camera]);
+  useAnnouncements(server?.cameras, phase, setSaid);
+
+  const nextTheme = useCallback(() => setTheme(NEXT_THEME[theme]), [theme, setTheme]);
+  const wall = route.page === 'wall';
+  const keys = useMemo(() => {
+    const open = (id: string) => () => {
+      location.hash = cameraHref(id);
+    };
+    return {
+      '?': () => setHelp(true),
+      t: nextTheme,
+      ...(wall ? { f: () => toggleFullscreen(main.current) } : {}),
+      ...Object.fromEntries((server?.cameras ?? []).slice(0, 9).map((each, index) => [String(index + 1), open(each.id)])),
+    };
+  }, [server?.cameras, wall, nextTheme]);
+  useKeys(keys);
+
+  return (
+    <>
+      <Header server={server} gone={gone} theme={theme} onTheme={nextTheme} onHelp={() => setHelp(true)}
+        onFullscreen={wall && document.fullscreenEnabled ? () => toggleFullscreen(main.current) : null} />
+      {gone && <ServerGone state={state} />}
+      <main ref={main} className={gone ? 'main gone' : 'main'}>
+        {server === null ? <Waiting gone={gone} /> : wall
+          ? <Wall server={server} serverGone={gone} returns={state.returns} />
+          : camera === undefined
+            ? <Unknown id={route.id} />
+            : <CameraPage key={camera.id} camera={camera} server={server} serverGone={gone} returns={state.returns} say={setSaid} />}
+      </main>
+      <p className="off-screen" role="status" aria-live="polite">{said}</p>
+      {help && <HelpDialog onClose={() => setHelp(false)} version={server?.version ?? null} />}
+    </>
+  );
+}
+
+/** Changes that matter, politely. */
+function useAnnouncements(cameras: readonly Camera[] | undefined, phase: string, say: (text: string) => void): void {
+  const before = useRef<{ cameras: readonly Camera[]; phase: string }>({ cameras: [], phase });
+  useEffect(() => {
+    const last = before.current;
+    before.current = { cameras: cameras ?? [], phase };
+    const words = phase !== last.phase && phase === 'gone' ? ['Server is gone']
+      : phase !== last.phase && last.phase === 'gone' ? ['Server is back'] : [];
+    for (const camera of cameras ?? []) {
+      const text = announcement(last.cameras.find((each) => each.id === camera.id), camera);
+      if (text !== null) words.push(text);
+    }
+    if (words.length > 0) say(words.join('. '));
+  }, [cameras, phase, say]);
+}
+
+function Waiting({ gone }: { gone: boolean }) {
+  return (
+    <section className="empty">
+      {!gone && <span className="spinner" aria-hidden="true" />}
+      <h2>{gone ? 'Fanlight cannot be reached' : 'Connecting to Fanlight…'}</h2>
+      {gone && <p>The service is stopped, or the network to it is down. This page goes on by itself as soon as it answers.</p>}
+    </section>
+  );
+}
+
+function Unknown({ id }: { id: string }) {
+  return (
+    <section className="empty">
+      <CameraOff />
+      <h2>No camera “{id}”</h2>
+      <p>It may have been renamed or removed from the configuration.</p>
+      <p><a className="button" href={WALL_HREF}>All cameras</a></p>
+    </section>
+  );
+}

@@ -1,0 +1,30 @@
+// Inline icons, 20 px, drawn in the text's colour. All decorative: the control beside them has the name.
+import type { ReactNode } from 'react';
+
+function icon(paths: ReactNode) {
+  return function Icon() {
+    return (
+      <svg className="icon" viewBox="0 0 20 20" width="20" height="20" fill="none" stroke="currentColor" strokeWidth="1.6"
+        strokeLinecap="round" strokeLinejoin="round" aria-hidden="true" focusable="false">{paths}</svg>
+    );
+  };
+}
+
+export const Logo = icon(<path d="M2 15.5a8 8 0 0 1 16 0zM10 15.5v-8M10 15.5 4.6 9.9M10 15.5l5.4-5.6" />);
+export const Back = icon(<path d="M12 4.5 6.5 10l5.5 5.5" />);
+export const Next = icon(<path d="M8 4.5 13.5 10 8 15.5" />);
+export const Expand = icon(<path d="M3.5 7.5v-4h4M12.5 3.5h4v4M16.5 12.5v4h-4M7.5 16.5h-4v-4" />);
+export const Shrink = icon(<path d="M7.5 3.5v4h-4M16.5 7.5h-4v-4M12.5 16.5v-4h4M3.5 12.5h4v4" />);
+export const Float = icon(<><rect x="2.5" y="4" width="15" height="12" rx="2" /><rect x="9.5" y="9.5" width="6" height="4.5" rx="1" fill="currentColor" stroke="none" /></>);
+export const Snap = icon(<><path d="M3 6.5h3l1.3-2h5.4l1.3 2h3v9.5H3z" /><circle cx="10" cy="11" r="2.8" /></>);
+export const Restart = icon(<path d="M15.8 7.2A6.5 6.5 0 1 0 16.5 10M16.5 3.5v4h-4" />);
+export const Help = icon(<><circle cx="10" cy="10" r="7.5" /><path d="M7.8 7.8a2.3 2.3 0 1 1 3.4 2c-.8.5-1.2.9-1.2 1.8M10 14.3v.1" /></>);
+export const Sun = icon(<><circle cx="10" cy="10" r="3.2" /><path d="M10 2v1.8M10 16.2V18M2 10h1.8M16.2 10H18M4.3 4.3l1.3 1.3M14.4 14.4l1.3 1.3M4.3 15.7l1.3-1.3M14.4 5.6l1.3-1.3" /></>);
+export const Moon = icon(<path d="M16.5 12A7 7 0 0 1 8 3.5a7 7 0 1 0 8.5 8.5z" />);
+export const Auto = icon(<><circle cx="10" cy="10" r="7" /><path d="M10 3a7 7 0 0 1 0 14z" fill="currentColor" stroke="none" /></>);
+export const Copy = icon(<><rect x="7" y="7" width="9.5" height="9.5" rx="2" /><path d="M13 4.5A1.5 1.5 0 0 0 11.5 3.5H5A1.5 1.5 0 0 0 3.5 5v6.5A1.5 1.5 0 0 0 4.5 13" /></>);
+export const Check = icon(<path d="m4 10.5 4 4 8-9" />);
+export const Cross = icon(<path d="m5 5 10 10M15 5 5 15" />);
+export const Warning = icon(<path d="M10 3 2.5 16.5h15zM10 8.2v3.6M10 14.2v.1" />);
+export const CameraOff = icon(<path d="M3 3l14 14M8.2 4.5h4.5l1.3 2h3v8.7M14.5 16H3V6.5h2.8" />);
+export const Plug = icon(<path d="M7 2.5v4M13 2.5v4M5 6.5h10v3a5 5 0 0 1-10 0zM10 14.5v3" />);
