@@ -234,15 +234,11 @@ impl Whep {
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Refusal> {
         let (reply, answer) = oneshot::channel();
-        self.0.commands.try_send(command(reply)).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Refusal::Busy,
-            mpsc::error::TrySendError::Closed(_) => Refusal::Stopping,
-        })?;
-        match tokio::time::timeout(PATIENCE, answer).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(Refusal::Stopping),
-            Err(_) => Err(Refusal::Busy),
-        }
+        let asked = async {
+            self.0.commands.send(command(reply)).await.map_err(|_| Refusal::Stopping)?;
+            answer.await.unwrap_or(Err(Refusal::Stopping))
+        };
+        tokio::time::timeout(PATIENCE, asked).await.unwrap_or(Err(Refusal::Busy))
     }
 }
 

@@ -37,6 +37,8 @@ const REPLAY_BYTES: usize = 4 * 1024 * 1024;
 const WAIT: Duration = Duration::from_secs(1);
 /// Not heard of for this long: shown as disconnected. ICE checks come every 2.5 s.
 const SILENT: Duration = Duration::from_secs(6);
+/// Addresses of this machine that one viewer may come to.
+const MOST_ADDRESSES: usize = 64;
 /// Polls in a row in which str0m says "now" again. More means a bug there: it is asked again later.
 const SPINS: usize = 16;
 
@@ -140,6 +142,8 @@ pub struct Viewer {
     offer: Box<str>,
     generation: u32,
     invitation: Option<(SdpPendingOffer, Mid)>,
+    /// Our addresses that ICE knows or was told later.
+    reachable: Vec<(Protocol, SocketAddr)>,
     mid: Option<Mid>,
     pt: Pt,
     rtx: Option<Pt>,
@@ -164,7 +168,14 @@ pub struct Viewer {
 }
 
 impl Viewer {
-    fn new(key: Key, camera: &str, who: Who, (rtc, ufrag): (Rtc, String), now: Instant) -> Self {
+    fn new(
+        key: Key,
+        camera: &str,
+        who: Who,
+        (rtc, ufrag): (Rtc, String),
+        candidates: &[Candidate],
+        now: Instant,
+    ) -> Self {
         Self {
             key,
             session: random(32),
@@ -184,6 +195,7 @@ impl Viewer {
             offer: Box::default(),
             generation: 0,
             invitation: None,
+            reachable: candidates.iter().map(|candidate| (candidate.proto(), candidate.addr())).collect(),
             mid: None,
             pt: Pt::from(0),
             rtx: None,
@@ -220,7 +232,8 @@ impl Viewer {
         let choice = sdp::choose(offer, camera.1)?;
         let offer = sdp::without_candidates(offer);
         let parsed = SdpOffer::from_sdp_string(&offer).map_err(|error| bad(&error))?;
-        let mut viewer = Self::new(key, camera.0, who, recipe.build(&[choice], candidates, now), now);
+        let mut viewer =
+            Self::new(key, camera.0, who, recipe.build(&[choice], candidates, now), candidates, now);
         let answer = viewer.rtc.sdp_api().accept_offer(parsed).map_err(|error| bad(&error))?;
         let answer = answer.to_sdp_string();
         viewer.settle(sdp::video_mid(&offer, &answer).map(Mid::from).ok_or(Refusal::NoVideo)?)?;
@@ -246,7 +259,8 @@ impl Viewer {
             .zip(profiles)
             .map(|(pt, profile_level_id)| Choice { pt, rtx: Some(pt + 1), profile_level_id })
             .collect();
-        let mut viewer = Self::new(key, camera.0, who, recipe.build(&choices, candidates, now), now);
+        let mut viewer =
+            Self::new(key, camera.0, who, recipe.build(&choices, candidates, now), candidates, now);
         let mut api = viewer.rtc.sdp_api();
         let stream = Some(camera.0.to_owned());
         let mid = api.add_media(MediaKind::Video, Direction::SendOnly, stream, None, None);
@@ -352,11 +366,14 @@ impl Viewer {
         true
     }
 
-    /// An address of this machine that was not known when the offer came. ICE knows only those it was told.
+    /// An address of this machine that was not known when the offer came: ICE takes checks only at those it
+    /// was told. The check's password has been verified.
     fn be_reachable_at(&mut self, protocol: Protocol, destination: SocketAddr) {
-        if self.path.is_some() {
+        let address = (protocol, destination);
+        if self.reachable.contains(&address) || self.reachable.len() >= MOST_ADDRESSES {
             return;
         }
+        self.reachable.push(address);
         if let Ok(candidate) = Candidate::host(destination, protocol) {
             self.rtc.add_local_candidate(candidate);
         }
