@@ -108,7 +108,12 @@ pub fn run(verdicts: &mut Verdicts) {
 }
 
 fn start(kind: Kind, camera: &RtspCamera) -> Server {
-    let peer = |peer: WhepPeer, path| Server { pid: peer.process.pid(), port: peer.port, _guard: Box::new(peer), path };
+    let peer = |peer: WhepPeer, path| Server {
+        pid: peer.process.pid(),
+        port: peer.port,
+        _guard: Box::new(peer),
+        path,
+    };
     match kind {
         Kind::Fanlight => {
             let service = Fanlight::start(&format!(
@@ -131,7 +136,11 @@ fn named(path: Option<PathBuf>) -> PathBuf {
 
 fn measure(kind: Kind, camera: &RtspCamera) -> Cell {
     let server = start(kind, camera);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime");
     // Some servers read the camera only while somebody watches: the first viewer is part of idle.
     let one = view(&runtime, &server);
     wait_until("the first viewer has a keyframe", STARTS, || one.seen().keyframes > 0);
@@ -229,9 +238,13 @@ impl Reference {
             "rtspsrc location={url} protocols=tcp latency=0 ! rtph264depay ! h264parse \
              ! video/x-h264,stream-format=byte-stream,alignment=au ! appsink name=sink sync=false"
         );
-        let pipeline = gst::parse::launch(&line).expect("a pipeline").downcast::<gst::Pipeline>().expect("a pipeline");
+        let pipeline =
+            gst::parse::launch(&line).expect("a pipeline").downcast::<gst::Pipeline>().expect("a pipeline");
         let arrivals = Arc::new(Mutex::new(HashMap::new()));
-        let sink = pipeline.by_name("sink").and_then(|sink| sink.downcast::<gst_app::AppSink>().ok()).expect("a sink");
+        let sink = pipeline
+            .by_name("sink")
+            .and_then(|sink| sink.downcast::<gst_app::AppSink>().ok())
+            .expect("a sink");
         let noted = Arc::clone(&arrivals);
         let note = move |sink: &gst_app::AppSink| {
             let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
