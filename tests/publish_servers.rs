@@ -23,11 +23,14 @@ fn three_ways_at_once_share_one_encoder() {
     }
     let Some(server) = LiveKit::start("three_ways_at_once_share_one_encoder") else { return };
     let Some(nginx) = RtmpServer::start("three_ways_at_once_share_one_encoder") else { return };
-    let studio = Studio::open(vec![
-        livekit("native", &server.url(), "yard", "porch"),
-        whip("whip", &server.url(), "yard", "porch-whip"),
-        rtmp("push", &nginx.url(), "stream-key-1"),
-    ], &server.url());
+    let studio = Studio::open(
+        vec![
+            livekit("native", &server.url(), "yard", "porch"),
+            whip("whip", &server.url(), "yard", "porch-whip"),
+            rtmp("push", &nginx.url(), "stream-key-1"),
+        ],
+        &server.url(),
+    );
     for id in ["native", "whip", "push"] {
         studio.wait(id, "is live", PATIENCE, |o| o.lifecycle.state == State::Live);
     }

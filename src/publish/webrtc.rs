@@ -4,8 +4,8 @@
 //! goes out over a connection whose peer reports that packets arrive (RTCP receiver reports); a negotiation
 //! that takes too long, a broken connection and a silent peer end the attempt.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use gst::prelude::*;
