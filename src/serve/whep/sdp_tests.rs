@@ -19,7 +19,7 @@ const OFFER: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:
 
 #[test]
 fn the_answer_takes_the_cameras_profile_else_constrained_baseline_and_only_packetization_mode_1() {
-    let choice = |pt, rtx, profile_level_id| Choice { pt, rtx: Some(rtx), profile_level_id };
+    let choice = |pt, rtx, profile_level_id| Choice { pt, rtx: Some(rtx), profile_level_id, mode_1: true };
     for (profile, expected) in [
         (Some(100), choice(114, 115, 0x64_0032)),
         (Some(66), choice(103, 104, 0x42_001f)),
@@ -28,6 +28,15 @@ fn the_answer_takes_the_cameras_profile_else_constrained_baseline_and_only_packe
     ] {
         assert_eq!(choose(OFFER, profile).unwrap(), expected, "{profile:?}");
     }
+}
+
+#[test]
+fn gstreamers_h264_without_a_packetization_mode_is_taken_when_there_is_no_better() {
+    let silent = OFFER.replace("packetization-mode=1;", "").replace("packetization-mode=0;", "");
+    let choice = choose(&silent, Some(66)).unwrap();
+    assert_eq!((choice.pt, choice.mode_1), (103, false));
+    let one = OFFER.replacen("packetization-mode=1;", "", 1);
+    assert_eq!((choose(&one, Some(66)).unwrap().pt, choose(&one, Some(66)).unwrap().mode_1), (109, true));
 }
 
 #[test]

@@ -80,7 +80,7 @@ impl Recipe {
         let mut config = self.config.clone();
         for choice in choices {
             let rtx = choice.rtx.map(Pt::from);
-            config.codec_config().add_h264(choice.pt.into(), rtx, true, choice.profile_level_id);
+            config.codec_config().add_h264(choice.pt.into(), rtx, choice.mode_1, choice.profile_level_id);
         }
         let credentials = IceCreds { ufrag: random(8), pass: random(24) };
         let ufrag = credentials.ufrag.clone();
@@ -257,7 +257,7 @@ impl Viewer {
         let choices: Vec<Choice> = (96..)
             .step_by(2)
             .zip(profiles)
-            .map(|(pt, profile_level_id)| Choice { pt, rtx: Some(pt + 1), profile_level_id })
+            .map(|(pt, profile_level_id)| Choice { pt, rtx: Some(pt + 1), profile_level_id, mode_1: true })
             .collect();
         let mut viewer =
             Self::new(key, camera.0, who, recipe.build(&choices, candidates, now), candidates, now);
