@@ -177,6 +177,7 @@ fn assemble(
         target: plan.element.to_owned(),
         keep,
         on_end: OnEnd::Fail("the encoder ended the stream"),
+        on_error: None,
     })
 }
 

@@ -14,11 +14,11 @@ pub mod discover;
 mod dynamic;
 mod encoder;
 mod jpeg;
-mod knock;
+pub(crate) mod knock;
 pub mod outlet;
 pub mod plan;
 mod poll;
-mod run;
+pub(crate) mod run;
 mod shared;
 mod skew;
 mod source;
@@ -123,6 +123,11 @@ impl Capture {
 
     pub fn id(&self) -> &str {
         &self.0.shared.camera.id
+    }
+
+    /// Whether both are the same camera, not only one of the same id.
+    pub fn same(&self, other: &Capture) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     pub fn jpeg(&self) -> &Arc<Outlet> {

@@ -29,7 +29,13 @@ pub struct Built {
     /// Dropped before the pipeline stops: feeders, guards.
     pub keep: Box<dyn Send>,
     pub on_end: OnEnd,
+    /// Who makes words of an error; without anybody, what is usual for cameras is made of it.
+    pub on_error: Option<OnError>,
 }
+
+/// Takes an error of the pipeline; `None` when the failure will be reported by somebody else, who has to
+/// look into it first. The attempt is over either way.
+pub type OnError = Box<dyn FnMut(&gst::message::Error) -> Option<Failure> + Send>;
 
 /// What an end of stream means.
 pub enum OnEnd {
@@ -79,7 +85,7 @@ async fn run(
         Ok(Err(failure)) => return reports.failed(failure),
         Err(panic) => return reports.failed(Failure::broken(format!("building the pipeline: {panic}"))),
     };
-    let Built { pipeline, target, keep, mut on_end } = built;
+    let Built { pipeline, target, keep, mut on_end, mut on_error } = built;
     // Whatever changes the pipeline's state is one job at a time, and NULL waits for it: a PLAYING that
     // came after NULL would bring back a pipeline which nobody owns.
     let mut job = None;
@@ -99,6 +105,13 @@ async fn run(
                 () = over(&mut job), if job.is_some() => job = None,
                 message = messages.next(), if job.is_none() => {
                     let Some(message) = message else { break };
+                    if let (Some(on_error), gst::MessageView::Error(error)) = (&mut on_error, message.view()) {
+                        if let Some(failure) = on_error(error) {
+                            reports.failed(failure);
+                        }
+                        leave_graph(graphs, &pipeline).await;
+                        break;
+                    }
                     match heed(&name, &target, &pipeline, &message, &mut on_end) {
                         Heed::Nothing => {}
                         Heed::Change(change) => job = Some(change.begin(&pipeline, &cancel)),

@@ -163,7 +163,7 @@ fn assemble(
     } else {
         OnEnd::Fail("the camera ended the stream")
     };
-    Ok(Built { pipeline, target: target(source), keep: Box::new((polled, tap)), on_end })
+    Ok(Built { pipeline, target: target(source), keep: Box::new((polled, tap)), on_end, on_error: None })
 }
 
 /// What the source is, for the words of a failure. No credentials.

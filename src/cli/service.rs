@@ -24,9 +24,13 @@ use crate::capture::{self, Means};
 use crate::config::model::Config;
 use crate::config::{self, Difference, Warning};
 use crate::pipelines::Library;
+use crate::publish::{self, Publishers};
 use crate::serve::hls::Hls;
+use crate::serve::whep::{Whep, WhepError};
+use crate::supervision::published::{PublishedNow, Publisher};
 use crate::supervision::systemd::Notifier;
 use crate::supervision::{EXIT_FROZEN, State, Timing, Vitals, health};
+use crate::telemetry::system::{self, System};
 use crate::telemetry::{self, logs};
 
 /// Cameras have this much of a stop.
@@ -63,6 +67,7 @@ pub fn run(start: Start) -> anyhow::Result<u8> {
     // Kept to the end, for the last line to be written.
     let logs = logs::start(&start.config.log)?;
     gstreamer::init().context("GStreamer does not start")?;
+    publish::init().map_err(anyhow::Error::msg)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let code = runtime.block_on(serve(start, logs.level()));
     // Threads that hang in a driver are left behind: the process ends here.
@@ -75,7 +80,9 @@ pub fn run(start: Start) -> anyhow::Result<u8> {
 struct House {
     config: watch::Sender<Arc<Config>>,
     hls: watch::Sender<Hls>,
+    whep: Whep,
     cameras: Cameras,
+    publishers: Publishers,
     means: Means,
     level: logs::Level,
     telling: Option<Telling>,
@@ -92,6 +99,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     let config = Arc::new(start.config);
     let server = Server::bind(&config.server)?;
     let address = server.address();
+    let whep = whep(&config)?;
     let notifier = Notifier::new(|name| std::env::var_os(name));
     let vitals = Vitals::new(config.supervision.frozen_limit);
     let health_path = health_path(&config);
@@ -105,16 +113,37 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     let hls = Hls::new(config.hls.clone());
     let cameras = Cameras::start(&config.cameras, &means);
     hls.cameras(&cameras.all());
+    let publishers = Publishers::start(&config, cameras.watch(), &means);
     let stop = CancellationToken::new();
     let config = watch::Sender::new(config);
     let hls = watch::Sender::new(hls);
-    let state = AppState::new(cameras.clone(), config.subscribe(), hls.subscribe(), stop.clone());
-    let document = Document { cameras: cameras.clone(), vitals: vitals.clone(), started: state.started.at };
+    let following = {
+        let (whep, list) = (whep.clone(), cameras.watch());
+        AbortOnDropHandle::new(tokio::spawn(async move { whep.follow(list).await }))
+    };
+    let (system, _reading) = System::watch(system::state_directory(config::process_environment));
+    let mut state =
+        AppState::new(cameras.clone(), config.subscribe(), hls.subscribe(), whep.clone(), stop.clone());
+    state.system = system;
+    state.publishers = publishers.clone();
+    state.published = {
+        let publishers = publishers.clone();
+        PublishedNow::new(move || publishers.statuses().into_iter().map(Into::into).collect())
+    };
+    let document = Document {
+        cameras: cameras.clone(),
+        publishers: publishers.clone(),
+        published: state.published.clone(),
+        vitals: vitals.clone(),
+        started: state.started.at,
+    };
     let telling = Telling::begin(&config.borrow(), &document, &notifier);
     let mut house = House {
         config,
         hls,
+        whep,
         cameras,
+        publishers,
         means,
         level,
         telling: Some(telling),
@@ -157,12 +186,13 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     };
 
     notifier.stopping();
-    drop(watchdog);
+    drop((watchdog, following));
     stop.cancel();
     let over = async {
         // A camera that hangs does not keep the health file from saying how it ended.
         let cameras = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.cameras.shutdown());
-        let _ = tokio::join!(cameras, serving);
+        let outputs = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.publishers.shutdown());
+        let _ = tokio::join!(cameras, outputs, serving, house.whep.shutdown());
         if let Some(telling) = house.telling.take() {
             telling.end().await;
         }
@@ -225,10 +255,14 @@ impl House {
         self.means.timing = Timing::from(&new.supervision);
         self.config.send_replace(Arc::clone(&new));
         self.cameras.apply(&difference, &new.cameras, &self.means).await;
+        self.publishers.apply(&new, &self.means).await;
         if new.hls != old.hls {
             self.hls.send_replace(Hls::new(new.hls.clone()));
         }
         self.hls.borrow().cameras(&self.cameras.all());
+        if new.webrtc != old.webrtc {
+            self.whep.apply(&new.webrtc);
+        }
         if new.health != old.health {
             // The old file has its last word before the new one begins: they may be the same.
             if let Some(telling) = self.telling.take() {
@@ -239,10 +273,34 @@ impl House {
     }
 }
 
+/// Opens the media port. One that was chosen must be free; when the one of the defaults is taken, by a second
+/// Fanlight perhaps, another is: viewers are told which.
+fn whep(config: &Config) -> Result<Whep, WhepError> {
+    let (settings, bind) = (&config.webrtc, config.server.bind);
+    match Whep::start(settings, bind) {
+        Err(WhepError::Bind { error, .. })
+            if error.kind() == std::io::ErrorKind::AddrInUse
+                && settings.port == config::model::Webrtc::default().port =>
+        {
+            let whep = Whep::start(&config::model::Webrtc { port: 0, ..settings.clone() }, bind)?;
+            tracing::warn!(
+                "the WebRTC port {} is in use; WebRTC goes by {} this time: a firewall or router that lets \
+                 only the first through keeps viewers out. Set webrtc.port to a free one",
+                settings.port,
+                whep.port()
+            );
+            Ok(whep)
+        }
+        started => started,
+    }
+}
+
 /// The health file's content.
 #[derive(Clone, Debug)]
 struct Document {
     cameras: Cameras,
+    publishers: Publishers,
+    published: PublishedNow,
     vitals: Vitals,
     started: SystemTime,
 }
@@ -258,6 +316,19 @@ impl Document {
             "status": words(&cameras),
             "frozen": self.vitals.frozen(),
             "cameras": cameras,
+            "outputs": self.publishers.statuses(),
+        })
+    }
+
+    /// The publisher's part alone, for those who look for it in a file of its own.
+    fn publisher(&self) -> serde_json::Value {
+        let Publisher { state, message, outputs } = Publisher::of(self.published.ask());
+        json!({
+            "state": state,
+            "message": message,
+            "outputs": outputs,
+            "pid": std::process::id(),
+            "updated": telemetry::timestamp(SystemTime::now()),
         })
     }
 }
@@ -266,9 +337,10 @@ fn health_path(config: &Config) -> PathBuf {
     config.health.file.clone().unwrap_or_else(|| health::default_path(|name| std::env::var_os(name)))
 }
 
-/// What tells the outside: the health file, and systemd.
+/// What tells the outside: the health file, the publisher's own when one is wanted, and systemd.
 struct Telling {
     health: health::Writer,
+    publisher: Option<health::Writer>,
     task: AbortOnDropHandle<()>,
 }
 
@@ -277,18 +349,29 @@ impl Telling {
         let content = document.clone();
         let health =
             health::Writer::spawn(health_path(config), config.health.file_mode, move || content.json());
-        let task = tell(document.cameras.clone(), notifier.clone(), health.changed());
-        Self { health, task: AbortOnDropHandle::new(tokio::spawn(task)) }
+        let publisher = config.health.publisher_file.clone().map(|path| {
+            let content = document.clone();
+            health::Writer::spawn(path, config.health.file_mode, move || content.publisher())
+        });
+        let changed = [Some(&health), publisher.as_ref()].into_iter().flatten().map(health::Writer::changed);
+        let task = tell(document.clone(), notifier.clone(), changed.collect());
+        Self { health, publisher, task: AbortOnDropHandle::new(tokio::spawn(task)) }
     }
 
     async fn end(self) {
         drop(self.task);
-        self.health.stop().await;
+        let publisher = async {
+            if let Some(publisher) = self.publisher {
+                publisher.stop().await;
+            }
+        };
+        tokio::join!(self.health.stop(), publisher);
     }
 }
 
 /// Tells systemd and the health file how the cameras are, whenever that changes.
-async fn tell(cameras: Cameras, notifier: Notifier, changed: health::Changed) {
+async fn tell(document: Document, notifier: Notifier, changed: Vec<health::Changed>) {
+    let Document { cameras, publishers, .. } = document;
     let mut list = cameras.watch();
     let mut last = String::new();
     loop {
@@ -304,7 +387,7 @@ async fn tell(cameras: Cameras, notifier: Notifier, changed: health::Changed) {
             notifier.status(&words);
             last = words;
         }
-        changed.notify();
+        changed.iter().for_each(health::Changed::notify);
         let changes = present.iter().filter_map(|capture| capture.changes()).map(|mut changes| {
             changes.mark_unchanged();
             Box::pin(async move {
@@ -325,6 +408,7 @@ async fn tell(cameras: Cameras, notifier: Notifier, changed: health::Changed) {
         };
         tokio::select! {
             () = any => {}
+            () = publishers.changed() => {}
             _ = list.changed() => {}
             () = tokio::time::sleep(STATUS_EVERY) => {}
         }

@@ -47,6 +47,9 @@ const EMBEDDED: &[(&str, &str)] = &embedded![
     "encoders/h264-openh264",
     "encoders/h264-v4l2",
     "encoders/h264-va",
+    "outputs/livekit",
+    "outputs/whip",
+    "outputs/rtmp",
 ];
 
 /// Every fragment this process can build from.
@@ -84,7 +87,7 @@ impl Library {
     /// The embedded fragments with those of `directory` (`sources/*.gst`, `encoders/*.gst`, …) over them.
     pub fn load(directory: &Path) -> Result<Self, LibraryError> {
         let mut library = Self::embedded();
-        for group in ["sources", "tails", "decoders", "transforms", "encoders"] {
+        for group in ["sources", "tails", "decoders", "transforms", "encoders", "outputs"] {
             let folder = directory.join(group);
             let entries = match std::fs::read_dir(&folder) {
                 Ok(entries) => entries,

@@ -11,6 +11,7 @@ pub mod failure;
 pub mod health;
 pub mod lifecycle;
 pub mod note;
+pub mod published;
 pub mod pulse;
 pub mod state;
 pub mod systemd;

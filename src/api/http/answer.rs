@@ -71,6 +71,12 @@ impl Fault {
         self
     }
 
+    /// Another status for the same fault, where a protocol wants one.
+    pub fn status(mut self, status: StatusCode) -> Self {
+        self.0.status = status;
+        self
+    }
+
     /// One more of what belongs to the code.
     pub fn detail(mut self, key: &str, value: impl Into<Value>) -> Self {
         if let Value::Object(details) = &mut self.0.details {
@@ -87,6 +93,11 @@ impl Fault {
     pub fn no_camera(id: &str) -> Self {
         let message = format!("there is no camera {id:?}; /api/cameras lists them");
         Self::new(StatusCode::NOT_FOUND, "CAMERA_NOT_FOUND", message, json!({ "camera": id }))
+    }
+
+    pub fn no_output(id: &str) -> Self {
+        let message = format!("there is no published output {id:?}; /api/cameras lists them");
+        Self::new(StatusCode::NOT_FOUND, "OUTPUT_NOT_FOUND", message, json!({ "output": id }))
     }
 
     pub fn no_cameras() -> Self {

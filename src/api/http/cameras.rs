@@ -10,6 +10,8 @@ use super::AppState;
 use super::answer::{self, Fault, Response};
 use crate::capture::Capture;
 use crate::capture::status::CameraStatus;
+use crate::publish::status::OutputStatus;
+use crate::supervision::State;
 use crate::telemetry;
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -24,8 +26,37 @@ pub struct CameraView {
     status: CameraStatus,
     /// Open MJPEG streams.
     mjpeg_viewers: usize,
+    viewers: Viewers,
     /// Paths of the outputs that are switched on.
     urls: Urls,
+    /// What is published of it to servers elsewhere.
+    outputs: Vec<OutputStatus>,
+    /// The LiveKit rooms that it is published into.
+    livekit: Vec<LiveKitRoom>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LiveKitRoom {
+    room: String,
+    /// Under this identity.
+    identity: String,
+    /// Whether pictures go there now.
+    live: bool,
+}
+
+impl LiveKitRoom {
+    fn of(output: &OutputStatus) -> Option<Self> {
+        let (room, identity) = (output.room.clone()?, output.identity.clone()?);
+        Some(Self { room, identity, live: output.lifecycle.state == State::Live })
+    }
+}
+
+/// How many watch, by the way they do.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Viewers {
+    mjpeg: usize,
+    /// Those that still connect included; `/api/cameras/{id}/viewers` lists them.
+    webrtc: usize,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -37,6 +68,8 @@ pub struct Urls {
     pub hls_ll: Option<String>,
     /// Low-latency HLS, fMP4: what Safari wants.
     pub hls_ll_fmp4: Option<String>,
+    /// WebRTC by WHEP.
+    pub whep: Option<String>,
 }
 
 impl Urls {
@@ -49,14 +82,21 @@ impl Urls {
             hls: outputs.hls.then(|| format!("/hls/{id}/stream.m3u8")),
             hls_ll: low_latency.then(|| format!("/hls/{id}/stream_ll.m3u8")),
             hls_ll_fmp4: low_latency.then(|| format!("/hls/{id}/stream_ll_fmp4.m3u8")),
+            whep: outputs.whep.then(|| format!("/cameras/{id}/whep")),
         }
     }
 }
 
 pub fn view(state: &AppState, capture: &Capture) -> CameraView {
+    let mut outputs = state.publishers.statuses();
+    outputs.retain(|output| output.camera == capture.id());
+    let mjpeg = state.mjpeg.viewers_of(capture.id());
     CameraView {
+        livekit: outputs.iter().filter_map(LiveKitRoom::of).collect(),
+        outputs,
         status: capture.status(),
-        mjpeg_viewers: state.mjpeg.viewers_of(capture.id()),
+        mjpeg_viewers: mjpeg,
+        viewers: Viewers { mjpeg, webrtc: state.whep.count(capture.id()) },
         urls: Urls::of(capture, state.config.borrow().hls.low_latency),
     }
 }
@@ -88,5 +128,26 @@ pub fn restart(state: &AppState, id: Option<&str>) -> Result<Response, Fault> {
     capture.restart();
     let camera = capture.id().to_owned();
     let body = Restarting { camera, status: "restarting", timestamp: SystemTime::now() };
+    Ok(answer::json(StatusCode::ACCEPTED, &body))
+}
+
+/// The answer to a retry: it has been asked for, `/api/cameras` shows how it goes.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Retrying {
+    output: String,
+    /// Always `retrying`.
+    status: &'static str,
+    #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "telemetry::rfc3339")]
+    timestamp: SystemTime,
+}
+
+pub fn retry(state: &AppState, id: Option<&str>) -> Result<Response, Fault> {
+    let id = id.unwrap_or_default();
+    if !state.publishers.retry(id) {
+        return Err(Fault::no_output(id));
+    }
+    tracing::info!(output = id, "retry asked for over HTTP");
+    let body = Retrying { output: id.to_owned(), status: "retrying", timestamp: SystemTime::now() };
     Ok(answer::json(StatusCode::ACCEPTED, &body))
 }

@@ -222,7 +222,7 @@ fn view(state: &AppState) -> HouseView {
         cameras: state.cameras.all().iter().map(|capture| cameras::view(state, capture)).collect(),
         webrtc: WebrtcView {
             enabled: config.cameras.iter().any(|camera| camera.outputs.whep),
-            port: config.webrtc.port,
+            port: state.whep.port(),
         },
         livekit: LiveKitView { enabled: config.livekit.url.is_some() },
     }

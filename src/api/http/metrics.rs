@@ -11,6 +11,8 @@ use super::answer::{self, Response};
 use super::{AppState, probes};
 use crate::capture::status::{CameraStatus, OutletStatus};
 use crate::config::model::Camera;
+use crate::publish::status::OutputStatus;
+use crate::serve::whep::Whep;
 use crate::supervision::lifecycle::State;
 use crate::telemetry;
 
@@ -36,6 +38,8 @@ pub struct Metrics {
     /// The first camera's configuration.
     config: Option<CameraConfig>,
     cameras: Vec<CameraMetrics>,
+    /// What is published to servers elsewhere.
+    outputs: Vec<OutputStatus>,
     #[schema(value_type = String, format = DateTime)]
     #[serde(serialize_with = "telemetry::rfc3339")]
     timestamp: SystemTime,
@@ -46,7 +50,32 @@ pub struct CameraMetrics {
     #[serde(flatten)]
     status: CameraStatus,
     mjpeg_viewers: usize,
+    webrtc: WebrtcMetrics,
     config: CameraConfig,
+}
+
+/// What goes to the viewers that a camera has now by WebRTC.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub struct WebrtcMetrics {
+    /// Those that still connect included.
+    viewers: usize,
+    /// To all of them, repetitions included.
+    bitrate_kbps: f64,
+    /// The largest share of packets that one of them missed, 0 to 1.
+    worst_loss: f64,
+    worst_rtt_ms: f64,
+}
+
+impl WebrtcMetrics {
+    fn of(camera: &str, whep: &Whep) -> Self {
+        let mut metrics = Self { viewers: whep.count(camera), ..Self::default() };
+        for viewer in whep.viewers().iter().filter(|viewer| viewer.camera == camera) {
+            metrics.bitrate_kbps += viewer.bitrate_kbps;
+            metrics.worst_loss = metrics.worst_loss.max(viewer.loss.unwrap_or_default());
+            metrics.worst_rtt_ms = metrics.worst_rtt_ms.max(viewer.rtt_ms.unwrap_or_default());
+        }
+        metrics
+    }
 }
 
 /// What was asked of the camera. Nothing secret is here.
@@ -131,6 +160,7 @@ fn collect(state: &AppState) -> Metrics {
         .map(|capture| CameraMetrics {
             status: capture.status(),
             mjpeg_viewers: state.mjpeg.viewers_of(capture.id()),
+            webrtc: WebrtcMetrics::of(capture.id(), &state.whep),
             config: CameraConfig::of(capture.camera()),
         })
         .collect();
@@ -152,6 +182,7 @@ fn collect(state: &AppState) -> Metrics {
         mjpeg_parts: state.mjpeg.parts(),
         config: all.first().map(|capture| CameraConfig::of(capture.camera())),
         cameras,
+        outputs: state.publishers.statuses(),
         timestamp: SystemTime::now(),
     }
 }
@@ -181,6 +212,9 @@ fn prometheus(metrics: &Metrics) -> String {
 
     page.cameras(metrics, "fanlight_mjpeg_viewers", "gauge", "Open MJPEG streams.", |camera| {
         Some(camera.mjpeg_viewers as f64)
+    });
+    page.cameras(metrics, "fanlight_webrtc_viewers", "gauge", "Viewers by WebRTC.", |camera| {
+        Some(camera.webrtc.viewers as f64)
     });
     page.family("fanlight_camera_state", "gauge", "1 for the state that the camera is in.");
     for camera in &metrics.cameras {
@@ -239,7 +273,45 @@ fn prometheus(metrics: &Metrics) -> String {
     page.outlets(metrics, "fanlight_outlet_demand", "gauge", "Consumers now.", |outlet| {
         outlet.counters.demand as f64
     });
+    outputs(&mut page, &metrics.outputs);
     page.0
+}
+
+/// What is published to servers elsewhere.
+fn outputs(page: &mut Page, outputs: &[OutputStatus]) {
+    page.family("fanlight_output_state", "gauge", "1 for the state that the output is in.");
+    for output in outputs {
+        for (state, name) in STATES {
+            let labels = [("camera", &*output.camera), ("output", &*output.id), ("state", name)];
+            page.sample(
+                "fanlight_output_state",
+                &labels,
+                f64::from(u8::from(output.lifecycle.state == state)),
+            );
+        }
+    }
+    type Figure = fn(&OutputStatus) -> f64;
+    let figures: [(&str, &str, &str, Figure); 7] = [
+        ("fanlight_output_frames_total", "counter", "Pictures that went out.", |o| o.frames as f64),
+        ("fanlight_output_bytes_total", "counter", "Bytes that went out.", |o| o.bytes as f64),
+        ("fanlight_output_dropped_total", "counter", "Pictures lost to a slow peer.", |o| o.dropped as f64),
+        ("fanlight_output_fps", "gauge", "Pictures per second that the peer takes.", |o| o.fps),
+        ("fanlight_output_attempts_total", "counter", "Attempts to publish.", |o| {
+            o.lifecycle.attempts as f64
+        }),
+        ("fanlight_output_restarts_total", "counter", "Times it had to begin again.", |o| {
+            o.lifecycle.restarts as f64
+        }),
+        ("fanlight_output_frozen_total", "counter", "Attempts that did not stop.", |o| {
+            o.lifecycle.frozen as f64
+        }),
+    ];
+    for (name, kind, help, value) in figures {
+        page.family(name, kind, help);
+        for output in outputs {
+            page.sample(name, &[("camera", &*output.camera), ("output", &*output.id)], value(output));
+        }
+    }
 }
 
 struct Page(String);
@@ -356,7 +428,9 @@ mod tests {
         let config = tokio::sync::watch::Sender::new(std::sync::Arc::default());
         let cameras = crate::cameras::Cameras::new(vec![capture]);
         let hls = tokio::sync::watch::Sender::new(crate::serve::hls::Hls::new(Default::default()));
-        collect(&AppState::new(cameras, config.subscribe(), hls.subscribe(), Default::default()))
+        let free = crate::config::model::Webrtc { port: 0, ..Default::default() };
+        let whep = Whep::start(&free, std::net::IpAddr::from([127, 0, 0, 1])).unwrap();
+        collect(&AppState::new(cameras, config.subscribe(), hls.subscribe(), whep, Default::default()))
     }
 
     #[test]

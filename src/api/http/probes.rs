@@ -12,6 +12,7 @@ use super::answer::{self, Fault, Response};
 use crate::capture::Capture;
 use crate::serve::ready::{self, Cause, NotReady};
 use crate::supervision::lifecycle::State;
+use crate::supervision::published::Publisher;
 use crate::telemetry;
 
 /// The process runs and answers. Says nothing about cameras.
@@ -149,23 +150,18 @@ pub struct CameraStatusBody {
     resolution: Option<String>,
     last_frame_age_seconds: Option<f64>,
     last_error: Option<String>,
+    /// What pushes this camera's pictures to servers elsewhere.
     publisher: Publisher,
     #[schema(value_type = String, format = DateTime)]
     #[serde(serialize_with = "telemetry::rfc3339")]
     timestamp: SystemTime,
 }
 
-/// What pushes the camera's pictures to a server elsewhere.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Publisher {
-    /// `missing`: nothing is published.
-    state: &'static str,
-    message: &'static str,
-}
-
 pub fn camera_status(state: &AppState) -> Response {
     let status = state.cameras.first().as_ref().map(Capture::status);
     let status = status.as_ref();
+    let mut outputs = state.published.ask();
+    outputs.retain(|output| status.is_some_and(|status| output.camera == status.id));
     let body = CameraStatusBody {
         running: status.is_some_and(|status| status.lifecycle.state == State::Live),
         camera: status.map(|status| status.id.clone()),
@@ -174,7 +170,7 @@ pub fn camera_status(state: &AppState) -> Response {
         resolution: status.and_then(|status| status.resolution.clone()),
         last_frame_age_seconds: status.and_then(|status| status.frame_age_seconds),
         last_error: status.and_then(|status| status.lifecycle.last_error.clone()),
-        publisher: Publisher { state: "missing", message: "this camera is not published anywhere" },
+        publisher: Publisher::of(outputs),
         timestamp: SystemTime::now(),
     };
     answer::json(StatusCode::OK, &body)

@@ -153,7 +153,8 @@ pub struct Viewer {
     /// Packets of the first in the queue that have been sent.
     sent: usize,
     pacer: Pacer,
-    path: Option<(Protocol, SocketAddr)>,
+    /// Where its media goes.
+    pub path: Option<(Protocol, SocketAddr)>,
     counts: Counts,
     rtt: Option<Duration>,
     loss: Option<f32>,
@@ -471,9 +472,8 @@ impl Viewer {
         if !self.started {
             self.align(clock, now);
         }
-        // What waits would repeat the end of the group.
-        self.queue.clear();
-        self.sent = 0;
+        // What waits would repeat the end of the group; only a picture that has begun is finished.
+        self.queue.truncate(usize::from(self.sent > 0));
         let units: Vec<_> = units.cloned().collect();
         let live = units.last().map_or(0, |unit| unit.ticks as i64) - self.zero;
         let times = squeeze(units.len(), self.last_time, live, gop.interval() as i64);

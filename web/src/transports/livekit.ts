@@ -78,14 +78,26 @@ export class LiveKit implements Transport {
     room.on(RoomEvent.VideoPlaybackStatusChanged, () => {
       if (!room.canPlaybackVideo) room.startVideo().catch(() => undefined);
     });
-    room.on(RoomEvent.Disconnected, (reason) => this.#end(disconnected(client.DisconnectReason, reason)));
+    // Before the first connection this comes too, without the reason: the rejected promise has it.
+    let connected = false;
+    room.on(RoomEvent.Disconnected, (reason) => {
+      if (connected) this.#end(disconnected(client.DisconnectReason, reason));
+    });
     const ice = config.iceServers ?? [];
-    await room.connect(config.host, token, {
+    const connecting = room.connect(config.host, token, {
       // Only this camera's track, whoever else is in the room.
       autoSubscribe: false,
       maxRetries: 0,
       ...(ice.length > 0 ? { rtcConfig: { iceServers: ice } } : {}),
     });
+    try {
+      await connecting;
+    } catch (error) {
+      const left = error instanceof client.ConnectionError && error.reason === client.ConnectionErrorReason.LeaveRequest;
+      this.#end(left ? disconnected(client.DisconnectReason, Number(error.context)) : asEnd(error));
+      return;
+    }
+    connected = true;
     if (this.#stopped()) {
       await room.disconnect();
       return;

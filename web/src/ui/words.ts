@@ -64,6 +64,11 @@ export function badge(view: ChainView, camera: Camera, latency: number | null, l
   }
 }
 
+/** How a camera is, as far as it is known. */
+export function cameraState(camera: Camera, serverGone: boolean): { word: string; tone: Tone } {
+  return serverGone ? { word: 'Unknown', tone: 'calm' } : STATE[camera.state];
+}
+
 /** One line about all cameras. */
 export function summary(cameras: readonly Camera[]): { text: string; tone: Tone } {
   const live = cameras.filter((camera) => camera.state === 'live' || camera.state === 'idle').length;

@@ -1,0 +1,175 @@
+//! A camera and its published outputs in this process, for tests that look at them from inside.
+
+// Every test file compiles its own copy and uses a part of it.
+#![allow(dead_code)]
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fanlight::cameras::Cameras;
+use fanlight::capture::Means;
+use fanlight::config::Secret;
+use fanlight::config::model::{
+    Camera, Config, LiveKit, Publish, PublishLiveKit, PublishRtmp, PublishWhip, Resolution, Source, Target,
+};
+use fanlight::pipelines::Library;
+use fanlight::publish::{self, Publishers, status::OutputStatus};
+use fanlight::supervision::{Timing, Vitals};
+
+use crate::support::livekit::{KEY, SECRET};
+use crate::support::wait_for;
+
+/// A camera, its outputs, and the runtime that drives both on a thread of its own.
+pub struct Studio {
+    pub runtime: tokio::runtime::Runtime,
+    pub config: Config,
+    pub cameras: Cameras,
+    pub publishers: Publishers,
+    pub means: Means,
+    pub vitals: Vitals,
+}
+
+pub fn camera() -> Camera {
+    let mut camera = Camera::new("porch", Source::Test {});
+    camera.resolution = Resolution { width: 320, height: 240 };
+    camera.fps = 25;
+    camera
+}
+
+/// Patience that suits a test.
+pub fn timing() -> Timing {
+    Timing { backoff_max: Duration::from_secs(4), refused_retry: Duration::from_secs(5), ..Timing::default() }
+}
+
+impl Studio {
+    pub fn open(publish: Vec<Publish>, livekit: &str) -> Self {
+        let livekit = LiveKit {
+            url: Some(livekit.to_owned()),
+            api_key: Some(KEY.to_owned()),
+            api_secret: Some(Secret::new(SECRET)),
+            ..LiveKit::default()
+        };
+        Self::with(Config { cameras: vec![camera()], livekit, publish, ..Config::default() }, timing())
+    }
+
+    pub fn with(config: Config, timing: Timing) -> Self {
+        let _ = tracing_subscriber::fmt()
+            .with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG)
+            .with_env_filter("info,fanlight=debug")
+            .with_test_writer()
+            .try_init();
+        gstreamer::init().unwrap();
+        publish::init().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_keep_alive(Duration::from_millis(200))
+            .enable_all()
+            .build()
+            .unwrap();
+        let vitals = Vitals::new(0);
+        let means = Means {
+            library: Arc::new(Library::embedded()),
+            timing,
+            vitals: vitals.clone(),
+            graphs: None,
+            linger: Duration::from_secs(1),
+        };
+        let entered = runtime.enter();
+        let cameras = Cameras::start(&config.cameras, &means);
+        let publishers = Publishers::start(&config, cameras.watch(), &means);
+        drop(entered);
+        Self { runtime, config, cameras, publishers, means, vitals }
+    }
+
+    pub fn statuses(&self) -> Vec<OutputStatus> {
+        self.publishers.statuses()
+    }
+
+    #[track_caller]
+    pub fn status(&self, id: &str) -> OutputStatus {
+        self.statuses().into_iter().find(|output| output.id == id).expect("an output of this id")
+    }
+
+    #[track_caller]
+    pub fn wait(
+        &self,
+        id: &str,
+        what: &str,
+        within: Duration,
+        mut is: impl FnMut(&OutputStatus) -> bool,
+    ) -> OutputStatus {
+        let began = std::time::Instant::now();
+        loop {
+            let status = self.status(id);
+            if is(&status) {
+                return status;
+            }
+            assert!(began.elapsed() < within, "{id} {what}: not within {within:?}: {status:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub fn encoders(&self) -> Vec<String> {
+        let camera = self.cameras.first().unwrap();
+        camera.elements().into_iter().filter(|name| name.ends_with("enc")).collect()
+    }
+
+    pub fn close(self) {
+        self.runtime.block_on(async {
+            self.publishers.shutdown().await;
+            self.cameras.shutdown().await;
+        });
+        self.runtime.shutdown_timeout(Duration::from_secs(5));
+    }
+}
+
+pub fn livekit(id: &str, url: &str, room: &str, identity: &str) -> Publish {
+    let target = PublishLiveKit {
+        url: Some(url.to_owned()),
+        api_key: None,
+        api_secret: None,
+        api_secret_file: None,
+        token_file: None,
+        room: room.to_owned(),
+        identity: Some(identity.to_owned()),
+        name: None,
+        stun_server: None,
+    };
+    Publish { id: id.to_owned(), camera: None, target: Target::Livekit(target) }
+}
+
+pub fn whip(id: &str, _url: &str, room: &str, identity: &str) -> Publish {
+    let target = PublishWhip {
+        url: None,
+        token: None,
+        token_file: None,
+        room: Some(room.to_owned()),
+        identity: Some(identity.to_owned()),
+        name: None,
+        stun_server: None,
+    };
+    Publish { id: id.to_owned(), camera: None, target: Target::Whip(target) }
+}
+
+pub fn rtmp(id: &str, url: &str, key: &str) -> Publish {
+    let target =
+        PublishRtmp { url: url.to_owned(), stream_key: Some(Secret::new(key)), stream_key_file: None };
+    Publish { id: id.to_owned(), camera: None, target: Target::Rtmp(target) }
+}
+
+/// Threads of this process.
+pub fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").unwrap().count()
+}
+
+/// Resident memory in bytes (proc_pid_status(5)).
+pub fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
+pub fn until(what: &str, within: Duration, mut is: impl FnMut() -> bool) {
+    wait_for(what, within, || is().then_some(()));
+}
