@@ -58,7 +58,7 @@ describe('the dashboard', () => {
     const page = await Dashboard.open(house.browser, proxy.url);
     await live(page, 'cam');
     await page.picture('cam').click();
-    await page.page.getByRole('button', { name: 'Snapshot' }).waitFor({ timeout: 5000 });
+    await page.page.getByRole('button', { name: 'Snapshot', exact: true }).waitFor({ timeout: 5000 });
     await live(page, 'cam');
     const outside = page.requests.filter((url) => !url.startsWith(proxy.url) && !/^(blob|data):/.test(url));
     assert.deepEqual(outside, []);
