@@ -15,8 +15,9 @@ work=$(mktemp -d)
 livekit= service=
 end() {
   trap - EXIT INT TERM
-  for child in $service $livekit; do kill "$child" 2>/dev/null || true; done
-  for child in $service $livekit; do wait "$child" 2>/dev/null || true; done
+  if [[ -n $service ]]; then kill "$service" 2>/dev/null || true; wait "$service" 2>/dev/null || true; fi
+  # Asked nicely, it would wait until the last viewer has closed the page.
+  if [[ -n $livekit ]]; then kill -KILL "$livekit" 2>/dev/null || true; wait "$livekit" 2>/dev/null || true; fi
   rm -rf "$work"
 }
 trap end EXIT
