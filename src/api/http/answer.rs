@@ -89,6 +89,11 @@ impl Fault {
         Self::new(StatusCode::NOT_FOUND, "CAMERA_NOT_FOUND", message, json!({ "camera": id }))
     }
 
+    pub fn no_output(id: &str) -> Self {
+        let message = format!("there is no published output {id:?}; /api/cameras lists them");
+        Self::new(StatusCode::NOT_FOUND, "OUTPUT_NOT_FOUND", message, json!({ "output": id }))
+    }
+
     pub fn no_cameras() -> Self {
         let message = "no camera is configured or found; see `fanlight doctor`";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "NO_CAMERA", message, json!({}))
