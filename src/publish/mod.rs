@@ -9,6 +9,7 @@
 
 mod feed;
 mod livekit_token;
+mod mourning;
 mod plan;
 mod rooms;
 mod rtmp;

@@ -13,6 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::feed::Feed;
 use super::livekit_token;
+use super::mourning::Mourning;
 use super::plan::{Member, Pass, Plan, Room, Rtmp, Way, Whip};
 use super::rooms::{Presence, Rooms};
 use super::rtmp;
@@ -271,6 +272,7 @@ impl Job {
             fed: feed.fed(),
         };
         let watch = AbortOnDropHandle::new(self.runtime.spawn(watch.run()));
+        let mourning = Mourning::of(sink, Arc::clone(&line.sessions), self.runtime.clone());
         let pictures = self.capture.realtime().subscribe();
         let feeding = feed.begin(&self.runtime, pictures, Arc::clone(&common.counters));
         let secrets: Vec<Secret> = token.into_iter().collect();
@@ -278,7 +280,7 @@ impl Job {
         Ok(Built {
             pipeline,
             target,
-            keep: Box::new((feeding, watch)),
+            keep: Box::new((feeding, watch, mourning)),
             on_end: OnEnd::Fail("the session ended"),
             on_error: Some(Box::new(move |error| {
                 let said = words::hidden(error.error().message(), &secrets);

@@ -159,6 +159,9 @@ fn tcp_candidate(answer: &str) -> Option<SocketAddr> {
     })
 }
 
+/// Packets and where they go.
+type Outgoing = Vec<(SocketAddr, Vec<u8>)>;
+
 struct State {
     rtc: Rtc,
     options: Options,
@@ -171,7 +174,7 @@ struct State {
 impl State {
     async fn over_udp(mut self, udp: UdpSocket, local: SocketAddr) {
         let mut buffer = vec![0; 2048];
-        let send = |packets: Vec<(SocketAddr, Vec<u8>)>| {
+        let send = |packets: Outgoing| {
             for (to, bytes) in packets {
                 let _ = udp.try_send_to(&bytes, to);
             }
@@ -284,7 +287,7 @@ impl State {
     }
 
     /// Takes everything out of str0m: what is to be sent, and when to come back.
-    fn drain(&mut self) -> Result<(Vec<(SocketAddr, Vec<u8>)>, Instant), String> {
+    fn drain(&mut self) -> Result<(Outgoing, Instant), String> {
         let mut packets = Vec::new();
         loop {
             let now = Instant::now();

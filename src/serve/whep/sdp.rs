@@ -215,6 +215,7 @@ pub fn polish(sdp: &str, offer: Option<&str>) -> String {
             let protocol = section.media.split(' ').nth(2).unwrap_or("UDP/TLS/RTP/SAVPF");
             lines.push(format!("m={} 0 {protocol} {}", section.kind(), format.unwrap_or("0")));
             lines.push("c=IN IP4 0.0.0.0".to_owned());
+            lines.extend(section.lines.iter().filter(|line| is_transport(line)).map(ToString::to_string));
             lines.extend(section.values("mid").next().map(|mid| format!("a=mid:{mid}")));
             lines.push("a=inactive".to_owned());
             continue;
@@ -234,6 +235,11 @@ pub fn polish(sdp: &str, offer: Option<&str>) -> String {
         }
     }
     joined(lines.iter().map(String::as_str))
+}
+
+/// What webrtcbin wants in every section, also in one that is rejected; others pass over it there.
+fn is_transport(line: &str) -> bool {
+    ["ice-ufrag", "ice-pwd", "fingerprint", "setup"].iter().any(|name| attribute(line, name).is_some())
 }
 
 /// The `application/trickle-ice-sdpfrag` that answers an ICE restart, from the new answer.

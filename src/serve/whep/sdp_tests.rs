@@ -62,7 +62,7 @@ fn an_answer_rejects_audio_properly_and_carries_its_candidates_where_browsers_lo
         a=ice-ufrag:zzzz\r\na=ice-pwd:1\r\na=mid:0\r\na=sendrecv\r\n\
         m=video 9 UDP/TLS/RTP/SAVPF 109 116\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:zzzz\r\na=ice-pwd:1\r\na=mid:1\r\na=sendrecv\r\n";
     let expected = "v=0\r\na=group:BUNDLE 1\r\na=ice-lite\r\n\
-        m=audio 0 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=inactive\r\n\
+        m=audio 0 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:zzzz\r\na=ice-pwd:1\r\na=mid:0\r\na=inactive\r\n\
         m=video 9 UDP/TLS/RTP/SAVPF 109 116\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:zzzz\r\na=ice-pwd:1\r\na=mid:1\r\na=sendonly\r\n\
         a=candidate:1 1 udp 1 127.0.0.1 8189 typ host\r\na=end-of-candidates\r\n";
     assert_eq!(polish(answer, Some(OFFER)), expected);

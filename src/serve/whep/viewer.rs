@@ -294,10 +294,8 @@ impl Viewer {
             self.rtc.media(mid).filter(|media| media.direction().is_sending()).ok_or(Refusal::NoVideo)?;
         let offered = media.remote_pts().to_vec();
         let agreed = self.rtc.codec_config().params().iter().find(|params| {
-            let spec = params.spec();
-            spec.codec == Codec::H264
-                && spec.format.packetization_mode == Some(1)
-                && offered.contains(&params.pt())
+            // Only what was chosen from the offer, or offered by us, is in this list.
+            params.spec().codec == Codec::H264 && offered.contains(&params.pt())
         });
         let Some(agreed) = agreed else {
             return Err(Refusal::NoH264("none that both sides know".to_owned()));
