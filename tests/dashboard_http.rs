@@ -7,7 +7,6 @@
 #[path = "http_contract/client.rs"]
 #[allow(dead_code)]
 mod client;
-#[allow(dead_code)]
 mod support;
 
 use std::sync::Arc;
