@@ -150,7 +150,7 @@ fn trickle(port: u16, rate: usize) -> u16 {
 fn a_slow_peer_loses_whole_pictures_and_its_neighbour_none() {
     let test = "a_slow_peer_loses_whole_pictures_and_its_neighbour_none";
     let Some(nginx) = RtmpServer::start(test) else { return };
-    let slow = format!("rtmp://127.0.0.1:{}/live", trickle(nginx.port(), 60_000));
+    let slow = format!("rtmp://127.0.0.1:{}/live", trickle(nginx.port(), 100_000));
     let outputs = vec![rtmp("slow", &slow, "slow"), rtmp("good", &nginx.url(), "good")];
     let mut config = publishing::config(outputs, "ws://127.0.0.1:1");
     config.cameras[0].resolution = Resolution { width: 640, height: 360 };
