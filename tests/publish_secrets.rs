@@ -116,12 +116,16 @@ stream_key = "stream-key-hunter6"
     wait_until("the publisher's file", PATIENCE, || service.directory().join("publisher.json").exists());
 
     let mut written = Vec::new();
-    for path in ["/api/cameras", "/api/cameras/porch", "/metrics", "/health", "/ready", "/camera/status", "/"] {
+    for path in ["/api/cameras", "/api/cameras/porch", "/metrics", "/health", "/ready", "/camera/status", "/"]
+    {
         written.push((path.to_owned(), service.get(path).text()));
     }
     let headers = [("Accept", "text/plain")];
     let metrics = request(service.port(), "GET", "/metrics", &headers, b"").unwrap().text();
-    assert!(metrics.contains("fanlight_output_state{camera=\"porch\",output=\"native\",state=\"live\"} 1"), "{metrics}");
+    assert!(
+        metrics.contains("fanlight_output_state{camera=\"porch\",output=\"native\",state=\"live\"} 1"),
+        "{metrics}"
+    );
     written.push(("/metrics as text".into(), metrics));
     let pid = service.process().pid();
     for file in ["cmdline", "environ"] {
