@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url';
 
 export const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 export const CLIP = join(ROOT, 'tests/fixtures/bikes.mp4');
-const FANLIGHT = process.env.FANLIGHT_BIN ?? join(ROOT, 'target/debug/fanlight');
+export const FANLIGHT = process.env.FANLIGHT_BIN ?? join(ROOT, 'target/debug/fanlight');
 const CAMERA = process.env.RTSP_CAMERA_BIN ?? join(ROOT, 'target/debug/examples/rtsp_camera');
 
 const START_MS = 20_000;

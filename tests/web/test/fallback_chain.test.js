@@ -1,0 +1,332 @@
+// The whole of it in one run: a camera with B-frames goes to LiveKit natively, to LiveKit by WHIP and to
+// an RTMP server, all from one encoder, while a dashboard watches. Then one thing after the other breaks:
+// the dashboard goes down the chain LiveKit, WHEP, LL-HLS, MJPEG, snapshots and up again, unaided.
+//
+// `FANLIGHT_SHOTS` names a directory for screenshots of each step. With LiveKit's `ingress` on PATH the
+// camera goes by RTMP into that as well.
+
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { promisify } from 'node:util';
+
+import { startBrowser } from '../lib/browser.js';
+import { Dashboard, PATHS } from '../lib/dashboard.js';
+import { lacksIngress, startIngress, startRedis } from '../lib/ingress.js';
+import { KEY, lacksLiveKit, SECRET, startLiveKit } from '../lib/livekit.js';
+import { ADDRESS, describeIf, enterNamespace, lacks, Trouble } from '../lib/namespace.js';
+import { CLIP, FANLIGHT, freePort, startCamera, startService, waitFor } from '../lib/processes.js';
+import { startProxy } from '../lib/proxy.js';
+import { Publishing, told } from '../lib/publishing.js';
+import { lacksRtmp, startRtmpServer } from '../lib/rtmp.js';
+import { Screencast } from '../lib/screencast.js';
+
+const missing = enterNamespace();
+
+const ROOM = 'porch';
+const STREAM_KEY = 'kestrel';
+const FPS = 25;
+const START_MS = 30_000;
+/** From the loss of a picture to the next transport's. */
+const FALL_MS = 3_000;
+/** From the moment that WebRTC can be had again to its picture on screen. */
+const RETURN_MS = 5_000;
+/** The back-off may have grown to its longest, and then it has to hold for two seconds. */
+const CLIMB_MS = 38_000;
+/** Outputs knock at a dead peer's door. */
+const RECOVERY_MS = 30_000;
+/** Brightness, of 255. The clip is nowhere darker than 70, and never dimmed to less than half. */
+const BLACK = 20;
+
+describeIf(missing ?? lacksLiveKit() ?? lacksRtmp() ?? lacks([['nft', 'nftables']]), 'a camera published three ways and a dashboard with five', () => {
+  /** @type {(() => unknown)[]} */ const stops = [];
+  /** @type {Awaited<ReturnType<typeof startLiveKit>>} */ let livekit;
+  /** @type {Awaited<ReturnType<typeof startRtmpServer>>} */ let rtmp;
+  /** @type {Awaited<ReturnType<typeof startService>>} */ let service;
+  /** @type {Awaited<ReturnType<typeof startProxy>>} */ let proxy;
+  /** @type {Publishing} */ let publishing;
+  /** @type {Dashboard} */ let page;
+  /** @type {Screencast} */ let screen;
+  /** @type {Trouble} */ let trouble;
+  /** @type {number} */ let whepPort;
+  /** Outputs of the configuration, and those of them that go through LiveKit. */
+  const outputs = ['world', 'whip', 'tube'];
+  const byLiveKit = ['world', 'whip'];
+  /** @type {{ what: string, ms: number, allowed: number }[]} */ const times = [];
+  let shots = 0;
+
+  /** @template {{ stop: () => unknown }} T @param {T} started */
+  const kept = (started) => {
+    stops.unshift(() => started.stop());
+    return started;
+  };
+
+  before(async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'fanlight-chain-'));
+    stops.unshift(() => rm(directory, { recursive: true, force: true }));
+    const ingresses = lacksIngress() === undefined
+      ? { redis: kept(await startRedis()).address, rtmpPort: await freePort(), whipPort: await freePort() }
+      : undefined;
+    livekit = kept(await startLiveKit({ ingresses }));
+    rtmp = kept(await startRtmpServer());
+    const secret = join(directory, 'livekit.secret');
+    await writeFile(secret, `${SECRET}\n`, { mode: 0o600 });
+    let ingress = '';
+    if (ingresses) {
+      kept(await startIngress(livekit, ingresses));
+      const key = join(directory, 'ingress.key');
+      await promisify(execFile)(FANLIGHT, [
+        'livekit', 'ingress', 'create', '--room', ROOM, '--name', 'cam-rtmp', '--out', key,
+      ], { env: { ...process.env, LIVEKIT_HOST: livekit.url, LIVEKIT_API_KEY: KEY, LIVEKIT_API_SECRET: SECRET } });
+      ingress = `[[publish]]\nid = "ingress"\ntype = "rtmp"\nurl = "rtmp://127.0.0.1:${ingresses.rtmpPort}/live"\nstream_key_file = "${key}"\n`;
+      outputs.push('ingress');
+      byLiveKit.push('ingress');
+    }
+    const camera = kept(await startCamera(['--file', CLIP]));
+    whepPort = await freePort();
+    service = kept(await startService(`
+name = "Front porch"
+source = { type = "rtsp", url = "${camera.url}" }
+[webrtc]
+bind = "${ADDRESS}"
+port = ${whepPort}
+[livekit]
+url = "${livekit.url}"
+api_key = "${KEY}"
+api_secret_file = "${secret}"
+[[publish]]
+id = "world"
+type = "livekit"
+room = "${ROOM}"
+[[publish]]
+id = "whip"
+type = "whip"
+room = "${ROOM}"
+identity = "cam-whip"
+[[publish]]
+id = "tube"
+type = "rtmp"
+url = "${rtmp.url}"
+stream_key = "${STREAM_KEY}"
+${ingress}`));
+    publishing = new Publishing(service);
+    proxy = kept(await startProxy(service.url));
+    trouble = new Trouble();
+    const browser = await startBrowser();
+    stops.unshift(() => browser.close());
+    page = await Dashboard.open(browser, `${proxy.url}#/camera/cam`);
+    await page.picture('cam').waitFor({ timeout: 10_000 });
+    screen = kept(await Screencast.start(page.page, page.picture('cam')));
+  });
+  after(async () => {
+    for (const stop of stops) await stop();
+  });
+
+  /**
+   * A screenshot of the page, for those who want to look.
+   * @param {string} name
+   */
+  async function shot(name) {
+    const directory = process.env.FANLIGHT_SHOTS;
+    if (!directory) return;
+    await mkdir(directory, { recursive: true });
+    await page.page.screenshot({ path: join(directory, `chain-${String(++shots).padStart(2, '0')}-${name}.png`) });
+  }
+
+  /**
+   * Runs a step; what fails is told with what everybody saw.
+   * @param {string} what
+   * @param {() => Promise<void>} action
+   */
+  async function step(what, action) {
+    try {
+      await action();
+    } catch (error) {
+      await shot(`failed-${what.replaceAll(/\W+/g, '-')}`).catch(() => undefined);
+      const state = await publishing.outputs().then(told, String);
+      throw new Error(`${what}: ${error instanceof Error ? error.message : error}\n${await page.story('cam').catch(String)}\n${state}\n` +
+        `the page: ${[...page.errors, ...page.console.slice(-10)].join('\n')}\n` +
+        `the service: ${service.process.lines.slice(-40).join('\n')}`, { cause: error });
+    }
+  }
+
+  /**
+   * Waits for the transport, notes how long it took, and sees that nothing was black on the way.
+   * @param {import('../lib/dashboard.js').Transport} transport
+   * @param {string} what
+   * @param {{ since: number, allowed: number }} options since: when it broke, or could be had again
+   */
+  async function arrives(transport, what, { since, allowed }) {
+    const at = await page.waitFor('cam', transport, { ms: Math.max(0, since - Date.now()) + allowed + 5_000, since });
+    times.push({ what, ms: at - since, allowed });
+    // The picture moves, on the screen.
+    const began = Date.now();
+    await waitFor(`${transport} moves on the screen`, 8_000, async () => {
+      const prints = new Set((await screen.all()).filter(({ at: when }) => when > began).map(({ print }) => print));
+      return prints.size >= (transport === 'snapshot' ? 2 : 5) ? true : undefined;
+    });
+    const { darkest, screens } = await screen.between(since - 500);
+    assert.ok(screens > 0, 'the screen was recorded');
+    assert.ok(darkest.brightness > BLACK, `${what}: black ${Math.round(darkest.at - since)} ms in: ${darkest.brightness.toFixed(0)}`);
+    await shot(`${transport}-${what.replaceAll(/\W+/g, '-')}`);
+    assert.ok(at - since <= allowed, `${what}: ${Math.round(at - since)} ms, not within ${allowed} ms`);
+  }
+
+  /** LiveKit is back, the outputs come by themselves, and the dashboard with them. @param {string} what */
+  async function liveKitReturns(what) {
+    await livekit.comeBack();
+    const [began, watched] = [Date.now(), byLiveKit.filter((id) => id !== 'ingress')];
+    // The dashboard can be on LiveKit as soon as the first of them is there.
+    const first = await waitFor('an output to LiveKit is live', RECOVERY_MS, async () =>
+      (await publishing.outputs()).some(({ id, state }) => watched.includes(id) && state === 'live') ? Date.now() : undefined);
+    await arrives('livekit', `${what}: LiveKit after its publisher is live`, { since: first, allowed: RETURN_MS });
+    const reached = await publishing.reach(byLiveKit, 'live', RECOVERY_MS);
+    for (const id of byLiveKit) times.push({ what: `${what}: output ${id} live after the server is back`, ms: reached[id] - began, allowed: RECOVERY_MS });
+  }
+
+  test('one encoder serves LiveKit, WHIP and RTMP at the same time', async (context) => {
+    await step('the outputs', async () => {
+      await publishing.reach(outputs, 'live', START_MS);
+      const camera = await publishing.camera();
+      assert.match(camera.realtime.encoder, /^x264enc|264/, 'B-frames are re-encoded for WebRTC');
+      assert.equal(camera.realtime.state, 'live');
+      assert.equal(camera.realtime.restarts, 0);
+      assert.equal(camera.h264.encoder, null, 'the camera\'s own pictures for HLS and RTMP');
+      assert.deepEqual(camera.outputs.map((/** @type {any} */ { encoder }) => encoder), outputs.map(() => 'shared'));
+      context.diagnostic(told(camera.outputs));
+    });
+    await step('LiveKit has both', async () => {
+      await waitFor('two participants with video', 10_000, async () => {
+        const there = await livekit.participants(ROOM);
+        const video = (/** @type {string} */ identity) => there.some((each) => each.identity === identity && each.state === 'ACTIVE' &&
+          each.tracks.some((/** @type {any} */ track) => track.type === 'VIDEO' && /h264/i.test(track.mimeType)));
+        return ['cam', 'cam-whip'].every(video) ? true : undefined;
+      });
+    });
+    await step('the RTMP server has the camera\'s own pictures', async () => {
+      const read = await rtmp.readBack(STREAM_KEY, 50);
+      assert.deepEqual(
+        { codec: read.codec, profile: read.profile, size: [read.width, read.height] },
+        { codec: 'h264', profile: 'High', size: [640, 272] });
+      assert.ok(read.reordered > 0, 'B-frames as the camera sends them: nothing was re-encoded');
+      assert.ok(read.frames >= 45, `${read.frames} pictures`);
+      assert.equal(await rtmp.publishes(STREAM_KEY), 1);
+    });
+    await step('the dashboard is on LiveKit', async () => {
+      const began = performance.timeOrigin + performance.now();
+      await page.waitFor('cam', 'livekit', { ms: 20_000, since: 0 });
+      await arrives('livekit', 'the dashboard shows LiveKit', { since: began, allowed: START_MS });
+      context.diagnostic((await publishing.threads()).join(' '));
+    });
+  });
+
+  test('each step down: a picture within three seconds, and never a black one', async () => {
+    const rate = await publishing.meter();
+    await step('LiveKit killed', async () => {
+      const since = Date.now();
+      await livekit.kill();
+      await arrives('whep', 'LiveKit killed: WHEP', { since, allowed: FALL_MS });
+    });
+    await step('UDP blocked', async () => {
+      const since = Date.now();
+      trouble.blockUdp(whepPort);
+      await arrives('ll-hls', 'UDP blocked: LL-HLS', { since, allowed: FALL_MS });
+    });
+    await step('HLS hangs', async () => {
+      const since = Date.now();
+      proxy.fail('hls', PATHS['ll-hls'], 'hang');
+      await arrives('mjpeg', 'HLS hangs: MJPEG', { since, allowed: FALL_MS });
+    });
+    await step('MJPEG breaks', async () => {
+      const since = Date.now();
+      proxy.fail('mjpeg', PATHS.mjpeg, 'error');
+      await arrives('snapshot', 'MJPEG broken: snapshots', { since, allowed: FALL_MS });
+    });
+    const fps = await rate();
+    assert.ok(fps > 0.9 * FPS, `the camera gave ${fps.toFixed(1)} pictures a second meanwhile`);
+    const tube = (await publishing.outputs()).find(({ id }) => id === 'tube');
+    assert.equal(tube?.state, 'live', 'RTMP does not care');
+    assert.equal(tube?.restarts, 0);
+  });
+
+  test('everything restored at once: LiveKit again, unaided', async () => {
+    await step('all is well', async () => {
+      trouble.heal();
+      proxy.heal();
+      await liveKitReturns('all restored');
+    });
+  });
+
+  test('everything broken at once, then each step up by itself', async () => {
+    await step('all breaks but snapshots', async () => {
+      const since = Date.now();
+      proxy.fail('hls', PATHS['ll-hls'], 'error');
+      proxy.fail('mjpeg', PATHS.mjpeg, 'reset');
+      trouble.blockUdp(whepPort);
+      await livekit.kill();
+      await arrives('snapshot', 'all broken: snapshots', { since, allowed: 2 * FALL_MS });
+    });
+    await step('MJPEG is back', async () => {
+      const since = Date.now();
+      proxy.heal('mjpeg');
+      await arrives('mjpeg', 'MJPEG back', { since, allowed: CLIMB_MS });
+    });
+    await step('HLS is back', async () => {
+      const since = Date.now();
+      proxy.heal('hls');
+      await arrives('ll-hls', 'LL-HLS back', { since, allowed: CLIMB_MS });
+    });
+    await step('UDP is let through', async () => {
+      const since = Date.now();
+      trouble.heal();
+      await arrives('whep', 'UDP back: WHEP', { since, allowed: RETURN_MS });
+    });
+    await step('LiveKit is back', async () => {
+      await liveKitReturns('step by step');
+    });
+  });
+
+  test('an RTMP server that dies and comes back is no matter to anybody else', async () => {
+    const before = await publishing.camera();
+    const rate = await publishing.meter();
+    await step('nginx killed', async () => {
+      const since = Date.now();
+      await rtmp.kill();
+      const { tube } = await publishing.reach(['tube'], 'backing_off', 15_000);
+      times.push({ what: 'RTMP server killed: noticed', ms: tube - since, allowed: 15_000 });
+      const output = (await publishing.outputs()).find(({ id }) => id === 'tube');
+      assert.ok(output?.last_error, 'it says why');
+    });
+    await step('nginx back', async () => {
+      await rtmp.comeBack();
+      const since = Date.now();
+      const { tube } = await publishing.reach(['tube'], 'live', RECOVERY_MS);
+      times.push({ what: 'RTMP server back: output live', ms: tube - since, allowed: RECOVERY_MS });
+      const read = await rtmp.readBack(STREAM_KEY, 25);
+      assert.ok(read.frames >= 20, `${read.frames} pictures`);
+    });
+    await step('the others', async () => {
+      const fps = await rate();
+      assert.ok(fps > 0.9 * FPS, `the camera gave ${fps.toFixed(1)} pictures a second meanwhile`);
+      const camera = await publishing.camera();
+      assert.equal(camera.restarts, before.restarts);
+      assert.equal(camera.realtime.restarts, before.realtime.restarts);
+      for (const id of byLiveKit) {
+        const [was, is] = [before, camera].map(({ outputs: all }) => all.find((/** @type {any} */ output) => output.id === id));
+        assert.equal(is.state, 'live', id);
+        assert.equal(is.restarts, was.restarts, id);
+      }
+      assert.equal((await page.look('cam'))?.transport, 'livekit');
+    });
+  });
+
+  test('nothing went wrong in the page, and this is how long everything took', (context) => {
+    const width = Math.max(...times.map(({ what }) => what.length));
+    context.diagnostic(times.map(({ what, ms, allowed }) =>
+      `${what.padEnd(width)} ${String(Math.round(ms)).padStart(6)} ms of ${allowed}`).join('\n'));
+    assert.deepEqual(page.errors, []);
+  });
+});
