@@ -68,6 +68,7 @@ export class Process {
     if (command.includes('/') && !existsSync(command)) throw new Error(`${command} is missing: build it first`);
     this.child = spawn(command, args, { ...options, stdio: 'pipe' });
     this.ended = new Promise((resolve) => this.child.once('close', resolve));
+    this.ended.then(() => process.off('exit', this.atExit));
     for (const stream of [lines && this.child.stdout, this.child.stderr]) {
       if (!stream) continue;
       createInterface({ input: stream }).on('line', (line) => {
