@@ -484,9 +484,7 @@ impl Viewer {
             return false;
         }
         let Some(units) = gop.fresh(now) else { return false };
-        if !self.started {
-            self.align(clock, now);
-        }
+        self.align(clock, now);
         // What waits would repeat the end of the group; only a picture that has begun is finished.
         self.queue.truncate(usize::from(self.sent > 0));
         let units: Vec<_> = units.cloned().collect();
@@ -503,16 +501,17 @@ impl Viewer {
     }
 
     /// Sets this viewer's zero to now: str0m's first sender report says "RTP time 0 is now" if it leaves
-    /// before the first packet, and that is then true.
+    /// before the first packet, and that is then true. Once something was sent it stays: a viewer that
+    /// lost pictures and begins again would see its time stand still until the new zero has caught up.
     fn align(&mut self, clock: &Clock, now: Instant) {
-        self.zero = clock.wall(now) as i64;
+        if self.last_time.is_none() {
+            self.zero = clock.wall(now) as i64;
+        }
     }
 
     /// The next keyframe is the start: nothing is kept.
     pub fn await_keyframe(&mut self, clock: &Clock, now: Instant) {
-        if !self.started {
-            self.align(clock, now);
-        }
+        self.align(clock, now);
     }
 
     fn after_last(&self, time: i64) -> i64 {
