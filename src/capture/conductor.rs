@@ -44,9 +44,12 @@ pub async fn run(shared: Arc<Shared>, source: Handle, encoders: [(Lane, Handle);
         let realtime = shared.format.borrow().as_ref().map(|f| f.route(Lane::Realtime, &shared.camera));
         // Until the camera has said what it gives, the realtime outlet is taken for one that shares.
         let shares = realtime.is_none_or(|route| route == Route::Shared);
-        let realtime = *shared.realtime.demanded().borrow() > 0;
-        for wish in &mut wishes {
-            let demanded = *wish.demanded.borrow_and_update() > 0;
+        // Each is looked at once: consumers come on other threads, and a change between two looks would be
+        // seen by one lane and not by the other.
+        let demands = wishes.each_mut().map(|wish| *wish.demanded.borrow_and_update() > 0);
+        let realtime =
+            wishes.iter().zip(demands).any(|(wish, demanded)| demanded && wish.lane == Lane::Realtime);
+        for (wish, demanded) in wishes.iter_mut().zip(demands) {
             let demanded = match wish.lane {
                 Lane::Jpeg => demanded,
                 Lane::H264 => demanded || (realtime && shares),
