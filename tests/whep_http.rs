@@ -91,7 +91,8 @@ fn lines<'a>(sdp: &'a str, beginning: &'a str) -> Vec<&'a str> {
 #[test]
 fn an_offer_is_answered_with_a_session_that_is_patched_and_deleted() {
     let service = service(
-        "[webrtc]\nport = 0\nice_servers = [\"stun:stun.example.org:3478\", \"turn:turn.example.org\"]\n",
+        "[webrtc]\nport = 0\nice_servers = [\"stun:stun.example.org:3478\", \"turn:turn.example.org\"]\n\
+         [livekit]\nturn_static_secret = \"north\"\n",
     );
     for (name, offer) in offers() {
         let answer = ask(&service, "POST", "/cameras/porch/whep", &[SDP], &offer);
@@ -107,11 +108,14 @@ fn an_offer_is_answered_with_a_session_that_is_patched_and_deleted() {
         assert!(session.len() >= 16 && session.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{session}");
         let links: Vec<&str> =
             answer.headers.iter().filter(|(key, _)| key == "link").map(|(_, value)| value.as_str()).collect();
-        let wanted = [
-            "<stun:stun.example.org:3478>; rel=\"ice-server\"",
-            "<turn:turn.example.org>; rel=\"ice-server\"",
-        ];
-        assert_eq!(links, wanted, "{name}");
+        // A TURN server without credentials would make the browser refuse both.
+        let [stun, turn] = links[..] else { panic!("{name}: {links:?}") };
+        assert_eq!(stun, "<stun:stun.example.org:3478>; rel=\"ice-server\"", "{name}");
+        assert!(turn.starts_with("<turn:turn.example.org>; rel=\"ice-server\"; username=\""), "{turn}");
+        assert!(
+            turn.ends_with("\"; credential-type=\"password\"") && turn.contains("; credential=\""),
+            "{turn}"
+        );
 
         // Video is sent, all candidates are there, and what takes `streams[0]` finds one.
         let section = sdp.split("m=").find(|section| section.starts_with("video ")).unwrap();
@@ -557,7 +561,7 @@ impl Socket {
 }
 
 #[test]
-fn go2rtcs_socket_answers_offers_and_its_end_ends_the_session() {
+fn go2rtcs_socket_answers_offers_and_its_end_ends_a_session_that_is_not_connected() {
     let mut service = service(&format!("{FREE}[server]\ncors_origins = []\n"));
     let mut socket = Socket::open(&service, "/api/ws?src=yard&media=video%2Baudio", "").unwrap();
     socket.say(&json!({ "type": "mse", "value": "avc1.640029" }));

@@ -41,6 +41,7 @@ pub enum Command {
     Patch { of: Of, if_match: Option<String>, fragment: Fragment, reply: Reply<Patched> },
     Candidates { of: Of, reply: Reply<()> },
     End { of: Of, reply: Reply<()> },
+    Abandon { of: Of, reply: Reply<()> },
     Cameras(Arc<[Capture]>),
     Settings(Webrtc),
     Stop(oneshot::Sender<()>),
@@ -313,6 +314,15 @@ impl Engine {
                 reply,
                 self.find(&of, |viewer| {
                     viewer.end("it ended the session");
+                    Ok(())
+                }),
+            ),
+            Command::Abandon { of, reply } => answer(
+                reply,
+                self.find(&of, |viewer| {
+                    if viewer.connected.is_none() {
+                        viewer.end("it left before it was connected");
+                    }
                     Ok(())
                 }),
             ),

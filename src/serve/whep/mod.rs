@@ -176,6 +176,12 @@ impl Whep {
         self.ask(|reply| Command::End { of, reply }).await
     }
 
+    /// The signalling of a session is gone. One that is connected goes on without it; any other never will be.
+    pub async fn abandon(&self, camera: &str, session: &str) -> Result<(), Refusal> {
+        let of = of(camera, session);
+        self.ask(|reply| Command::Abandon { of, reply }).await
+    }
+
     /// All viewers as of at most a second ago.
     pub fn viewers(&self) -> Arc<[ViewerStatus]> {
         self.0.published.viewers()

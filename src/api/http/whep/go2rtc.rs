@@ -2,7 +2,8 @@
 //! what Mainsail and Fluidd use as `webrtc-go2rtc` and Home Assistant's player too.
 //!
 //! On the socket: `webrtc/offer` with SDP is answered by `webrtc/answer`, `webrtc` with a description by the
-//! same; `webrtc/candidate` may follow. What goes wrong is said as `error`. The session ends with its socket.
+//! same; `webrtc/candidate` may follow. What goes wrong is said as `error`. A session that is connected goes
+//! on without its socket, which go2rtc's own player closes at the first picture; any other ends with it.
 //! Each socket is a task of [`AppState::sockets`], has [`OFFER_WITHIN`] to make an offer, and ends when
 //! the service stops. A browser asks nobody before it opens a socket: the page's origin is checked here.
 
@@ -137,7 +138,7 @@ impl Talk {
         }
         if let Some((camera, session)) = self.session.take() {
             // It may have ended by itself.
-            let _ = self.state.whep.end(&camera, &session).await;
+            let _ = self.state.whep.abandon(&camera, &session).await;
         }
         let _ = timeout(SEND_WITHIN, socket.close(None)).await;
     }
