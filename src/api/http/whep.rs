@@ -11,12 +11,16 @@ pub mod go2rtc;
 mod location;
 pub mod viewers;
 
+use std::time::SystemTime;
+
 use serde_json::json;
 use warp::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::answer::{self, Fault, Response};
 use super::routes::{Params, Target};
 use super::{AppState, Request};
+use crate::livekit::token;
+use crate::livekit::turn::{self, IceServer};
 use crate::serve::whep::{Offer, Patched, Refusal, Session, Who};
 
 const SDP: &str = "application/sdp";
@@ -102,11 +106,28 @@ fn created(state: &AppState, session: &Session, location: &str) -> Response {
     response
 }
 
-/// `webrtc.ice_servers` in the form that Mainsail and Fluidd pick apart: `<stun:…>; rel="ice-server"`.
+/// `webrtc.ice_servers`, with credentials where they need some: a browser refuses all of them when one TURN
+/// server has none.
+fn ice_servers(state: &AppState) -> Vec<IceServer> {
+    let config = state.config();
+    let secret = config.livekit.turn_static_secret.as_ref();
+    turn::ice_servers(&config.webrtc.ice_servers, secret, &token::suffix(), SystemTime::now())
+}
+
+/// The ICE servers in the form that Mainsail and Fluidd pick apart: `<stun:…>; rel="ice-server"`
+/// (RFC 9725, 4.6).
 fn links(state: &AppState, headers: &mut HeaderMap) {
-    for server in &state.config.borrow().webrtc.ice_servers {
-        if let Ok(link) = HeaderValue::from_str(&format!("<{server}>; rel=\"ice-server\"")) {
-            headers.append(header::LINK, link);
+    for IceServer { urls, username, credential } in ice_servers(state) {
+        let login = match (username, credential) {
+            (Some(username), Some(credential)) => format!(
+                "; username=\"{username}\"; credential=\"{credential}\"; credential-type=\"password\""
+            ),
+            _ => String::new(),
+        };
+        for url in urls {
+            if let Ok(link) = HeaderValue::from_str(&format!("<{url}>; rel=\"ice-server\"{login}")) {
+                headers.append(header::LINK, link);
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ use warp::http::StatusCode;
 use super::{fault, unsupported, who};
 use crate::api::http::answer::{self, Fault, Response};
 use crate::api::http::{AppState, Request};
+use crate::livekit::turn::IceServer;
 use crate::serve::whep::{Offer, Session};
 
 pub const JSON: &str = "application/json";
@@ -50,11 +51,6 @@ pub struct Description {
     sdp: String,
     /// `webrtc.ice_servers`.
     ice_servers: Vec<IceServer>,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-pub struct IceServer {
-    urls: Vec<String>,
 }
 
 /// POST to `…/webrtc`: JSON, whatever it says that it is.
@@ -105,8 +101,7 @@ pub async fn post(state: &AppState, id: Option<&str>, request: &Request<'_>) -> 
 }
 
 fn described(state: &AppState, r#type: &'static str, session: Session) -> Response {
-    let servers = state.config.borrow().webrtc.ice_servers.clone();
-    let ice_servers = servers.into_iter().map(|url| IceServer { urls: vec![url] }).collect();
+    let ice_servers = super::ice_servers(state);
     let Session { id, sdp, .. } = session;
     answer::json(StatusCode::OK, &Description { id, r#type, sdp, ice_servers })
 }
