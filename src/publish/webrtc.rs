@@ -5,7 +5,7 @@
 //! that takes too long, a broken connection and a silent peer end the attempt.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use gst::prelude::*;
@@ -30,6 +30,8 @@ const SILENT_AFTER: Duration = Duration::from_secs(5);
 const SHORT: Duration = Duration::from_secs(60);
 /// So many of them in a row, and somebody else is thought to be behind it.
 const SHORT_ONES: u64 = 3;
+/// Sources that a peer may report on: pictures and their repetitions, with room.
+const SOURCES: usize = 8;
 
 /// How the connection is, as the sink's threads tell it.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,19 +56,27 @@ pub struct Line {
     /// Pictures count now.
     counts: AtomicBool,
     pub sessions: Sessions,
-    /// One more than the highest sequence number that the peer has reported; 0 before the first report.
+    /// How often the peer has reported that packets have arrived since its last report.
     arrived: AtomicU64,
+    /// Source and the highest sequence number of it that the peer has reported. Repetitions are a source
+    /// of their own, with numbers of their own that may stand still for minutes.
+    reported: Mutex<Vec<(u32, u32)>>,
 }
 
 impl Line {
-    /// Listens to a sink that has not started yet.
-    pub fn of(sink: &gst::Element, reports: &Reports, counters: &Arc<Counters>) -> Arc<Self> {
-        let line = Arc::new(Self {
+    fn new() -> Self {
+        Self {
             link: watch::Sender::new(Link::Negotiating),
             counts: AtomicBool::new(false),
             sessions: Sessions::default(),
             arrived: AtomicU64::new(0),
-        });
+            reported: Mutex::default(),
+        }
+    }
+
+    /// Listens to a sink that has not started yet.
+    pub fn of(sink: &gst::Element, reports: &Reports, counters: &Arc<Counters>) -> Arc<Self> {
+        let line = Arc::new(Self::new());
         let (listening, reports, counters) = (Arc::clone(&line), reports.clone(), Arc::clone(counters));
         sink.connect("consumer-added", false, move |values| {
             let webrtcbin = values.get(2).and_then(|value| value.get::<gst::Element>().ok())?;
@@ -102,6 +112,20 @@ impl Line {
             None
         });
         line
+    }
+
+    /// Takes in what a peer has reported.
+    fn heard(&self, packet: &[u8]) {
+        let mut known = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        for (source, highest) in reported(packet) {
+            match known.iter_mut().find(|(other, _)| *other == source) {
+                Some((_, before)) if *before == highest => continue,
+                Some((_, before)) => *before = highest,
+                None if known.len() >= SOURCES => continue,
+                None => known.push((source, highest)),
+            }
+            self.arrived.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// What stood on the bus.
@@ -330,10 +354,8 @@ impl Watch {
 fn listen(pad: &gst::Pad, line: &Arc<Line>) {
     let line = Arc::clone(line);
     let packet = move |buffer: &gst::BufferRef| {
-        if let Ok(bytes) = buffer.map_readable()
-            && let Some(highest) = reported(&bytes)
-        {
-            line.arrived.store(u64::from(highest) + 1, Ordering::Relaxed);
+        if let Ok(bytes) = buffer.map_readable() {
+            line.heard(&bytes);
         }
     };
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
@@ -347,26 +369,28 @@ fn listen(pad: &gst::Pad, line: &Arc<Line>) {
     });
 }
 
-/// The extended highest sequence number that has arrived, from a compound RTCP packet (RFC 3550, 6.4).
-fn reported(mut bytes: &[u8]) -> Option<u32> {
-    let mut highest = None;
+/// Sources and their extended highest sequence numbers that have arrived, from a compound RTCP packet
+/// (RFC 3550, 6.4). What is cut off is left out.
+fn reported(mut bytes: &[u8]) -> Vec<(u32, u32)> {
+    let mut found = Vec::new();
     while let [first, kind, high, low, ..] = *bytes {
         let length = (usize::from(u16::from_be_bytes([high, low])) + 1) * 4;
-        let packet = bytes.get(..length)?;
+        let Some(packet) = bytes.get(..length) else { break };
         // Sender reports have 20 bytes about the sender before the blocks.
         let blocks = match kind {
-            200 => packet.get(28..)?,
-            201 => packet.get(8..)?,
-            _ => &[],
+            200 => packet.get(28..),
+            201 => packet.get(8..),
+            _ => None,
         };
-        let blocks = blocks.chunks_exact(24).take(usize::from(first & 0x1f));
+        let blocks = blocks.unwrap_or_default().chunks_exact(24).take(usize::from(first & 0x1f));
         for block in blocks {
-            let number = u32::from_be_bytes([block[8], block[9], block[10], block[11]]);
-            highest = highest.max(Some(number));
+            let word =
+                |at: usize| u32::from_be_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]]);
+            found.push((word(0), word(8)));
         }
         bytes = &bytes[length..];
     }
-    highest
+    found
 }
 
 #[cfg(test)]
@@ -375,13 +399,14 @@ mod tests {
 
     use super::*;
 
-    fn report(kind: u8, numbers: &[u32]) -> Vec<u8> {
+    fn report(kind: u8, numbers: &[(u32, u32)]) -> Vec<u8> {
         let mut body = vec![0, 0, 0, 7];
         if kind == 200 {
             body.extend([0; 20]);
         }
-        for number in numbers {
-            body.extend([0, 0, 0, 1, 0, 0, 0, 0]);
+        for (source, number) in numbers {
+            body.extend(source.to_be_bytes());
+            body.extend([0; 4]);
             body.extend(number.to_be_bytes());
             body.extend([0; 12]);
         }
@@ -394,13 +419,33 @@ mod tests {
 
     #[test]
     fn what_arrived_is_read_from_reports_of_receivers_and_senders() {
-        assert_eq!(reported(&report(201, &[70_000])), Some(70_000));
-        assert_eq!(reported(&report(200, &[5, 9])), Some(9));
-        assert_eq!(reported(&report(201, &[])), None);
-        let mut compound = report(201, &[3]);
+        assert_eq!(reported(&report(201, &[(1, 70_000)])), [(1, 70_000)]);
+        assert_eq!(reported(&report(200, &[(1, 5), (2, 9)])), [(1, 5), (2, 9)]);
+        assert_eq!(reported(&report(201, &[])), []);
+        let mut compound = report(201, &[(1, 3)]);
         compound.extend(report(202, &[]));
-        compound.extend(report(201, &[4]));
-        assert_eq!(reported(&compound), Some(4));
+        compound.extend(report(201, &[(1, 4)]));
+        assert_eq!(reported(&compound), [(1, 3), (1, 4)]);
+        compound.pop();
+        assert_eq!(reported(&compound), [(1, 3)]);
+    }
+
+    #[test]
+    fn pictures_arrive_though_repetitions_with_higher_numbers_do_not() {
+        let line = Line::new();
+        let arrived = || line.arrived.load(Ordering::Relaxed);
+        line.heard(&report(201, &[(1, 100), (2, 60_000)]));
+        let before = arrived();
+        line.heard(&report(201, &[(1, 200), (2, 60_000)]));
+        assert_eq!(arrived(), before + 1);
+        // A peer that reports each source in a packet of its own, and that nothing more of either came.
+        line.heard(&report(201, &[(1, 200)]));
+        line.heard(&report(201, &[(2, 60_000)]));
+        assert_eq!(arrived(), before + 1);
+        for source in 10..100 {
+            line.heard(&report(201, &[(source, 1)]));
+        }
+        assert_eq!(line.reported.lock().unwrap().len(), SOURCES, "what a peer makes up has its bounds");
     }
 
     proptest! {
