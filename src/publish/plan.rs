@@ -102,6 +102,18 @@ impl Plan {
         }
     }
 
+    /// What of the peer's address opens its door, as it may stand in errors of those who go there.
+    pub fn address_secret(&self) -> Option<Secret> {
+        let Way::Whip(whip) = self.way.as_ref().ok()? else { return None };
+        let mut shown = whip.endpoint.path().to_owned();
+        match whip.endpoint.query() {
+            Some(query) => shown = format!("{shown}?{query}"),
+            None if whip.pass != Pass::None => return None,
+            None => {}
+        }
+        (shown != "/").then(|| Secret::new(shown))
+    }
+
     /// Where to knock.
     pub fn peer(&self) -> Option<(String, u16)> {
         let of_url = |url: &Url| {
@@ -142,7 +154,12 @@ impl Rtmp {
     pub fn shown(&self) -> String {
         let scheme = if self.tls { "rtmps" } else { "rtmp" };
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        format!("{scheme}://{host}:{}/{}", self.port, self.application)
+        // What stands in a query opens the door at many servers (`?token=…`).
+        let application = match self.application.split_once('?') {
+            Some((application, _)) => format!("{application}?***"),
+            None => self.application.clone(),
+        };
+        format!("{scheme}://{host}:{}/{application}", self.port)
     }
 }
 
@@ -332,6 +349,7 @@ mod tests {
             ("rtmp://h/app", Some("s3cret"), "rtmp://h:1935/app", "app", "s3cret"),
             ("rtmps://h/app/s3cret", None, "rtmps://h:443/app", "app", "s3cret"),
             ("rtmp://h:77/a/b/s3cret?x=1", None, "rtmp://h:77/a/b", "a/b", "s3cret?x=1"),
+            ("rtmp://h/app?token=s3cret", Some("k"), "rtmp://h:1935/app?***", "app?token=s3cret", "k"),
             ("rtmp://u:s3cret@[::1]/app/", Some("k"), "rtmp://[::1]:1935/app", "app", "k"),
         ] {
             let plan = of(url, key);
@@ -343,5 +361,28 @@ mod tests {
         }
         let keyed = PublishWhip { url: Some("http://h/w/s3cret".into()), ..whip() };
         assert_eq!(plan(Target::Whip(keyed)).target(), "http://h/w/***");
+    }
+
+    #[test]
+    fn a_whip_address_that_is_a_key_is_known_as_one() {
+        for (url, token, expected) in [
+            ("http://h/w/s3cret", None, Some("/w/s3cret")),
+            ("http://h/w?key=s3cret", Some("t"), Some("/w?key=s3cret")),
+            ("http://h/whip", Some("t"), None),
+            ("http://h/", None, None),
+        ] {
+            let whip = PublishWhip {
+                url: Some(url.into()),
+                token: token.map(Secret::new),
+                token_file: None,
+                room: None,
+                identity: None,
+                name: None,
+                stun_server: None,
+            };
+            let publish = Publish { id: "o".into(), camera: None, target: Target::Whip(whip) };
+            let secret = Plan::of(&publish, &Config::default()).address_secret();
+            assert_eq!(secret.as_ref().map(Secret::expose), expected, "{url}");
+        }
     }
 }

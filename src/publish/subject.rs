@@ -281,7 +281,7 @@ impl Job {
         let mourning = Mourning::of(sink, Arc::clone(&line.sessions), self.runtime.clone());
         let pictures = self.capture.realtime().subscribe();
         let feeding = feed.begin(&self.runtime, pictures, Arc::clone(&common.counters));
-        let secrets: Vec<Secret> = token.into_iter().collect();
+        let secrets: Vec<Secret> = token.into_iter().chain(common.plan.address_secret()).collect();
         let name = common.plan.id.clone();
         Ok(Built {
             pipeline,
