@@ -25,6 +25,7 @@ use super::answer::{Fault, Response};
 use super::cameras::{self, CameraView};
 use super::{AppState, Request};
 use crate::cameras::Cameras;
+use crate::livekit;
 use crate::telemetry;
 
 /// Events are at least this far apart.
@@ -65,6 +66,7 @@ pub struct WebrtcView {
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct LiveKitView {
+    /// Whether viewers get tokens: `/webrtc/config` says what is missing.
     enabled: bool,
 }
 
@@ -226,7 +228,7 @@ fn view(state: &AppState) -> HouseView {
             enabled: config.cameras.iter().any(|camera| camera.outputs.whep),
             port: state.whep.port(),
         },
-        livekit: LiveKitView { enabled: config.livekit.url.is_some() },
+        livekit: LiveKitView { enabled: livekit::viewer::missing(&config).is_empty() },
     }
 }
 
