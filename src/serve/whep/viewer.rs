@@ -22,6 +22,9 @@ use super::ports::Ports;
 use super::sdp::{self, Choice};
 use super::types::{Patched, Refusal, ViewerState, ViewerStatus, Who};
 
+/// Why it is gone when it closed the DTLS connection, as browsers do before they tell over HTTP.
+pub const LEFT: &str = "it left";
+
 /// Sent packets that can be sent again: about as long as a viewer waits for one.
 const RESEND_PACKETS: usize = 1024;
 const RESEND_AGE: Duration = Duration::from_millis(1500);
@@ -447,7 +450,7 @@ impl Viewer {
                 self.rtt = stats.rtt.or(self.rtt);
                 self.loss = stats.loss.or(self.loss);
             }
-            Event::Closed => self.end("it left"),
+            Event::Closed => self.end(LEFT),
             _ => {}
         }
     }
