@@ -4,15 +4,14 @@
 //! concerned in one pass; and then with what these want. A viewer whose handling panics is ended, alone.
 
 use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
 use std::future::{Future as _, poll_fn};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt as _;
 use str0m::Candidate;
 use str0m::net::Protocol;
 use tokio::sync::{mpsc, oneshot};
@@ -358,9 +357,7 @@ impl Engine {
             Some(feed) => feed.profile,
             None => {
                 let mut feed = Feed::new(capture, self.origin);
-                while let Some(Some(unit)) = feed.subscription.next().now_or_never() {
-                    feed.take(&unit);
-                }
+                feed.catch_up();
                 let profile = feed.profile;
                 fresh = Some(feed);
                 profile
@@ -455,7 +452,7 @@ impl Engine {
 async fn next_unit(feeds: &mut HashMap<String, Feed>) -> (String, AccessUnit) {
     poll_fn(|context| {
         for (camera, feed) in feeds.iter_mut() {
-            if let Poll::Ready(Some(unit)) = pin!(feed.subscription.next()).poll(context) {
+            if let Poll::Ready(unit) = feed.poll_next(context) {
                 return Poll::Ready((camera.clone(), unit));
             }
         }
