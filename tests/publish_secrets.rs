@@ -48,6 +48,7 @@ room = "yard"
 id = "native-dead"
 type = "livekit"
 room = "yard"
+identity = "porch-dead"
 url = "ws://127.0.0.1:{dead}"
 api_key = "own"
 api_secret = "{own}"
@@ -55,6 +56,7 @@ api_secret = "{own}"
 id = "native-refused"
 type = "livekit"
 room = "yard"
+identity = "porch-refused"
 url = "{url}"
 api_key = "{KEY}"
 api_secret = "{own}"
@@ -116,12 +118,16 @@ stream_key = "stream-key-hunter6"
     wait_until("the publisher's file", PATIENCE, || service.directory().join("publisher.json").exists());
 
     let mut written = Vec::new();
-    for path in ["/api/cameras", "/api/cameras/porch", "/metrics", "/health", "/ready", "/camera/status", "/"] {
+    for path in ["/api/cameras", "/api/cameras/porch", "/metrics", "/health", "/ready", "/camera/status", "/"]
+    {
         written.push((path.to_owned(), service.get(path).text()));
     }
     let headers = [("Accept", "text/plain")];
     let metrics = request(service.port(), "GET", "/metrics", &headers, b"").unwrap().text();
-    assert!(metrics.contains("fanlight_output_state{camera=\"porch\",output=\"native\",state=\"live\"} 1"), "{metrics}");
+    assert!(
+        metrics.contains("fanlight_output_state{camera=\"porch\",output=\"native\",state=\"live\"} 1"),
+        "{metrics}"
+    );
     written.push(("/metrics as text".into(), metrics));
     let pid = service.process().pid();
     for file in ["cmdline", "environ"] {

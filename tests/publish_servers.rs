@@ -250,8 +250,10 @@ fn expired() -> String {
     let hour_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
     let exp = hour_ago.duration_since(std::time::UNIX_EPOCH).unwrap();
     // A lifetime cannot be negative: the claims are taken apart and signed by hand.
-    let grants = VideoGrants { room_join: true, room: "yard".into(), can_subscribe: false, ..VideoGrants::default() };
-    let token = AccessToken::with_api_key(KEY, SECRET).with_identity("porch").with_grants(grants).to_jwt().unwrap();
+    let grants =
+        VideoGrants { room_join: true, room: "yard".into(), can_subscribe: false, ..VideoGrants::default() };
+    let token =
+        AccessToken::with_api_key(KEY, SECRET).with_identity("porch").with_grants(grants).to_jwt().unwrap();
     let mut claims = livekit_api::access_token::Claims::from_unverified(&token).unwrap();
     claims.exp = exp.as_secs() as usize;
     claims.nbf = claims.exp - 60;

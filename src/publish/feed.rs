@@ -25,7 +25,8 @@ const WAITING: u64 = 8;
 /// A WebRTC sink looks into the stream before it calls its peer, and begins to look only when the first
 /// picture has come, which it misses. So that it need not wait for the camera's next keyframe, the first
 /// one is given again after these times.
-const AGAIN: [Duration; 3] = [Duration::from_millis(30), Duration::from_millis(60), Duration::from_millis(120)];
+const AGAIN: [Duration; 3] =
+    [Duration::from_millis(30), Duration::from_millis(60), Duration::from_millis(120)];
 
 /// A pipeline's beginning, not yet fed.
 #[derive(Debug)]
@@ -59,7 +60,10 @@ impl Feed {
         if let Some(pad) = source.static_pad("src") {
             let capture = capture.clone();
             pad.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
-                if info.event().is_some_and(|event| gst_video::UpstreamForceKeyUnitEvent::parse(event).is_ok()) {
+                if info
+                    .event()
+                    .is_some_and(|event| gst_video::UpstreamForceKeyUnitEvent::parse(event).is_ok())
+                {
                     capture.request_keyframe();
                 }
                 gst::PadProbeReturn::Ok

@@ -27,7 +27,10 @@ pub fn make(key: &str, secret: &Secret, member: &Member) -> Result<Secret, Failu
         .with_name(&member.name)
         .with_grants(grants);
     // The words of the error hold nothing of the key.
-    token.to_jwt().map(Secret::new).map_err(|error| Failure::unsupported(format!("no token can be made: {error}")))
+    token
+        .to_jwt()
+        .map(Secret::new)
+        .map_err(|error| Failure::unsupported(format!("no token can be made: {error}")))
 }
 
 /// What is wrong with a ready-made token, as far as can be seen without its key. `whence` is where it
@@ -45,10 +48,14 @@ pub fn judge(token: &Secret, whence: &str, member: &Member, now: SystemTime) -> 
     }
     let video = &claims.video;
     if !video.room_join {
-        return Err(Failure::refused(format!("the token in {whence} does not allow to join a room (roomJoin)")));
+        return Err(Failure::refused(format!(
+            "the token in {whence} does not allow to join a room (roomJoin)"
+        )));
     }
     if !video.can_publish {
-        return Err(Failure::refused(format!("the token in {whence} does not allow to publish (canPublish)")));
+        return Err(Failure::refused(format!(
+            "the token in {whence} does not allow to publish (canPublish)"
+        )));
     }
     if video.room != member.room {
         return Err(Failure::refused(format!(
@@ -73,7 +80,10 @@ mod tests {
         let claims = Claims::from_unverified(token.expose()).unwrap();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as usize;
         assert!(claims.exp > now + 500 && claims.exp <= now + 600, "{}", claims.exp);
-        assert_eq!((claims.iss.as_str(), claims.sub.as_str(), claims.name.as_str()), ("key", "porch", "Porch"));
+        assert_eq!(
+            (claims.iss.as_str(), claims.sub.as_str(), claims.name.as_str()),
+            ("key", "porch", "Porch")
+        );
         let expected = VideoGrants {
             room_join: true,
             room: "yard".into(),
@@ -94,8 +104,14 @@ mod tests {
         assert!(said(&good, "yard", later).message.contains("expired"), "{:?}", said(&good, "yard", later));
         assert!(said(&good, "other", now).message.contains("\"yard\""));
         assert!(said(&Secret::new("nonsense"), "yard", now).message.contains("no LiveKit token"));
-        let watch = VideoGrants { room_join: true, room: "yard".into(), can_publish: false, ..VideoGrants::default() };
-        let watch = AccessToken::with_api_key("k", "s").with_identity("x").with_grants(watch).to_jwt().unwrap();
+        let watch = VideoGrants {
+            room_join: true,
+            room: "yard".into(),
+            can_publish: false,
+            ..VideoGrants::default()
+        };
+        let watch =
+            AccessToken::with_api_key("k", "s").with_identity("x").with_grants(watch).to_jwt().unwrap();
         assert!(said(&Secret::new(watch), "yard", now).message.contains("canPublish"));
     }
 }

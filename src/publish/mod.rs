@@ -44,7 +44,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// In words.
 pub fn init() -> Result<(), String> {
     crate::tls::install();
-    gstrswebrtc::plugin_register_static().map_err(|error| format!("the WebRTC elements cannot be registered: {error}"))
+    gstrswebrtc::plugin_register_static()
+        .map_err(|error| format!("the WebRTC elements cannot be registered: {error}"))
 }
 
 /// All outputs. Cloning it clones a reference.
@@ -281,7 +282,9 @@ impl Tending {
                 continue;
             }
             let looked = path.clone();
-            let Ok(stamp) = tokio::task::spawn_blocking(move || subject::stamp(&looked)).await else { continue };
+            let Ok(stamp) = tokio::task::spawn_blocking(move || subject::stamp(&looked)).await else {
+                continue;
+            };
             let mut read = self.memory.stamp.lock().unwrap_or_else(PoisonError::into_inner);
             if stamp.is_some() && stamp != *read {
                 *read = stamp;

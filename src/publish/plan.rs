@@ -7,9 +7,7 @@ use std::path::PathBuf;
 
 use url::Url;
 
-use crate::config::model::{
-    Config, LiveKit, Publish, PublishLiveKit, PublishRtmp, PublishWhip, Target,
-};
+use crate::config::model::{Config, LiveKit, Publish, PublishLiveKit, PublishRtmp, PublishWhip, Target};
 use crate::config::{self, Secret};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -71,7 +69,10 @@ pub struct Rtmp {
 pub enum Pass {
     None,
     /// A LiveKit key: a token is made for every attempt.
-    Key { key: String, secret: Secret },
+    Key {
+        key: String,
+        secret: Secret,
+    },
     Text(Secret),
     /// The first line of a file, read for every attempt.
     File(PathBuf),
@@ -191,9 +192,8 @@ fn room(publish: &PublishLiveKit, livekit: &LiveKit, camera: &str, title: &str) 
     let pass = match (&publish.token_file, own) {
         (Some(file), _) => Pass::File(file.clone()),
         (None, Some((key, secret))) => Pass::Key { key, secret },
-        (None, None) => key_of(livekit).ok_or(
-            "it has neither token_file nor api_key and api_secret, and [livekit] has no key either",
-        )?,
+        (None, None) => key_of(livekit)
+            .ok_or("it has neither token_file nor api_key and api_secret, and [livekit] has no key either")?,
     };
     Ok(Room {
         server: server(publish.url.as_ref().or(livekit.url.as_ref()))?,
@@ -242,8 +242,9 @@ fn rtmp(publish: &PublishRtmp) -> Result<Rtmp, String> {
         (Some(key), None) => Pass::Text(key.clone()),
         // The usual form with everything in the address: rtmp://host/app/key.
         (None, None) => {
-            let (before, key) =
-                application.rsplit_once('/').ok_or("it needs stream_key, stream_key_file, or /app/key in url")?;
+            let (before, key) = application
+                .rsplit_once('/')
+                .ok_or("it needs stream_key, stream_key_file, or /app/key in url")?;
             let (before, key) = (before.to_owned(), Pass::Text(Secret::new(key)));
             application = before;
             key
@@ -252,8 +253,7 @@ fn rtmp(publish: &PublishRtmp) -> Result<Rtmp, String> {
     if application.is_empty() {
         return Err("url needs the application's name: rtmp://host/app".into());
     }
-    let login = credentials
-        .map(|login| (login.username, login.password.unwrap_or_else(|| Secret::new(""))));
+    let login = credentials.map(|login| (login.username, login.password.unwrap_or_else(|| Secret::new(""))));
     Ok(Rtmp {
         host: url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned(),
         port: url.port().unwrap_or(if tls { 443 } else { 1935 }),

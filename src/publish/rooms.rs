@@ -43,7 +43,9 @@ impl Rooms {
                 let found = all.into_iter().find(|participant| participant.identity == member.identity);
                 found.map_or(Presence::Absent, |participant| Presence::Present(participant.sid))
             }
-            Ok(Err(ServiceError::Twirp(error))) if error.to_string().contains("not_found") => Presence::NoRoom,
+            Ok(Err(ServiceError::Twirp(error))) if error.to_string().contains("not_found") => {
+                Presence::NoRoom
+            }
             Ok(Err(error)) => {
                 tracing::debug!("asking {} who is in room {}: {error}", self.server, member.room);
                 Presence::Unknown

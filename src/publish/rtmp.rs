@@ -146,7 +146,9 @@ pub async fn watch(
         if seen.1.elapsed() >= limit {
             let seconds = STUCK_AFTER.as_secs();
             return reports.failed(Failure::absent(if line.agreed() {
-                format!("{target}: the server has taken nothing for {seconds} s: the network is gone, or it hangs")
+                format!(
+                    "{target}: the server has taken nothing for {seconds} s: the network is gone, or it hangs"
+                )
             } else {
                 format!("{target}: it takes the connection and does not answer")
             }));

@@ -118,7 +118,8 @@ impl Subject for PublisherSubject {
 
     fn begin(&mut self, reports: Reports) {
         let Some(capture) = self.common.camera.borrow().clone() else {
-            return reports.failed(Failure::absent(format!("there is no camera {:?}", self.common.plan.camera)));
+            return reports
+                .failed(Failure::absent(format!("there is no camera {:?}", self.common.plan.camera)));
         };
         let job = Job {
             common: Arc::clone(&self.common),
@@ -292,7 +293,8 @@ impl Job {
                 let details = words::hidden(&error.debug().unwrap_or_default(), &secrets);
                 tracing::debug!("output {name}: {said} ({details})");
                 // The signaller's words stand in the details.
-                let words = details.lines().find(|line| line.starts_with("Signalling error")).unwrap_or(&said);
+                let words =
+                    details.lines().find(|line| line.starts_with("Signalling error")).unwrap_or(&said);
                 line.said(words.to_owned());
                 None
             })),

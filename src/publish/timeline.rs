@@ -92,7 +92,8 @@ mod tests {
     #[test]
     fn a_kept_group_of_pictures_is_squeezed_and_the_live_ones_follow_in_time() {
         let mut timeline = Timeline::new(Order::Shown);
-        let kept: Vec<_> = (0..4).map(|n| timeline.place(1, ms(n * 500), ms(2000 - n * 500), ms(10))).collect();
+        let kept: Vec<_> =
+            (0..4).map(|n| timeline.place(1, ms(n * 500), ms(2000 - n * 500), ms(10))).collect();
         assert_eq!(kept, [ms(0), ms(1), ms(2), ms(3)]);
         assert_eq!(timeline.place(1, ms(2000), ms(0), ms(11)), ms(10));
         assert_eq!(timeline.place(1, ms(2500), ms(0), ms(511)), ms(510));
@@ -111,8 +112,8 @@ mod tests {
     #[test]
     fn b_frames_keep_their_places() {
         let mut timeline = Timeline::new(Order::Decoded);
-        let placed: Vec<_> = [0, 120, 40, 80, 240]
-            .map(|pts| timeline.place(1, ms(pts), ms(500), ms(pts))).into();
+        let placed: Vec<_> =
+            [0, 120, 40, 80, 240].map(|pts| timeline.place(1, ms(pts), ms(500), ms(pts))).into();
         assert_eq!(placed, [ms(0), ms(120), ms(40), ms(80), ms(240)]);
     }
 

@@ -43,13 +43,17 @@ pub fn of_signalling(target: &str, said: &str) -> Option<Failure> {
     } else if has(&["cryptographic primitive", "signature"]) {
         Failure::refused(format!("{target}: the API secret or token is wrong: {said}"))
     } else if has(&["not yet valid", "(nbf)"]) {
-        Failure::refused(format!("{target}: the token is not valid yet; is this machine's clock right? {said}"))
+        Failure::refused(format!(
+            "{target}: the token is not valid yet; is this machine's clock right? {said}"
+        ))
     } else if has(&["permissions denied", "not allowed", "no permission"]) {
         Failure::refused(format!("{target}: the token does not allow that: {said}"))
     } else if has(&["401", "403", "unauthorized", "forbidden"]) {
         Failure::refused(format!("{target}: it refuses this token or key: {said}"))
     } else if has(&["room does not exist", "requested room"]) {
-        Failure::refused(format!("{target}: the server makes no rooms by itself and has none of this name: {said}"))
+        Failure::refused(format!(
+            "{target}: the server makes no rooms by itself and has none of this name: {said}"
+        ))
     } else if has(&["response: 404", "error: 404"]) {
         Failure::broken(format!("{target}: there is nothing at this address: {said}"))
     } else if has(&["response: 409", "already"]) {
@@ -126,7 +130,11 @@ mod tests {
                 "secret",
             ),
             ("Error: client error: 401 Unauthorized - invalid API key: nobody", Refused, "API key"),
-            ("Error: client error: 401 Unauthorized - validation failed, token is expired (exp)", Refused, "expired"),
+            (
+                "Error: client error: 401 Unauthorized - validation failed, token is expired (exp)",
+                Refused,
+                "expired",
+            ),
             ("Error: Unexpected response: 403 - no", Refused, "token or key"),
             ("Error: client error: 404 Not Found - requested room does not exist", Refused, "rooms"),
             ("Error: Unexpected response: 404 - 404 page not found", Broken, "nothing at this address"),
@@ -138,7 +146,10 @@ mod tests {
         for (said, kind, words) in table {
             let failure = of_signalling("wss://h", said).unwrap();
             assert_eq!(failure.kind, *kind, "{failure:?}");
-            assert!(failure.message.contains(words) && failure.message.starts_with("wss://h: "), "{failure:?}");
+            assert!(
+                failure.message.contains(words) && failure.message.starts_with("wss://h: "),
+                "{failure:?}"
+            );
         }
         assert_eq!(of_signalling("wss://h", "Signalling error: Error: Server disconnected"), None);
     }

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use fanlight::cameras::Cameras;
 use fanlight::capture::Means;
-use fanlight::config::{Difference, Secret};
 use fanlight::config::model::{
     Camera, Config, LiveKit, Publish, PublishLiveKit, PublishRtmp, PublishWhip, Resolution, Source, Target,
 };
+use fanlight::config::{Difference, Secret};
 use fanlight::pipelines::Library;
 use fanlight::publish::{self, Publishers, status::OutputStatus};
 use fanlight::supervision::{Timing, Vitals};
@@ -72,10 +72,8 @@ impl Studio {
     }
 
     pub fn with(config: Config, timing: Timing) -> Self {
-        let _ = tracing_subscriber::fmt()
-            .with_env_filter("info,fanlight=debug")
-            .with_test_writer()
-            .try_init();
+        let _ =
+            tracing_subscriber::fmt().with_env_filter("info,fanlight=debug").with_test_writer().try_init();
         gstreamer::init().unwrap();
         publish::init().unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -253,7 +253,11 @@ fn outputs(page: &mut Page, outputs: &[OutputStatus]) {
     for output in outputs {
         for (state, name) in STATES {
             let labels = [("camera", &*output.camera), ("output", &*output.id), ("state", name)];
-            page.sample("fanlight_output_state", &labels, f64::from(u8::from(output.lifecycle.state == state)));
+            page.sample(
+                "fanlight_output_state",
+                &labels,
+                f64::from(u8::from(output.lifecycle.state == state)),
+            );
         }
     }
     type Figure = fn(&OutputStatus) -> f64;
@@ -262,11 +266,15 @@ fn outputs(page: &mut Page, outputs: &[OutputStatus]) {
         ("fanlight_output_bytes_total", "counter", "Bytes that went out.", |o| o.bytes as f64),
         ("fanlight_output_dropped_total", "counter", "Pictures lost to a slow peer.", |o| o.dropped as f64),
         ("fanlight_output_fps", "gauge", "Pictures per second that the peer takes.", |o| o.fps),
-        ("fanlight_output_attempts_total", "counter", "Attempts to publish.", |o| o.lifecycle.attempts as f64),
+        ("fanlight_output_attempts_total", "counter", "Attempts to publish.", |o| {
+            o.lifecycle.attempts as f64
+        }),
         ("fanlight_output_restarts_total", "counter", "Times it had to begin again.", |o| {
             o.lifecycle.restarts as f64
         }),
-        ("fanlight_output_frozen_total", "counter", "Attempts that did not stop.", |o| o.lifecycle.frozen as f64),
+        ("fanlight_output_frozen_total", "counter", "Attempts that did not stop.", |o| {
+            o.lifecycle.frozen as f64
+        }),
     ];
     for (name, kind, help, value) in figures {
         page.family(name, kind, help);

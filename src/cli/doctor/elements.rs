@@ -47,9 +47,8 @@ pub fn role(element: &str, config: &Config, pi: bool) -> Role {
             needed(any(|camera| matches!(&camera.source, Source::Http(http) if http.mode == HttpMode::Mjpeg)))
         }
         "flvmux" | "rtmp2sink" | "h264timestamper" => needed(published(&["rtmp"])),
-        "webrtcbin" | "dtlsenc" | "srtpenc" | "sctpenc" | "nicesrc" | "nicesink" | "rtpbin" | "rtph264pay" => {
-            needed(published(&["livekit", "whip"]))
-        }
+        "webrtcbin" | "dtlsenc" | "srtpenc" | "sctpenc" | "nicesrc" | "nicesink" | "rtpbin"
+        | "rtph264pay" => needed(published(&["livekit", "whip"])),
         "videoflip" => needed(any(Camera::turns)),
         "videorate" => needed(any(|camera| camera.fps > 0)),
         "h264parse" => needed(any(|camera| camera.outputs.h264())),
