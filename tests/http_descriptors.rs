@@ -13,6 +13,7 @@ use fanlight::api::http::server::Server;
 use fanlight::cameras::Cameras;
 use fanlight::config::Config;
 use fanlight::serve::hls::Hls;
+use fanlight::serve::whep::Whep;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -38,7 +39,10 @@ async fn out_of_file_descriptors_the_accept_loop_waits_and_goes_on_when_some_are
     let config = watch::Sender::new(Arc::new(config));
     let stop = CancellationToken::new();
     let hls = watch::Sender::new(Hls::new(config.borrow().hls.clone()));
-    let state = AppState::new(Cameras::new(Vec::new()), config.subscribe(), hls.subscribe(), stop.clone());
+    let free = fanlight::config::model::Webrtc { port: 0, ..Default::default() };
+    let whep = Whep::start(&free, address.ip()).unwrap();
+    let state =
+        AppState::new(Cameras::new(Vec::new()), config.subscribe(), hls.subscribe(), whep, stop.clone());
     let running = tokio::spawn(server.run(state));
 
     let limit = getrlimit(Resource::Nofile);

@@ -157,7 +157,9 @@ fn a_slow_peer_loses_whole_pictures_and_its_neighbour_none() {
     config.cameras[0].h264.bitrate_kbps = Some(1500);
     config.cameras[0].h264.gop_seconds = 1.0;
     let studio = Studio::with(config, publishing::timing());
-    ["slow", "good"].map(|id| studio.wait(id, "is live", PATIENCE, |o| o.lifecycle.state == State::Live));
+    for id in ["slow", "good"] {
+        studio.wait(id, "is live", PATIENCE, |o| o.lifecycle.state == State::Live);
+    }
     let lost = studio.wait("slow", "loses pictures", Duration::from_secs(90), |o| o.dropped > 100);
     println!("{lost:?}");
     let read = nginx.read_back("slow", 20).expect("what arrives can be decoded");

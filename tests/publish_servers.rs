@@ -49,7 +49,9 @@ fn three_ways_at_once_share_one_encoder() {
         ],
         &server.url(),
     );
-    ["native", "whip", "push"].map(|id| wait_live(&studio, id));
+    for id in ["native", "whip", "push"] {
+        wait_live(&studio, id);
+    }
     for identity in ["porch", "porch-whip"] {
         let track = server.wait_video("yard", identity, PATIENCE);
         assert_eq!(track["mime_type"], "video/H264", "{track}");
@@ -88,7 +90,9 @@ fn a_server_that_was_restarted_is_published_to_again_unaided() {
         ],
         &server.url(),
     );
-    ["native", "whip", "push"].map(|id| wait_live(&studio, id));
+    for id in ["native", "whip", "push"] {
+        wait_live(&studio, id);
+    }
     for round in 1..=3 {
         server.kill();
         nginx.kill();
@@ -135,7 +139,9 @@ fn a_server_that_hangs_and_thaws_is_noticed_named_and_published_to_again() {
         ],
         &server.url(),
     );
-    ["native", "whip"].map(|id| wait_live(&studio, id));
+    for id in ["native", "whip"] {
+        wait_live(&studio, id);
+    }
     wait_live(&studio, "push");
     server.process().stop();
     let frozen = Instant::now();
@@ -300,7 +306,9 @@ fn a_deleted_room_and_a_removal_are_named_and_come_back_from() {
     let Some(server) = LiveKit::start(test) else { return };
     let outputs = vec![livekit("native", &server.url(), "yard", "porch"), whip("whip", "yard", "porch-whip")];
     let studio = Studio::open(outputs, &server.url());
-    ["native", "whip"].map(|id| wait_live(&studio, id));
+    for id in ["native", "whip"] {
+        wait_live(&studio, id);
+    }
     for identity in ["porch", "porch-whip"] {
         server.wait_video("yard", identity, PATIENCE);
         server.remove_participant("yard", identity);

@@ -26,6 +26,7 @@ use crate::config::{self, Difference, Warning};
 use crate::pipelines::Library;
 use crate::publish::{self, Publishers};
 use crate::serve::hls::Hls;
+use crate::serve::whep::{Whep, WhepError};
 use crate::supervision::published::{PublishedNow, Publisher};
 use crate::supervision::systemd::Notifier;
 use crate::supervision::{EXIT_FROZEN, State, Timing, Vitals, health};
@@ -79,6 +80,7 @@ pub fn run(start: Start) -> anyhow::Result<u8> {
 struct House {
     config: watch::Sender<Arc<Config>>,
     hls: watch::Sender<Hls>,
+    whep: Whep,
     cameras: Cameras,
     publishers: Publishers,
     means: Means,
@@ -97,6 +99,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     let config = Arc::new(start.config);
     let server = Server::bind(&config.server)?;
     let address = server.address();
+    let whep = whep(&config)?;
     let notifier = Notifier::new(|name| std::env::var_os(name));
     let vitals = Vitals::new(config.supervision.frozen_limit);
     let health_path = health_path(&config);
@@ -114,8 +117,13 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     let stop = CancellationToken::new();
     let config = watch::Sender::new(config);
     let hls = watch::Sender::new(hls);
+    let following = {
+        let (whep, list) = (whep.clone(), cameras.watch());
+        AbortOnDropHandle::new(tokio::spawn(async move { whep.follow(list).await }))
+    };
     let (system, _reading) = System::watch(system::state_directory(config::process_environment));
-    let mut state = AppState::new(cameras.clone(), config.subscribe(), hls.subscribe(), stop.clone());
+    let mut state =
+        AppState::new(cameras.clone(), config.subscribe(), hls.subscribe(), whep.clone(), stop.clone());
     state.system = system;
     state.publishers = publishers.clone();
     state.published = {
@@ -133,6 +141,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     let mut house = House {
         config,
         hls,
+        whep,
         cameras,
         publishers,
         means,
@@ -177,13 +186,13 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     };
 
     notifier.stopping();
-    drop(watchdog);
+    drop((watchdog, following));
     stop.cancel();
     let over = async {
         // A camera that hangs does not keep the health file from saying how it ended.
         let cameras = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.cameras.shutdown());
         let outputs = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.publishers.shutdown());
-        let _ = tokio::join!(cameras, outputs, serving);
+        let _ = tokio::join!(cameras, outputs, serving, house.whep.shutdown());
         if let Some(telling) = house.telling.take() {
             telling.end().await;
         }
@@ -251,6 +260,9 @@ impl House {
             self.hls.send_replace(Hls::new(new.hls.clone()));
         }
         self.hls.borrow().cameras(&self.cameras.all());
+        if new.webrtc != old.webrtc {
+            self.whep.apply(&new.webrtc);
+        }
         if new.health != old.health {
             // The old file has its last word before the new one begins: they may be the same.
             if let Some(telling) = self.telling.take() {
@@ -258,6 +270,28 @@ impl House {
             }
             self.telling = Some(Telling::begin(&new, &self.document, &self.notifier));
         }
+    }
+}
+
+/// Opens the media port. One that was chosen must be free; when the one of the defaults is taken, by a second
+/// Fanlight perhaps, another is: viewers are told which.
+fn whep(config: &Config) -> Result<Whep, WhepError> {
+    let (settings, bind) = (&config.webrtc, config.server.bind);
+    match Whep::start(settings, bind) {
+        Err(WhepError::Bind { error, .. })
+            if error.kind() == std::io::ErrorKind::AddrInUse
+                && settings.port == config::model::Webrtc::default().port =>
+        {
+            let whep = Whep::start(&config::model::Webrtc { port: 0, ..settings.clone() }, bind)?;
+            tracing::warn!(
+                "the WebRTC port {} is in use; WebRTC goes by {} this time: a firewall or router that lets \
+                 only the first through keeps viewers out. Set webrtc.port to a free one",
+                settings.port,
+                whep.port()
+            );
+            Ok(whep)
+        }
+        started => started,
     }
 }
 

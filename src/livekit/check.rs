@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
+use ureq::tls::{RootCerts, TlsConfig};
 
 use super::{Key, http_url, ingress, token};
 use crate::config::model::{Config, Target};
@@ -365,6 +366,8 @@ impl Asker {
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
+            // The machine's authorities, as publishers have them.
+            .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
             // Publishers do not go through a proxy either.
             .proxy(None)
             .build();

@@ -15,6 +15,7 @@ use fanlight::config::Config;
 use fanlight::config::model::{Camera, Source};
 use fanlight::frames::AccessUnit;
 use fanlight::serve::hls::{Hls, Waits};
+use fanlight::serve::whep::Whep;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
@@ -69,7 +70,10 @@ impl House {
         let config = watch::Sender::new(Arc::new(settings));
         let waits = Waits { first_segment: Duration::from_secs(1), ..Waits::default() };
         let hls = watch::Sender::new(Hls::with_waits(config.borrow().hls.clone(), waits));
-        let state = AppState::new(cameras, config.subscribe(), hls.subscribe(), CancellationToken::new());
+        let free = fanlight::config::model::Webrtc { port: 0, ..config.borrow().webrtc.clone() };
+        let whep = Whep::start(&free, address.ip()).unwrap();
+        let state =
+            AppState::new(cameras, config.subscribe(), hls.subscribe(), whep, CancellationToken::new());
         let running = tokio::spawn(server.run(state.clone()));
         Self { front, back, state, config, address, running }
     }

@@ -21,6 +21,7 @@ pub mod rtmp;
 pub mod service;
 pub mod tls;
 pub mod viewer;
+pub mod whep_client;
 
 pub use camera::{CameraOptions, RtspCamera};
 pub use http::{MjpegStream, Response, get, request};

@@ -15,7 +15,7 @@ const { values } = parseArgs({ options: { port: { type: 'string', default: '8090
 const dist = new URL('../dist/', import.meta.url).pathname;
 const TYPES = /** @type {Record<string, string>} */ ({ '.html': 'text/html; charset=utf-8', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml' });
 // What the page may do: as the service should say it.
-const POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
+const POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; connect-src 'self' ws: wss: http: https:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
 
 const started = new Date().toISOString();
 /** @type {Map<string, { gone: boolean, broken: Set<string>, open: Set<http.ServerResponse> }>} */

@@ -71,6 +71,12 @@ impl Fault {
         self
     }
 
+    /// Another status for the same fault, where a protocol wants one.
+    pub fn status(mut self, status: StatusCode) -> Self {
+        self.0.status = status;
+        self
+    }
+
     /// One more of what belongs to the code.
     pub fn detail(mut self, key: &str, value: impl Into<Value>) -> Self {
         if let Value::Object(details) = &mut self.0.details {

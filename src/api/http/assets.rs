@@ -192,7 +192,7 @@ mod tests {
 
     fn ask(path: &str, headers: &HeaderMap) -> Response {
         let (method, body) = (&Method::GET, bytes::Bytes::new());
-        let request = Request { method, query: "", headers, client: None, body };
+        let request = Request { method, path: "/", query: "", headers, client: None, body, upgrade: None };
         serve(find(FILES, path).unwrap(), &request)
     }
 

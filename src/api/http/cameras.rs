@@ -26,6 +26,7 @@ pub struct CameraView {
     status: CameraStatus,
     /// Open MJPEG streams.
     mjpeg_viewers: usize,
+    viewers: Viewers,
     /// Paths of the outputs that are switched on.
     urls: Urls,
     /// What is published of it to servers elsewhere.
@@ -50,6 +51,14 @@ impl LiveKitRoom {
     }
 }
 
+/// How many watch, by the way they do.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Viewers {
+    mjpeg: usize,
+    /// Those that still connect included; `/api/cameras/{id}/viewers` lists them.
+    webrtc: usize,
+}
+
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Urls {
     pub stream: Option<String>,
@@ -59,6 +68,8 @@ pub struct Urls {
     pub hls_ll: Option<String>,
     /// Low-latency HLS, fMP4: what Safari wants.
     pub hls_ll_fmp4: Option<String>,
+    /// WebRTC by WHEP.
+    pub whep: Option<String>,
 }
 
 impl Urls {
@@ -71,6 +82,7 @@ impl Urls {
             hls: outputs.hls.then(|| format!("/hls/{id}/stream.m3u8")),
             hls_ll: low_latency.then(|| format!("/hls/{id}/stream_ll.m3u8")),
             hls_ll_fmp4: low_latency.then(|| format!("/hls/{id}/stream_ll_fmp4.m3u8")),
+            whep: outputs.whep.then(|| format!("/cameras/{id}/whep")),
         }
     }
 }
@@ -78,11 +90,13 @@ impl Urls {
 pub fn view(state: &AppState, capture: &Capture) -> CameraView {
     let mut outputs = state.publishers.statuses();
     outputs.retain(|output| output.camera == capture.id());
+    let mjpeg = state.mjpeg.viewers_of(capture.id());
     CameraView {
         livekit: outputs.iter().filter_map(LiveKitRoom::of).collect(),
         outputs,
         status: capture.status(),
-        mjpeg_viewers: state.mjpeg.viewers_of(capture.id()),
+        mjpeg_viewers: mjpeg,
+        viewers: Viewers { mjpeg, webrtc: state.whep.count(capture.id()) },
         urls: Urls::of(capture, state.config.borrow().hls.low_latency),
     }
 }

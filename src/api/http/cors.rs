@@ -66,28 +66,47 @@ pub fn preflight(response: &mut HeaderMap, allow: &str) {
     response.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
 }
 
+/// Whether a page may open a session to watch: the pages that may read streams, and our own. A browser
+/// keeps other pages from reading an answer, but not from sending a plain request or opening a WebSocket,
+/// and each of those would take a viewer's place.
+pub fn may_watch(request: &HeaderMap, origins: &[String]) -> Result<(), Fault> {
+    let Some(origin) = request.get(header::ORIGIN) else { return Ok(()) };
+    if is_ours(origin, request) || allowed(Some(origin), origins).is_some() {
+        return Ok(());
+    }
+    Err(not_listed(origin, "watch this camera"))
+}
+
 /// Whether a request that changes something may come from where it comes. Programs send no `Origin`;
 /// our own page sends ours; any other page must be listed by name. `*` lets it read, not act: a browser
 /// sends a plain POST to a camera at home for any page of the internet.
 pub fn may_act(request: &HeaderMap, origins: &[String]) -> Result<(), Fault> {
     let Some(origin) = request.get(header::ORIGIN) else { return Ok(()) };
-    let ours = request.get(header::HOST).and_then(|host| host.to_str().ok()).is_some_and(|host| {
+    if is_ours(origin, request) || listed(origin, origins) {
+        return Ok(());
+    }
+    Err(not_listed(origin, "do this"))
+}
+
+/// Whether the page that asks came from where it asks now.
+pub fn is_ours(origin: &HeaderValue, request: &HeaderMap) -> bool {
+    request.get(header::HOST).and_then(|host| host.to_str().ok()).is_some_and(|host| {
         origin
             .to_str()
             .ok()
             .and_then(|origin| origin.split_once("://"))
             .is_some_and(|(_, of)| of.eq_ignore_ascii_case(host))
-    });
-    if ours || listed(origin, origins) {
-        return Ok(());
-    }
+    })
+}
+
+fn not_listed(origin: &HeaderValue, what: &str) -> Fault {
     let origin = String::from_utf8_lossy(origin.as_bytes());
-    Err(Fault::new(
+    Fault::new(
         StatusCode::FORBIDDEN,
         "ORIGIN_NOT_ALLOWED",
-        format!("a page of {origin} may not do this; add that origin to server.cors_origins by name"),
+        format!("a page of {origin} may not {what}; add that origin to server.cors_origins by name"),
         json!({ "origin": origin }),
-    ))
+    )
 }
 
 #[cfg(test)]
@@ -146,6 +165,22 @@ mod tests {
         ];
         for (request, origins, expected) in table {
             assert_eq!(may_act(&request, &origins).is_ok(), expected, "{request:?} {origins:?}");
+        }
+    }
+
+    #[test]
+    fn a_page_watches_when_it_may_read() {
+        let evil = [("host", "cam.local"), ("origin", "https://evil.example")];
+        let table = [
+            (headers(&[("host", "cam.local")]), list(&[]), true),
+            (headers(&[("host", "cam.local"), ("origin", "https://cam.local")]), list(&[]), true),
+            (headers(&evil), list(&["*"]), true),
+            (headers(&evil), list(&["https://dash.org"]), false),
+            (headers(&evil), list(&[]), false),
+            (headers(&[("host", "x"), ("origin", "https://dash.org")]), list(&["https://dash.org"]), true),
+        ];
+        for (request, origins, expected) in table {
+            assert_eq!(may_watch(&request, &origins).is_ok(), expected, "{request:?} {origins:?}");
         }
     }
 }

@@ -66,7 +66,7 @@ pub fn standard_token(state: &AppState, request: &Request<'_>) -> Result<Respons
     let body: &[u8] = if request.body.is_empty() { b"{}" } else { &request.body };
     let body: TokenRequest = serde_json::from_slice(body).map_err(|error| {
         let message = format!(
-            "the body is not a token request ({error}); send JSON such as {{\"room_name\": \"garden\"}}"
+            "the body is not a token request ({error}); send JSON such as {{\"room_name\": \"name\"}}"
         );
         Fault::new(StatusCode::BAD_REQUEST, "VALIDATION_ERROR", message, json!({}))
     })?;

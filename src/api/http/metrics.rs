@@ -12,6 +12,7 @@ use super::{AppState, probes};
 use crate::capture::status::{CameraStatus, OutletStatus};
 use crate::config::model::Camera;
 use crate::publish::status::OutputStatus;
+use crate::serve::whep::Whep;
 use crate::supervision::lifecycle::State;
 use crate::telemetry;
 
@@ -49,7 +50,32 @@ pub struct CameraMetrics {
     #[serde(flatten)]
     status: CameraStatus,
     mjpeg_viewers: usize,
+    webrtc: WebrtcMetrics,
     config: CameraConfig,
+}
+
+/// What goes to the viewers that a camera has now by WebRTC.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub struct WebrtcMetrics {
+    /// Those that still connect included.
+    viewers: usize,
+    /// To all of them, repetitions included.
+    bitrate_kbps: f64,
+    /// The largest share of packets that one of them missed, 0 to 1.
+    worst_loss: f64,
+    worst_rtt_ms: f64,
+}
+
+impl WebrtcMetrics {
+    fn of(camera: &str, whep: &Whep) -> Self {
+        let mut metrics = Self { viewers: whep.count(camera), ..Self::default() };
+        for viewer in whep.viewers().iter().filter(|viewer| viewer.camera == camera) {
+            metrics.bitrate_kbps += viewer.bitrate_kbps;
+            metrics.worst_loss = metrics.worst_loss.max(viewer.loss.unwrap_or_default());
+            metrics.worst_rtt_ms = metrics.worst_rtt_ms.max(viewer.rtt_ms.unwrap_or_default());
+        }
+        metrics
+    }
 }
 
 /// What was asked of the camera. Nothing secret is here.
@@ -134,6 +160,7 @@ fn collect(state: &AppState) -> Metrics {
         .map(|capture| CameraMetrics {
             status: capture.status(),
             mjpeg_viewers: state.mjpeg.viewers_of(capture.id()),
+            webrtc: WebrtcMetrics::of(capture.id(), &state.whep),
             config: CameraConfig::of(capture.camera()),
         })
         .collect();
@@ -185,6 +212,9 @@ fn prometheus(metrics: &Metrics) -> String {
 
     page.cameras(metrics, "fanlight_mjpeg_viewers", "gauge", "Open MJPEG streams.", |camera| {
         Some(camera.mjpeg_viewers as f64)
+    });
+    page.cameras(metrics, "fanlight_webrtc_viewers", "gauge", "Viewers by WebRTC.", |camera| {
+        Some(camera.webrtc.viewers as f64)
     });
     page.family("fanlight_camera_state", "gauge", "1 for the state that the camera is in.");
     for camera in &metrics.cameras {
@@ -398,7 +428,9 @@ mod tests {
         let config = tokio::sync::watch::Sender::new(std::sync::Arc::default());
         let cameras = crate::cameras::Cameras::new(vec![capture]);
         let hls = tokio::sync::watch::Sender::new(crate::serve::hls::Hls::new(Default::default()));
-        collect(&AppState::new(cameras, config.subscribe(), hls.subscribe(), Default::default()))
+        let free = crate::config::model::Webrtc { port: 0, ..Default::default() };
+        let whep = Whep::start(&free, std::net::IpAddr::from([127, 0, 0, 1])).unwrap();
+        collect(&AppState::new(cameras, config.subscribe(), hls.subscribe(), whep, Default::default()))
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! HTTP: routes, answers, the accept loop. The only place that knows warp.
 //!
 //! [`routes`] is the table of all paths; [`service`] answers a request by it. Areas have a file each:
-//! [`streams`] (MJPEG, snapshots), [`livekit`], [`system`], [`probes`], [`metrics`], [`cameras`], [`events`],
-//! [`assets`] (the dashboard), [`page`] (the plain one), [`openapi`].
-//! Nothing here waits for a camera except MJPEG and snapshot requests, which are bounded.
+//! [`streams`] (MJPEG, snapshots), [`whep`] (WebRTC signalling), [`livekit`], [`system`], [`probes`],
+//! [`metrics`], [`cameras`], [`events`], [`assets`] (the dashboard), [`page`] (the plain one), [`openapi`].
+//! Nothing here waits for a camera except MJPEG, snapshot and WebRTC requests, which are bounded.
 
 mod answer;
 mod assets;
@@ -20,14 +20,17 @@ pub mod routes;
 pub mod server;
 mod streams;
 mod system;
+mod whep;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use hyper::upgrade::OnUpgrade;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use warp::Filter;
 use warp::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
@@ -39,6 +42,7 @@ use crate::publish::Publishers;
 use crate::serve::hls::Hls;
 use crate::serve::mjpeg::Mjpeg;
 use crate::serve::snapshot::Snapshots;
+use crate::serve::whep::Whep;
 use crate::supervision::published::PublishedNow;
 use crate::telemetry::system::System;
 use answer::{Fault, Response};
@@ -57,6 +61,9 @@ pub struct AppState {
     pub snapshots: Snapshots,
     /// HLS of the cameras; a reload of its settings sends a new one.
     pub hls: watch::Receiver<Hls>,
+    pub whep: Whep,
+    /// Open WebSockets, each a task that ends at the stop.
+    pub sockets: TaskTracker,
     /// The state of the house, pushed to pages.
     pub events: Events,
     /// How often each address fetched a token for LiveKit. Never held for longer than a look.
@@ -81,13 +88,16 @@ impl AppState {
         cameras: Cameras,
         config: watch::Receiver<Arc<Config>>,
         hls: watch::Receiver<Hls>,
+        whep: Whep,
         stop: CancellationToken,
     ) -> Self {
         Self {
             hls,
+            whep,
+            sockets: TaskTracker::new(),
             mjpeg: Mjpeg::new(cameras.watch(), stop.clone()),
             snapshots: Snapshots::new(stop.clone()),
-            events: Events::new(),
+            events: Events::default(),
             tokens: Arc::default(),
             system: System::none(),
             published: PublishedNow::default(),
@@ -129,12 +139,15 @@ pub struct Peer(pub SocketAddr);
 #[derive(Debug)]
 struct Request<'a> {
     method: &'a Method,
+    path: &'a str,
     query: &'a str,
     headers: &'a HeaderMap,
     /// Who asks, as far as can be known: see [`body::client`].
     client: Option<IpAddr>,
     /// Empty for methods without one.
     body: Bytes,
+    /// There when the client wants another protocol on this connection.
+    upgrade: Option<OnUpgrade>,
 }
 
 impl Request<'_> {
@@ -152,12 +165,14 @@ pub fn service(
 ) -> impl Filter<Extract = (Response,), Error = std::convert::Infallible> + Clone + Send + Sync + 'static {
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     let head = warp::method().and(warp::path::full()).and(query).and(warp::header::headers_cloned());
-    let answered = head.and(warp::ext::optional::<Peer>()).and(warp::body::stream()).then(
+    let connection = warp::ext::optional::<Peer>().and(warp::ext::optional::<OnUpgrade>());
+    let answered = head.and(connection).and(warp::body::stream()).then(
         move |method: Method,
               path: warp::path::FullPath,
               query: String,
               headers: HeaderMap,
               peer: Option<Peer>,
+              upgrade: Option<OnUpgrade>,
               body| {
             let state = state.clone();
             async move {
@@ -166,8 +181,10 @@ pub fn service(
                     Ok(body) => (body, None),
                     Err(fault) => (Bytes::new(), Some(fault)),
                 };
-                let request = Request { method: &method, query: &query, headers: &headers, client, body };
-                handle(&state, path.as_str(), &request, fault).await
+                let (path, query) = (path.as_str(), query.as_str());
+                let request =
+                    Request { method: &method, path, query, headers: &headers, client, body, upgrade };
+                handle(&state, path, &request, fault).await
             }
         },
     );
@@ -184,9 +201,10 @@ async fn handle(state: &AppState, path: &str, request: &Request<'_>, fault: Opti
         Found::Route(target, params) => {
             dispatch(state, target, params, request, &origins).await.unwrap_or_else(Fault::into_response)
         }
-        Found::Preflight { allow } => {
+        Found::Preflight { allow, target } => {
             let mut response = answer::empty(StatusCode::NO_CONTENT);
             cors::preflight(response.headers_mut(), &allow);
+            whep::options(state, target, response.headers_mut());
             response
         }
         Found::WrongMethod { allow } => Fault::wrong_method(request.method, path, &allow).into_response(),
@@ -238,6 +256,28 @@ async fn dispatch(
             cameras::retry(state, params.id)
         }
         Target::OpenApi => Ok(openapi::document()),
+        Target::Viewers => whep::viewers::list(state, params.id),
+        Target::Whep | Target::WhepSession | Target::Signalling | Target::Go2rtc | Target::Go2rtcSocket => {
+            cors::may_watch(request.headers, origins)?;
+            watch(state, target, params, request).await
+        }
+    }
+}
+
+/// WebRTC, in whichever way it is asked for.
+async fn watch(
+    state: &AppState,
+    target: Target,
+    params: Params<'_>,
+    request: &Request<'_>,
+) -> Result<Response, Fault> {
+    match target {
+        Target::WhepSession if *request.method == Method::DELETE => whep::delete(state, params).await,
+        Target::WhepSession => whep::patch(state, params, request).await,
+        Target::Signalling => whep::dialect::signalling(state, params.id, request).await,
+        Target::Go2rtc => whep::go2rtc::post(state, request).await,
+        Target::Go2rtcSocket => whep::go2rtc::socket(state, request),
+        _ => whep::post(state, params.id, request).await,
     }
 }
 

@@ -3,7 +3,7 @@
 use utoipa::openapi::path::{
     HttpMethod, Operation, OperationBuilder, ParameterBuilder, ParameterIn, PathItem, Paths,
 };
-use utoipa::openapi::request_body::RequestBodyBuilder;
+use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
 use utoipa::openapi::schema::{ObjectBuilder, SchemaFormat, Type};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Required, Response, ResponseBuilder, Schema};
 use utoipa::{OpenApi, ToSchema};
@@ -15,8 +15,10 @@ use super::events::HouseView;
 use super::livekit::{ServerToken, TokenRequest, ViewerToken};
 use super::metrics::{CameraConfig, Metrics};
 use super::probes::{CameraStatusBody, Health, Ready};
-use super::routes::{ROUTES, Target, Verb};
+use super::routes::{ROUTES, Route, Target, Verb};
 use super::system::Stats;
+use super::whep::dialect::{Description, Message};
+use super::whep::viewers::ViewerList;
 use crate::livekit::viewer::ViewerConfig;
 use crate::supervision::published::Publisher;
 use crate::telemetry::system::SystemMetrics;
@@ -43,6 +45,9 @@ use crate::telemetry::system::SystemMetrics;
         Ready,
         CameraStatusBody,
         Publisher,
+        ViewerList,
+        Message,
+        Description,
         ViewerConfig,
         ViewerToken,
         TokenRequest,
@@ -62,15 +67,15 @@ fn build() -> utoipa::openapi::OpenApi {
     let mut document = Document::openapi();
     document.paths = Paths::new();
     for route in ROUTES {
-        let methods = match route.verb {
+        let method = match route.verb {
             // HEAD has the same answer without its body and is not listed apart.
             Verb::Get => HttpMethod::Get,
             Verb::Post => HttpMethod::Post,
             Verb::Patch => HttpMethod::Patch,
             Verb::Delete => HttpMethod::Delete,
         };
-        let operation = operation(route.path, route.target);
-        let item = PathItem::new(methods, operation);
+        let operation = operation(route);
+        let item = PathItem::new(method, operation);
         match document.paths.paths.get_mut(route.path) {
             Some(present) => present.merge_operations(item),
             None => {
@@ -82,7 +87,8 @@ fn build() -> utoipa::openapi::OpenApi {
 }
 
 /// What a client may get from a target.
-fn operation(path: &str, target: Target) -> Operation {
+fn operation(route: &Route) -> Operation {
+    let Route { verb, path, target } = *route;
     let (tag, summary) = match target {
         Target::Page => {
             ("pages", "The dashboard; ?action=stream and ?action=snapshot as mjpg-streamer has them")
@@ -109,9 +115,16 @@ fn operation(path: &str, target: Target) -> Operation {
         Target::Stats => ("system", "The machine in a few figures"),
         Target::SystemMetrics => ("system", "The machine: processor, memory, disk, network, throttling"),
         Target::OpenApi => ("pages", "This document"),
+        Target::Viewers => ("cameras", "Who watches this camera by WebRTC, and how well it reaches them"),
+        Target::Whep => ("webrtc", "WHEP: an offer makes a session"),
+        Target::WhepSession if verb == Verb::Delete => ("webrtc", "WHEP: end a session"),
+        Target::WhepSession => ("webrtc", "WHEP: trickle candidates, or restart ICE"),
+        Target::Signalling => ("webrtc", "Signalling of camera-streamer and OctoPrint"),
+        Target::Go2rtc => ("webrtc", "Signalling of go2rtc: WHEP, a description as JSON, or bare SDP"),
+        Target::Go2rtcSocket => ("webrtc", "Signalling of go2rtc by WebSocket"),
     };
     let mut operation = OperationBuilder::new().tag(tag).summary(Some(summary));
-    for name in ["id", "file"] {
+    for name in ["id", "file", "session"] {
         if path.contains(&format!("{{{name}}}")) {
             operation = operation.parameter(text(name, ParameterIn::Path, Required::True));
         }
@@ -134,6 +147,14 @@ fn operation(path: &str, target: Target) -> Operation {
         operation =
             operation.parameter(camera.description(Some("The camera that decides; default: the first")));
     }
+    if matches!(target, Target::Go2rtc | Target::Go2rtcSocket) {
+        let source = text("src", ParameterIn::Query, Required::False);
+        operation = operation.parameter(source.description(Some("The camera; default: the first")));
+    }
+    if target == Target::WhepSession && verb == Verb::Patch {
+        let etag = text("If-Match", ParameterIn::Header, Required::True);
+        operation = operation.parameter(etag.description(Some("The session's ETag, or *")));
+    }
     if target == Target::ViewerToken {
         for (name, what) in [
             ("room", "Default: the first room that viewers may ask for"),
@@ -143,10 +164,7 @@ fn operation(path: &str, target: Target) -> Operation {
             operation = operation.parameter(parameter.description(Some(what)));
         }
     }
-    if target == Target::StandardToken {
-        let schema = Ref::from_schema_name(TokenRequest::name());
-        let body = ContentBuilder::new().schema(Some(schema)).build();
-        let body = RequestBodyBuilder::new().content("application/json", body).build();
+    if let Some(body) = body(verb, target) {
         operation = operation.request_body(Some(body));
     }
     if target == Target::Hls {
@@ -170,7 +188,7 @@ fn operation(path: &str, target: Target) -> Operation {
              is false then.",
         ));
     }
-    for (status, response) in responses(path, target) {
+    for (status, response) in responses(route) {
         operation = operation.response(status, response);
     }
     operation.build()
@@ -184,8 +202,69 @@ fn text(name: &str, place: ParameterIn, required: Required) -> ParameterBuilder 
         .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
 }
 
-fn responses(path: &str, target: Target) -> Vec<(&'static str, Response)> {
+/// What is sent with a request.
+fn body(verb: Verb, target: Target) -> Option<RequestBody> {
+    let sdp = || ContentBuilder::new().schema(Some(ObjectBuilder::new().schema_type(Type::String))).build();
+    let message = || ContentBuilder::new().schema(Some(Ref::from_schema_name(Message::name()))).build();
+    let body = RequestBodyBuilder::new().required(Some(Required::True));
+    Some(match (target, verb) {
+        (Target::Whep | Target::Go2rtc, _) => {
+            body.content("application/sdp", sdp()).content("application/json", message()).build()
+        }
+        (Target::WhepSession, Verb::Patch) => body.content("application/trickle-ice-sdpfrag", sdp()).build(),
+        (Target::Signalling, _) => body.content("application/json", message()).build(),
+        (Target::StandardToken, _) => {
+            let schema = Ref::from_schema_name(TokenRequest::name());
+            let token = ContentBuilder::new().schema(Some(schema)).build();
+            RequestBodyBuilder::new().content("application/json", token).build()
+        }
+        _ => return None,
+    })
+}
+
+/// Answers to WebRTC signalling.
+fn webrtc_responses(verb: Verb, target: Target) -> Vec<(&'static str, Response)> {
+    let mut list = vec![("403", error("A page of an origin that is not listed asked"))];
+    let session = || error("The session has ended or never was, or there is no such camera");
+    match target {
+        Target::Whep | Target::Go2rtc => {
+            list.push(("200", json::<Description>("The answer to an offer as JSON")));
+            list.push(("201", binary("The answer; Location, ETag, Link", &["application/sdp"])));
+            list.push(("415", error("Neither SDP nor JSON; Accept-Post")));
+        }
+        Target::Signalling => list.push(("200", json::<Description>("An offer, an answer, or {}"))),
+        Target::WhepSession if verb == Verb::Patch => {
+            list.push(("200", binary("ICE restarted; ETag", &["application/trickle-ice-sdpfrag"])));
+            list.push(("204", ResponseBuilder::new().description("Candidates were taken").build()));
+            list.push(("400", error("The body is no SDP fragment")));
+            list.push(("412", error("If-Match is not the session's ETag")));
+            list.push(("415", error("No SDP fragment; Accept-Patch")));
+            list.push(("428", error("If-Match is missing")));
+        }
+        Target::WhepSession => list.push(("200", ResponseBuilder::new().description("Ended").build())),
+        Target::Go2rtcSocket => {
+            list.push(("101", ResponseBuilder::new().description("A WebSocket").build()));
+            list.push(("426", error("Not a WebSocket's handshake")));
+        }
+        _ => {}
+    }
+    match target {
+        Target::WhepSession => list.push(("404", session())),
+        Target::Go2rtcSocket => {}
+        _ => {
+            list.push(("400", error("No SDP, no message, or an offer without H.264 video")));
+            list.push(("404", error("No such camera or session, or this output is switched off")));
+            list.push(("409", error("The camera has no live picture: reason, age, Retry-After")));
+            list.push(("413", error("The body is too large")));
+        }
+    }
+    list.push(("503", error("As many viewers watch as allowed, or the service stops; Retry-After")));
+    list
+}
+
+fn responses(route: &Route) -> Vec<(&'static str, Response)> {
     const MULTIPART: &str = "multipart/x-mixed-replace";
+    let Route { verb, path, target } = *route;
     let mut list = match target {
         Target::Page => {
             vec![("200", binary("The page, stream or picture", &["text/html", MULTIPART, "image/jpeg"]))]
@@ -229,6 +308,7 @@ fn responses(path: &str, target: Target) -> Vec<(&'static str, Response)> {
             ("202", json::<Restarting>("Asked for")),
             ("403", error("A page of an origin that is not listed asked")),
         ],
+        Target::Viewers => vec![("200", json::<ViewerList>("The viewers"))],
         Target::Events => vec![
             ("200", {
                 let mut response = json::<HouseView>(
@@ -249,6 +329,9 @@ fn responses(path: &str, target: Target) -> Vec<(&'static str, Response)> {
         Target::Stats => vec![("200", json::<Stats>("The newest reading"))],
         Target::SystemMetrics => vec![("200", json::<SystemMetrics>("The newest reading"))],
         Target::OpenApi => vec![("200", binary("OpenAPI 3.1", &["application/json"]))],
+        Target::Whep | Target::WhepSession | Target::Signalling | Target::Go2rtc | Target::Go2rtcSocket => {
+            return webrtc_responses(verb, target);
+        }
     };
     if matches!(target, Target::Page | Target::Webcam | Target::Stream) {
         list.push(("400", error("A query value is not possible")));

@@ -26,6 +26,7 @@ pub enum Target {
     CameraStatus,
     Cameras,
     Camera,
+    Viewers,
     Restart,
     /// Of a published output.
     Retry,
@@ -38,6 +39,16 @@ pub enum Target {
     Stats,
     SystemMetrics,
     OpenApi,
+    /// Where offers are posted (WHEP).
+    Whep,
+    /// One viewer's session.
+    WhepSession,
+    /// camera-streamer's signalling, and OctoPrint's.
+    Signalling,
+    /// go2rtc's signalling over HTTP.
+    Go2rtc,
+    /// go2rtc's signalling over a WebSocket.
+    Go2rtcSocket,
 }
 
 /// How a path is asked. `Get` includes HEAD.
@@ -86,6 +97,14 @@ const fn post(path: &'static str, target: Target) -> Route {
     Route { verb: Verb::Post, path, target }
 }
 
+const fn patch(path: &'static str, target: Target) -> Route {
+    Route { verb: Verb::Patch, path, target }
+}
+
+const fn delete(path: &'static str, target: Target) -> Route {
+    Route { verb: Verb::Delete, path, target }
+}
+
 pub const ROUTES: &[Route] = &[
     get("/", Target::Page),
     get("/plain", Target::Plain),
@@ -108,6 +127,7 @@ pub const ROUTES: &[Route] = &[
     get("/camera/status", Target::CameraStatus),
     get("/api/cameras", Target::Cameras),
     get("/api/cameras/{id}", Target::Camera),
+    get("/api/cameras/{id}/viewers", Target::Viewers),
     post("/api/cameras/{id}/restart", Target::Restart),
     post("/api/outputs/{id}/retry", Target::Retry),
     get("/api/events", Target::Events),
@@ -117,6 +137,43 @@ pub const ROUTES: &[Route] = &[
     get("/api/stats", Target::Stats),
     get("/api/system/metrics", Target::SystemMetrics),
     get("/api/openapi.json", Target::OpenApi),
+    // WHEP, and WHEP at `<stream_url>/whep` for every stream_url that people have configured.
+    post("/cameras/{id}/whep", Target::Whep),
+    patch("/cameras/{id}/whep/{session}", Target::WhepSession),
+    delete("/cameras/{id}/whep/{session}", Target::WhepSession),
+    post("/whep", Target::Whep),
+    patch("/whep/{session}", Target::WhepSession),
+    delete("/whep/{session}", Target::WhepSession),
+    post("/stream/whep", Target::Whep),
+    patch("/stream/whep/{session}", Target::WhepSession),
+    delete("/stream/whep/{session}", Target::WhepSession),
+    post("/stream.mjpg/whep", Target::Whep),
+    patch("/stream.mjpg/whep/{session}", Target::WhepSession),
+    delete("/stream.mjpg/whep/{session}", Target::WhepSession),
+    post("/webcam/whep", Target::Whep),
+    patch("/webcam/whep/{session}", Target::WhepSession),
+    delete("/webcam/whep/{session}", Target::WhepSession),
+    post("/camera/whep", Target::Whep),
+    patch("/camera/whep/{session}", Target::WhepSession),
+    delete("/camera/whep/{session}", Target::WhepSession),
+    post("/camera/stream.mjpg/whep", Target::Whep),
+    patch("/camera/stream.mjpg/whep/{session}", Target::WhepSession),
+    delete("/camera/stream.mjpg/whep/{session}", Target::WhepSession),
+    post("/webrtc/whep", Target::Whep),
+    patch("/webrtc/whep/{session}", Target::WhepSession),
+    delete("/webrtc/whep/{session}", Target::WhepSession),
+    post("/cameras/{id}/stream.mjpg/whep", Target::Whep),
+    patch("/cameras/{id}/stream.mjpg/whep/{session}", Target::WhepSession),
+    delete("/cameras/{id}/stream.mjpg/whep/{session}", Target::WhepSession),
+    post("/cameras/{id}/webrtc/whep", Target::Whep),
+    patch("/cameras/{id}/webrtc/whep/{session}", Target::WhepSession),
+    delete("/cameras/{id}/webrtc/whep/{session}", Target::WhepSession),
+    post("/cameras/{id}/webrtc", Target::Signalling),
+    post("/webrtc", Target::Signalling),
+    post("/webcam/webrtc", Target::Signalling),
+    post("/camera/webrtc", Target::Signalling),
+    post("/api/webrtc", Target::Go2rtc),
+    get("/api/ws", Target::Go2rtcSocket),
 ];
 
 /// What stands in a path for `{id}`, `{file}` and `{session}`.
@@ -133,6 +190,7 @@ pub enum Found<'a> {
     /// OPTIONS on a path that exists.
     Preflight {
         allow: String,
+        target: Target,
     },
     WrongMethod {
         allow: String,
@@ -143,19 +201,22 @@ pub enum Found<'a> {
 /// The route of a request. A trailing slash makes no difference.
 pub fn find<'a>(method: &Method, path: &'a str) -> Found<'a> {
     let mut allow = String::new();
+    let mut there = None;
     for route in ROUTES {
         let Some(params) = fits(route.path, path) else { continue };
         if route.verb.takes(method) {
             return Found::Route(route.target, params);
         }
+        there = Some(route.target);
         allow.push_str(route.verb.allow());
         allow.push_str(", ");
     }
-    if allow.is_empty() {
-        return Found::Nothing;
-    }
+    let Some(target) = there else { return Found::Nothing };
     allow.push_str("OPTIONS");
-    if *method == Method::OPTIONS { Found::Preflight { allow } } else { Found::WrongMethod { allow } }
+    match *method == Method::OPTIONS {
+        true => Found::Preflight { allow, target },
+        false => Found::WrongMethod { allow },
+    }
 }
 
 fn fits<'a>(template: &str, path: &'a str) -> Option<Params<'a>> {
@@ -213,9 +274,42 @@ mod tests {
             ("POST", "/stream.mjpg", Found::WrongMethod { allow: "GET, HEAD, OPTIONS".into() }),
             ("GET", "/webrtc/token", Found::Route(Target::ViewerToken, first)),
             ("POST", "/webrtc/token", Found::Route(Target::StandardToken, first)),
-            ("OPTIONS", "/webrtc/token", Found::Preflight { allow: "GET, HEAD, POST, OPTIONS".into() }),
+            (
+                "OPTIONS",
+                "/webrtc/token",
+                Found::Preflight { allow: "GET, HEAD, POST, OPTIONS".into(), target: Target::StandardToken },
+            ),
             ("DELETE", "/", Found::WrongMethod { allow: "GET, HEAD, OPTIONS".into() }),
-            ("OPTIONS", "/snapshot.jpg", Found::Preflight { allow: "GET, HEAD, OPTIONS".into() }),
+            (
+                "OPTIONS",
+                "/snapshot.jpg",
+                Found::Preflight { allow: "GET, HEAD, OPTIONS".into(), target: Target::Snapshot },
+            ),
+            ("POST", "/cameras/front/whep", Found::Route(Target::Whep, front)),
+            ("POST", "/whep/", Found::Route(Target::Whep, first)),
+            ("POST", "/webcam/whep", Found::Route(Target::Whep, first)),
+            ("POST", "/cameras/front/stream.mjpg/whep", Found::Route(Target::Whep, front)),
+            (
+                "PATCH",
+                "/cameras/front/whep/abc",
+                Found::Route(Target::WhepSession, Params { session: Some("abc"), ..front }),
+            ),
+            (
+                "DELETE",
+                "/webrtc/whep/abc",
+                Found::Route(Target::WhepSession, Params { session: Some("abc"), ..first }),
+            ),
+            ("GET", "/cameras/front/whep", Found::WrongMethod { allow: "POST, OPTIONS".into() }),
+            ("GET", "/whep/abc", Found::WrongMethod { allow: "PATCH, DELETE, OPTIONS".into() }),
+            (
+                "OPTIONS",
+                "/whep/abc",
+                Found::Preflight { allow: "PATCH, DELETE, OPTIONS".into(), target: Target::WhepSession },
+            ),
+            ("POST", "/webrtc", Found::Route(Target::Signalling, first)),
+            ("POST", "/cameras/front/webrtc", Found::Route(Target::Signalling, front)),
+            ("POST", "/api/webrtc", Found::Route(Target::Go2rtc, first)),
+            ("GET", "/api/ws", Found::Route(Target::Go2rtcSocket, first)),
             ("OPTIONS", "/nowhere", Found::Nothing),
             ("GET", "/cameras//stream.mjpg", Found::Nothing),
             ("GET", "//", Found::Nothing),

@@ -100,6 +100,7 @@ impl Server {
         let Self { listener, .. } = self;
         let stop = state.stop.clone();
         let config = state.config.clone();
+        let sockets = state.sockets.clone();
         let _events = AbortOnDropHandle::new(tokio::spawn(super::events::produce(state.clone())));
         let service = warp::service(super::service(state));
         let mut http = http1::Builder::new();
@@ -129,7 +130,7 @@ impl Server {
                         request.extensions_mut().insert(super::Peer(peer));
                         service.call(request)
                     });
-                    let connection = http.serve_connection(TokioIo::new(stream), service);
+                    let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
                     connections.spawn(serve(connection, stop.clone()));
                 }
                 // The client was quicker than we: nothing is wrong here.
@@ -146,7 +147,11 @@ impl Server {
             }
         }
         drop(listener);
-        let all_ended = async { while connections.join_next().await.is_some() {} };
+        sockets.close();
+        let all_ended = async {
+            while connections.join_next().await.is_some() {}
+            sockets.wait().await;
+        };
         if tokio::time::timeout(GRACE, all_ended).await.is_err() {
             tracing::debug!(connections = connections.len(), "connections that did not end are dropped");
             connections.shutdown().await;
@@ -169,7 +174,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-type Connection<S> = http1::Connection<TokioIo<TcpStream>, S>;
+type Connection<S> = http1::UpgradeableConnection<TokioIo<TcpStream>, S>;
 
 /// One connection, from its first request to its end. Its errors are the client's and not worth a line:
 /// it went away, took too long, or does not speak HTTP.

@@ -163,7 +163,15 @@ mod tests {
     use super::*;
 
     fn request<'a>(query: &'a str, headers: &'a warp::http::HeaderMap) -> Request<'a> {
-        Request { method: &Method::GET, query, headers, client: None, body: bytes::Bytes::new() }
+        Request {
+            method: &Method::GET,
+            path: "/stream",
+            query,
+            headers,
+            client: None,
+            body: bytes::Bytes::new(),
+            upgrade: None,
+        }
     }
 
     #[test]

@@ -19,7 +19,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::demux::{Demux, Key};
 use super::feed::Feed;
-use super::ports::Ports;
+use super::ports::{Ports, tcp_next};
+use super::tcp::Arrival;
 use super::types::{Fragment, Offer, Patched, Refusal, Session, ViewerStatus, Who};
 use super::viewer::{Recipe, Viewer};
 use crate::capture::Capture;
@@ -125,6 +126,7 @@ impl Engine {
                 },
                 (camera, unit) = next_unit(&mut self.feeds) => self.show(&camera, &unit),
                 () = self.ports.udp.readable() => self.receive(),
+                arrival = tcp_next(&mut self.ports.tcp) => self.arrive(arrival),
                 () = tokio::time::sleep_until(deadline.into()) => {}
             }
             self.attend(Instant::now());
@@ -160,6 +162,20 @@ impl Engine {
         }
     }
 
+    fn arrive(&mut self, arrival: Arrival) {
+        match arrival {
+            Arrival::Packet { source, destination, packet } => {
+                self.datagram((Protocol::Tcp, source, destination), &packet, Instant::now());
+            }
+            Arrival::Closed { source } => {
+                let closed = Some((Protocol::Tcp, source));
+                for viewer in self.viewers.values_mut().filter(|viewer| viewer.path == closed) {
+                    viewer.end("it closed its connection");
+                }
+            }
+        }
+    }
+
     fn datagram(&mut self, path: (Protocol, SocketAddr, SocketAddr), datagram: &[u8], now: Instant) {
         let (protocol, source, _) = path;
         let known = self.demux.by_address(protocol, source);
@@ -176,6 +192,9 @@ impl Engine {
             && guarded(viewer, |viewer| viewer.receive(path, datagram, ports, now)) == Some(true)
         {
             self.demux.learn(protocol, source, viewer.key);
+            if let Some(tcp) = self.ports.tcp.as_mut().filter(|_| protocol != Protocol::Udp) {
+                tcp.belongs(source, viewer.key);
+            }
         }
     }
 
@@ -233,6 +252,9 @@ impl Engine {
                 _ => {}
             }
         }
+        if let Some(tcp) = &mut self.ports.tcp {
+            tcp.sweep(now);
+        }
         let status: Arc<[ViewerStatus]> =
             self.viewers.values_mut().map(|viewer| viewer.status(now)).collect();
         *self.published.viewers.lock().unwrap_or_else(PoisonError::into_inner) = status;
@@ -248,6 +270,7 @@ impl Engine {
             self.demux.forget(key);
             let ports = &mut self.ports;
             guarded(&mut viewer, |viewer| viewer.farewell(ports, now));
+            self.ports.forget(key);
             let reason = viewer.ended.as_deref().unwrap_or_default();
             let lasted = now.saturating_duration_since(viewer.begun).as_secs_f64();
             tracing::info!("{viewer} is gone after {lasted:.1} s: {reason}; {}", viewer.summary());

@@ -246,3 +246,114 @@ impl Feed {
         encodes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::model::{Camera, Source};
+    use proptest::prelude::*;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn rtp_time_follows_pts_within_a_run_and_the_wall_from_run_to_run() {
+        let origin = Instant::now();
+        let mut clock = Clock::new(origin);
+        // (run, pts, captured, expected): capture instants jitter, pts do not.
+        for (epoch, pts, captured, expected) in [
+            (1, 500, 10_000, 900_000),
+            (1, 540, 10_047, 903_600),
+            (1, 580, 10_079, 907_200),
+            (1, 580, 10_080, 907_201), // never twice the same
+            (2, 0, 15_000, 1_350_000), // a restart: five seconds later
+            (2, 40, 15_040, 1_353_600),
+            (2, 9_000_000, 15_080, 1_357_200), // pts that jump are not followed
+            (3, 0, 15_000, 1_357_201),         // never back
+        ] {
+            assert_eq!(clock.place(epoch, ms(pts), origin + ms(captured)), expected, "{epoch} {pts}");
+        }
+        assert_eq!(clock.wall(origin + ms(1)), 90);
+        assert_eq!((duration(90), duration(-5)), (ms(1), ms(0)));
+    }
+
+    proptest! {
+        #[test]
+        fn rtp_time_always_increases(
+            steps in proptest::collection::vec((0u64..3, 0u64..100_000, 0u64..100_000), 1..50)
+        ) {
+            let origin = Instant::now();
+            let mut clock = Clock::new(origin);
+            let times: Vec<u64> =
+                steps.into_iter().map(|(epoch, pts, at)| clock.place(epoch, ms(pts), origin + ms(at))).collect();
+            prop_assert!(times.is_sorted_by(|a, b| a < b));
+        }
+    }
+
+    fn unit(number: u64, keyframe: bool, captured: Instant) -> Arc<Unit> {
+        Arc::new(Unit { packets: Vec::new(), ticks: number * 3000, captured, keyframe, bytes: 100_000 })
+    }
+
+    #[test]
+    fn the_group_begins_at_a_keyframe_is_bounded_and_is_not_shown_when_old() {
+        let now = Instant::now();
+        let mut gop = Gop::default();
+        gop.keep(&unit(0, false, now));
+        assert!(gop.fresh(now).is_none(), "nothing before the first keyframe");
+        for (number, keyframe) in [(1, true), (2, false), (3, true), (4, false), (5, false)] {
+            gop.keep(&unit(number, keyframe, now));
+        }
+        let kept: Vec<u64> = gop.fresh(now).unwrap().map(|unit| unit.ticks / 3000).collect();
+        assert_eq!((kept, gop.bytes(), gop.interval()), (vec![3, 4, 5], 300_000, 3000));
+        assert!(gop.fresh(now + GOP_AGE + ms(1)).is_none());
+        for number in 6..200 {
+            gop.keep(&unit(number, false, now));
+        }
+        assert!(gop.fresh(now).is_none() && gop.bytes() == 0, "too large to be kept");
+    }
+
+    #[test]
+    fn keyframe_requests_are_spaced_remembered_and_satisfied_by_any_keyframe() {
+        let start = Instant::now();
+        let at = |after| start + ms(after);
+        let mut keyframes = Keyframes::default();
+        assert!(!keyframes.due(at(0)));
+        keyframes.ask();
+        keyframes.ask();
+        assert!(keyframes.due(at(0)) && !keyframes.due(at(1)), "one request for all who ask");
+        keyframes.ask();
+        assert!(!keyframes.due(at(100)), "too early");
+        assert_eq!(keyframes.deadline(at(100)), Some(at(310)));
+        assert!(keyframes.due(at(310)), "but not lost");
+        keyframes.ask();
+        keyframes.came();
+        assert!(!keyframes.due(at(1000)), "a keyframe came meanwhile");
+    }
+
+    #[test]
+    fn pictures_are_packetized_once_and_a_restart_forgets_the_kept_group() {
+        let capture = Capture::detached(Camera::new("cam", Source::Test {}));
+        let now = Instant::now();
+        let mut feed = Feed::new(&capture, now);
+        assert_eq!(capture.realtime().counters().demand, 1);
+        let picture = |epoch, data: &'static [u8]| AccessUnit {
+            data: bytes::Bytes::from_static(data),
+            pts: ms(0),
+            keyframe: data[4] == 0x67,
+            epoch,
+            captured_at: std::time::SystemTime::now(),
+            captured: now,
+        };
+        let key: &[u8] = &[0, 0, 0, 1, 0x67, 0x64, 0, 0x1f, 0, 0, 1, 0x68, 1, 0, 0, 1, 0x65, 2];
+        let taken = feed.take(&picture(1, key)).unwrap();
+        assert_eq!((taken.packets.len(), feed.profile), (1, Some(0x64)));
+        assert_eq!(feed.gop.fresh(now).unwrap().len(), 1);
+        assert!(feed.take(&picture(1, &[0, 0, 0, 1, 9, 0xf0])).is_none(), "nothing to send in it");
+        feed.take(&picture(2, &[0, 0, 0, 1, 0x41, 1])).unwrap();
+        assert!(feed.gop.fresh(now).is_none());
+        assert!(!feed.encodes(now), "there is nobody to ask");
+        drop(feed);
+        assert_eq!(capture.realtime().counters().demand, 0);
+    }
+}

@@ -17,6 +17,7 @@ mod packetize;
 mod ports;
 mod sdp;
 mod srtp;
+mod tcp;
 mod types;
 mod udp;
 mod viewer;
@@ -35,6 +36,7 @@ use crate::serve::ready;
 use addresses::Public;
 use engine::{Command, Engine, Of, Published, Reply};
 use ports::Ports;
+use tcp::Tcp;
 use udp::Udp;
 use viewer::Recipe;
 
@@ -84,13 +86,17 @@ impl Whep {
             Recipe::new().ok_or_else(|| WhepError::Start("OpenSSL cannot make a certificate".to_owned()))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| WhepError::Start(error.to_string()))?;
-        let udp = {
+        // The same number for both, also when the system chose it.
+        let listener = settings.tcp.then(|| tcp::bind(SocketAddr::new(address.ip(), port)));
+        let listener = listener.transpose().map_err(failed)?;
+        let ports = {
             let _inside = runtime.enter();
-            Udp::new(socket).map_err(failed)?
+            let tcp = listener.map(Tcp::new).transpose().map_err(failed)?;
+            Ports { udp: Udp::new(socket).map_err(failed)?, tcp }
         };
         let published = Arc::new(Published::default());
         let (commands, receiver) = mpsc::channel(WAITING);
-        let engine = Engine::new(settings.clone(), recipe, Ports { udp }, Arc::clone(&published));
+        let engine = Engine::new(settings.clone(), recipe, ports, Arc::clone(&published));
         let thread = std::thread::Builder::new().name("webrtc".to_owned());
         let thread = thread.spawn(move || runtime.block_on(engine.run(receiver)));
         let thread = thread.map_err(|error| WhepError::Start(error.to_string()))?;
@@ -228,15 +234,11 @@ impl Whep {
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Refusal> {
         let (reply, answer) = oneshot::channel();
-        self.0.commands.try_send(command(reply)).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Refusal::Busy,
-            mpsc::error::TrySendError::Closed(_) => Refusal::Stopping,
-        })?;
-        match tokio::time::timeout(PATIENCE, answer).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(Refusal::Stopping),
-            Err(_) => Err(Refusal::Busy),
-        }
+        let asked = async {
+            self.0.commands.send(command(reply)).await.map_err(|_| Refusal::Stopping)?;
+            answer.await.unwrap_or(Err(Refusal::Stopping))
+        };
+        tokio::time::timeout(PATIENCE, asked).await.unwrap_or(Err(Refusal::Busy))
     }
 }
 

@@ -37,6 +37,8 @@ const REPLAY_BYTES: usize = 4 * 1024 * 1024;
 const WAIT: Duration = Duration::from_secs(1);
 /// Not heard of for this long: shown as disconnected. ICE checks come every 2.5 s.
 const SILENT: Duration = Duration::from_secs(6);
+/// Addresses of this machine that one viewer may come to.
+const MOST_ADDRESSES: usize = 64;
 /// Polls in a row in which str0m says "now" again. More means a bug there: it is asked again later.
 const SPINS: usize = 16;
 
@@ -78,7 +80,7 @@ impl Recipe {
         let mut config = self.config.clone();
         for choice in choices {
             let rtx = choice.rtx.map(Pt::from);
-            config.codec_config().add_h264(choice.pt.into(), rtx, true, choice.profile_level_id);
+            config.codec_config().add_h264(choice.pt.into(), rtx, choice.mode_1, choice.profile_level_id);
         }
         let credentials = IceCreds { ufrag: random(8), pass: random(24) };
         let ufrag = credentials.ufrag.clone();
@@ -140,6 +142,8 @@ pub struct Viewer {
     offer: Box<str>,
     generation: u32,
     invitation: Option<(SdpPendingOffer, Mid)>,
+    /// Our addresses that ICE knows or was told later.
+    reachable: Vec<(Protocol, SocketAddr)>,
     mid: Option<Mid>,
     pt: Pt,
     rtx: Option<Pt>,
@@ -153,7 +157,8 @@ pub struct Viewer {
     /// Packets of the first in the queue that have been sent.
     sent: usize,
     pacer: Pacer,
-    path: Option<(Protocol, SocketAddr)>,
+    /// Where its media goes.
+    pub path: Option<(Protocol, SocketAddr)>,
     counts: Counts,
     rtt: Option<Duration>,
     loss: Option<f32>,
@@ -163,7 +168,14 @@ pub struct Viewer {
 }
 
 impl Viewer {
-    fn new(key: Key, camera: &str, who: Who, (rtc, ufrag): (Rtc, String), now: Instant) -> Self {
+    fn new(
+        key: Key,
+        camera: &str,
+        who: Who,
+        (rtc, ufrag): (Rtc, String),
+        candidates: &[Candidate],
+        now: Instant,
+    ) -> Self {
         Self {
             key,
             session: random(32),
@@ -183,6 +195,7 @@ impl Viewer {
             offer: Box::default(),
             generation: 0,
             invitation: None,
+            reachable: candidates.iter().map(|candidate| (candidate.proto(), candidate.addr())).collect(),
             mid: None,
             pt: Pt::from(0),
             rtx: None,
@@ -219,7 +232,8 @@ impl Viewer {
         let choice = sdp::choose(offer, camera.1)?;
         let offer = sdp::without_candidates(offer);
         let parsed = SdpOffer::from_sdp_string(&offer).map_err(|error| bad(&error))?;
-        let mut viewer = Self::new(key, camera.0, who, recipe.build(&[choice], candidates, now), now);
+        let mut viewer =
+            Self::new(key, camera.0, who, recipe.build(&[choice], candidates, now), candidates, now);
         let answer = viewer.rtc.sdp_api().accept_offer(parsed).map_err(|error| bad(&error))?;
         let answer = answer.to_sdp_string();
         viewer.settle(sdp::video_mid(&offer, &answer).map(Mid::from).ok_or(Refusal::NoVideo)?)?;
@@ -243,9 +257,10 @@ impl Viewer {
         let choices: Vec<Choice> = (96..)
             .step_by(2)
             .zip(profiles)
-            .map(|(pt, profile_level_id)| Choice { pt, rtx: Some(pt + 1), profile_level_id })
+            .map(|(pt, profile_level_id)| Choice { pt, rtx: Some(pt + 1), profile_level_id, mode_1: true })
             .collect();
-        let mut viewer = Self::new(key, camera.0, who, recipe.build(&choices, candidates, now), now);
+        let mut viewer =
+            Self::new(key, camera.0, who, recipe.build(&choices, candidates, now), candidates, now);
         let mut api = viewer.rtc.sdp_api();
         let stream = Some(camera.0.to_owned());
         let mid = api.add_media(MediaKind::Video, Direction::SendOnly, stream, None, None);
@@ -279,10 +294,8 @@ impl Viewer {
             self.rtc.media(mid).filter(|media| media.direction().is_sending()).ok_or(Refusal::NoVideo)?;
         let offered = media.remote_pts().to_vec();
         let agreed = self.rtc.codec_config().params().iter().find(|params| {
-            let spec = params.spec();
-            spec.codec == Codec::H264
-                && spec.format.packetization_mode == Some(1)
-                && offered.contains(&params.pt())
+            // Only what was chosen from the offer, or offered by us, is in this list.
+            params.spec().codec == Codec::H264 && offered.contains(&params.pt())
         });
         let Some(agreed) = agreed else {
             return Err(Refusal::NoH264("none that both sides know".to_owned()));
@@ -351,11 +364,14 @@ impl Viewer {
         true
     }
 
-    /// An address of this machine that was not known when the offer came. ICE knows only those it was told.
+    /// An address of this machine that was not known when the offer came: ICE takes checks only at those it
+    /// was told. The check's password has been verified.
     fn be_reachable_at(&mut self, protocol: Protocol, destination: SocketAddr) {
-        if self.path.is_some() {
+        let address = (protocol, destination);
+        if self.reachable.contains(&address) || self.reachable.len() >= MOST_ADDRESSES {
             return;
         }
+        self.reachable.push(address);
         if let Ok(candidate) = Candidate::host(destination, protocol) {
             self.rtc.add_local_candidate(candidate);
         }
@@ -471,9 +487,8 @@ impl Viewer {
         if !self.started {
             self.align(clock, now);
         }
-        // What waits would repeat the end of the group.
-        self.queue.clear();
-        self.sent = 0;
+        // What waits would repeat the end of the group; only a picture that has begun is finished.
+        self.queue.truncate(usize::from(self.sent > 0));
         let units: Vec<_> = units.cloned().collect();
         let live = units.last().map_or(0, |unit| unit.ticks as i64) - self.zero;
         let times = squeeze(units.len(), self.last_time, live, gop.interval() as i64);

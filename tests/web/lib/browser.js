@@ -4,8 +4,11 @@ import { chromium } from 'playwright-core';
 
 const CHROMIUM = process.env.CHROMIUM_BIN ?? '/usr/bin/chromium';
 
-/** @returns {Promise<import('playwright-core').Browser>} */
-export function startBrowser() {
+/**
+ * @param {{ args?: string[] }} [options]
+ * @returns {Promise<import('playwright-core').Browser>}
+ */
+export function startBrowser({ args = [] } = {}) {
   return chromium.launch({
     executablePath: CHROMIUM,
     headless: true,
@@ -18,6 +21,7 @@ export function startBrowser() {
       '--disable-component-update',
       '--disable-sync',
       '--autoplay-policy=no-user-gesture-required',
+      ...args,
     ],
   });
 }
@@ -41,18 +45,19 @@ export async function openPage(browser) {
  * @typedef {object} Played
  * @property {number} frames pictures shown
  * @property {number} seconds played since the first picture
+ * @property {number} firstMs from the offer's leaving to the first picture, for viewers of WebRTC
  * @property {number[]} latencies milliseconds from camera to canvas, where the picture has a clock
  * @property {number} unreadable pictures whose clock could not be read
  * @property {number} stalls times it ran dry after it had begun
  * @property {number} frozenMs the longest time without a new picture after it had begun
- * @property {string[]} errors what hls.js reported
+ * @property {string[]} errors what hls.js or a viewer reported
  */
 
 /**
  * Plays a stream for some seconds, counted from its first picture.
  * @param {import('playwright-core').Page} page
  * @param {string} rig address of the static server
- * @param {{ url: string, seconds: number, kind?: 'hls' | 'mjpeg', hls?: object, settle?: number, startMs?: number }} options
+ * @param {{ url: string, seconds: number, kind?: string, hls?: object, settle?: number, startMs?: number }} options
  *   settle: seconds after the first picture whose latencies and stalls do not count
  * @returns {Promise<Played>}
  */

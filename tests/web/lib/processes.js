@@ -88,6 +88,13 @@ export class Process {
     return this.lines.join('\n');
   }
 
+  /** Ends it without a word. */
+  async kill() {
+    process.off('exit', this.atExit);
+    this.child.kill('SIGKILL');
+    await this.ended;
+  }
+
   async stop() {
     process.off('exit', this.atExit);
     if (!this.alive()) return;
@@ -115,21 +122,23 @@ export async function startCamera(args) {
 /**
  * The service with one camera `cam` whose TOML lines are given.
  * @param {string} camera
- * @param {{ live?: boolean }} [options] live: wait for its first pictures (default)
+ * @param {{ live?: boolean, port?: number, bind?: string }} [options] live: wait for its first pictures
+ *   (default); port: this one rather than any that is free, to come back where it was
  */
-export async function startService(camera, { live = true } = {}) {
+export async function startService(camera, { live = true, port: wanted, bind = '127.0.0.1' } = {}) {
   const directory = await mkdtemp(join(tmpdir(), 'fanlight-web-'));
   const config = join(directory, 'fanlight.toml');
   await writeFile(config, `[[camera]]\nid = "cam"\n${camera}\n`);
-  const port = await freePort();
+  const port = wanted ?? await freePort();
   const env = {
     ...process.env,
+    FANLIGHT_BIND: bind,
     FANLIGHT_PORT: String(port),
     HEALTH_FILE: join(directory, 'health.json'),
     NO_COLOR: '1',
   };
   const service = new Process(FANLIGHT, ['run', '--config', config], { cwd: directory, env });
-  const url = `http://127.0.0.1:${port}`;
+  const url = `http://${bind.includes(':') ? `[${bind}]` : bind}:${port}`;
   const stop = async () => {
     await service.stop();
     await rm(directory, { recursive: true, force: true });

@@ -9,6 +9,42 @@ import { fileURLToPath } from 'node:url';
 
 const PAGES = fileURLToPath(new URL('../pages/', import.meta.url));
 const HLS_JS = join(createRequire(import.meta.url).resolve('hls.js'), '../hls.min.js');
+const require = createRequire(import.meta.url);
+
+/** What a viewer has for advertisements, and needs Node for: left empty. */
+const EMPTY = ['@eyevinn/csai-manager'];
+
+/**
+ * A CommonJS package with what it requires, as one script that sets a global.
+ * @param {string} name @param {string} global
+ */
+async function bundle(name, global) {
+  /** @type {Map<string, string>} */
+  const modules = new Map();
+  const add = async (/** @type {string} */ file) => {
+    if (modules.has(file)) return;
+    modules.set(file, '');
+    const own = createRequire(file);
+    let source = await readFile(file, 'utf8');
+    for (const [whole, wanted] of [...source.matchAll(/\brequire\(["']([^"']+)["']\)/g)]) {
+      const found = own.resolve(wanted === 'events' ? 'events/' : wanted);
+      source = source.replaceAll(whole, `require(${JSON.stringify(found)})`);
+      if (EMPTY.includes(wanted)) modules.set(found, '');
+      else await add(found);
+    }
+    modules.set(file, source);
+  };
+  const main = require.resolve(name);
+  await add(main);
+  const list = [...modules].map(([file, source]) => `${JSON.stringify(file)}: (require, module, exports) => {${source}\n}`);
+  return `(() => { const modules = {${list.join(',\n')}}; const loaded = {};
+    const require = (file) => {
+      if (!loaded[file]) { const module = loaded[file] = { exports: {} }; modules[file](require, module, module.exports); }
+      return loaded[file].exports;
+    };
+    window.${global} = require(${JSON.stringify(main)}); })();`;
+}
+
 /** @type {Record<string, string>} */
 const TYPES = {
   '.html': 'text/html; charset=utf-8',
@@ -30,7 +66,7 @@ export async function startStatic(directory) {
       : path.startsWith('/files/') && directory ? join(directory, path.slice('/files/'.length))
       : join(PAGES, path);
     try {
-      const body = await readFile(file);
+      const body = path === '/eyevinn.js' ? await bundle('@eyevinn/webrtc-player', 'eyevinn') : await readFile(file);
       response.writeHead(200, {
         'Content-Type': TYPES[extname(file)] ?? 'application/octet-stream',
         'Cache-Control': 'no-store',

@@ -1,5 +1,6 @@
 // Plays one stream, reads the clock out of each picture, and counts what a viewer would notice. Query:
-// url, kind (hls or mjpeg), hls (JSON for the hls.js constructor), settle (seconds that do not count).
+// url, kind (hls, mjpeg or a viewer of viewers.js), hls (JSON for the hls.js constructor), settle (seconds
+// that do not count).
 // The result is in `window.rig`.
 
 /** @typedef {import('../lib/browser.js').Played} Played */
@@ -10,7 +11,8 @@
   const settleMs = Number(query.get('settle') ?? 0) * 1000;
 
   /** @type {Played} */
-  const played = { frames: 0, seconds: 0, latencies: [], unreadable: 0, stalls: 0, frozenMs: 0, errors: [] };
+  const played = { frames: 0, seconds: 0, firstMs: 0, latencies: [], unreadable: 0, stalls: 0, frozenMs: 0, errors: [] };
+  let askedAt = 0;
   let firstAt = 0;
   let lastAt = 0;
   let over = false;
@@ -48,7 +50,10 @@
   function onPicture(picture, width) {
     if (over) return;
     const now = Date.now();
-    firstAt ||= now;
+    if (!firstAt) {
+      firstAt = now;
+      if (askedAt) played.firstMs = performance.now() - askedAt;
+    }
     if (lastAt && settled()) played.frozenMs = Math.max(played.frozenMs, now - lastAt);
     lastAt = now;
     played.frames += 1;
@@ -59,10 +64,11 @@
     else played.latencies.push(((now >>> 0) - clock) | 0);
   }
 
-  function playHls() {
+  function openVideo() {
     const video = document.createElement('video');
     video.muted = true;
     video.autoplay = true;
+    video.playsInline = true;
     document.body.append(video);
     const watch = () => {
       onPicture(video, video.videoWidth);
@@ -70,6 +76,11 @@
     };
     video.requestVideoFrameCallback(watch);
     video.addEventListener('waiting', () => { if (settled() && !over) played.stalls += 1; });
+    return video;
+  }
+
+  function playHls() {
+    const video = openVideo();
     const Hls = /** @type {typeof import('hls.js').default} */ (/** @type {any} */ (window).Hls);
     const hls = new Hls(JSON.parse(query.get('hls') ?? '{}'));
     hls.on(Hls.Events.ERROR, (_event, data) => {
@@ -102,15 +113,33 @@
     requestAnimationFrame(watch);
   }
 
-  const hls = query.get('kind') === 'mjpeg' ? undefined : playHls();
-  if (!hls) playMjpeg();
+  /** @param {string} kind @returns {Promise<{ close: () => void | Promise<void> } | undefined>} */
+  async function playWebrtc(kind) {
+    const report = {
+      asked: () => { askedAt ||= performance.now(); },
+      problem: (/** @type {string} */ text) => { if (!over) played.errors.push(text); },
+    };
+    try {
+      return await /** @type {any} */ (window).viewers[kind](url, openVideo(), report);
+    } catch (error) {
+      report.problem(String(error));
+      return undefined;
+    }
+  }
 
-  const finish = () => {
+  const kind = query.get('kind') ?? 'hls';
+  const hls = kind === 'hls' ? playHls() : undefined;
+  if (kind === 'mjpeg') playMjpeg();
+  const viewer = kind === 'hls' || kind === 'mjpeg' ? undefined : playWebrtc(kind);
+
+  const finish = async () => {
     const now = Date.now();
     if (lastAt && settled()) played.frozenMs = Math.max(played.frozenMs, now - lastAt);
     played.seconds = (now - firstAt) / 1000;
-    over = true;
     hls?.destroy();
+    const open = await viewer;
+    await open?.close();
+    over = true;
     return played;
   };
   /** @type {any} */ (window).rig = { played, finish };

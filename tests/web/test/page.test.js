@@ -1,4 +1,5 @@
-// The page at `/`: a moving picture at once, and nothing wrong in the browser's console.
+// The plain page: a moving picture at once, and nothing wrong in the browser's console. It is what `/` shows
+// when the dashboard was not built.
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
@@ -6,7 +7,7 @@ import { after, before, describe, test } from 'node:test';
 import { openPage, startBrowser } from '../lib/browser.js';
 import { CLIP, startCamera, startService, waitFor } from '../lib/processes.js';
 
-describe('the page', () => {
+describe('the plain page', () => {
   /** @type {import('playwright-core').Browser} */ let browser;
   /** @type {Awaited<ReturnType<typeof startCamera>>} */ let camera;
   /** @type {Awaited<ReturnType<typeof startService>>} */ let service;
@@ -24,7 +25,7 @@ describe('the page', () => {
   test('shows a moving picture without errors in the console', async () => {
     const { page, problems } = await openPage(browser);
     // An MJPEG stream never ends, so neither does the load event.
-    await page.goto(`${service.url}/`, { waitUntil: 'domcontentloaded' });
+    await page.goto(`${service.url}/plain`, { waitUntil: 'domcontentloaded' });
     const picture = page.locator('img, video').first();
     await picture.waitFor({ state: 'visible', timeout: 10_000 });
     const sized = () => picture.evaluate((element) =>
@@ -41,7 +42,7 @@ describe('the page', () => {
 
   test('names the camera and links what comes out of it', async () => {
     const { page } = await openPage(browser);
-    await page.goto(`${service.url}/`, { waitUntil: 'domcontentloaded' });
+    await page.goto(`${service.url}/plain`, { waitUntil: 'domcontentloaded' });
     await page.getByText('Front door').first().waitFor({ timeout: 10_000 });
     const links = await page.locator('a[href]').evaluateAll((all) => all.map((a) => a.getAttribute('href') ?? ''));
     for (const end of ['stream.mjpg', 'snapshot.jpg', 'stream.m3u8']) {

@@ -25,7 +25,7 @@ export const TIMING: Record<Kind, Timing> = {
   livekit: { first: 6000, behind: 12000, stagger: 1500, rescue: 600, warm: 1000, stall: 3000 },
   // The server gives an attempt 15 s; candidates are checked all that time.
   whep: { first: 4000, behind: 13000, stagger: 1000, rescue: 600, warm: 1000, stall: 3000 },
-  'll-hls': { first: 6000, behind: 10000, stagger: 1300, rescue: 1000, warm: 1200, stall: 3500 },
+  'll-hls': { first: 6000, behind: 10000, stagger: 1300, rescue: 900, warm: 1200, stall: 3500 },
   mjpeg: { first: 4000, behind: 6000, stagger: 1000, rescue: 700, warm: 1200, stall: 3000 },
   // One picture a second.
   snapshot: { first: 5000, behind: 5000, stagger: 2500, rescue: 1500, warm: 3500, stall: 5000 },

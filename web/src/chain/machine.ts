@@ -351,7 +351,7 @@ function launch(chain: Chain, out: Command[]): void {
 /** When to tick next if nothing else happens: soon while something is open, else at the next retry. */
 export function nextTick(chain: Chain): number {
   if (chain.paused) return 5000;
-  if (chain.slots.some((slot) => slot.run !== 0)) return 250;
+  if (chain.slots.some((slot) => slot.run !== 0)) return 120;
   const waits = chain.slots.filter((slot) => slot.offered && !slot.blocked).map((slot) => slot.retryAt - chain.now);
   return Math.min(1000, Math.max(100, ...(waits.length > 0 ? [Math.min(...waits)] : [1000])));
 }

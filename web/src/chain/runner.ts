@@ -47,6 +47,9 @@ export class Runner {
   #size: { width: number; height: number } | null = null;
   #livekitWas: boolean;
   #over = false;
+  #teller: (shown: Shown) => void;
+  #toldState: Shown['state'] | null = null;
+  #toldShown: Kind | null = null;
   #cleanUp: (() => void)[] = [];
 
   constructor(root: HTMLElement, camera: Camera, surroundings: Surroundings, budget: Budget, tell: (shown: Shown) => void) {
@@ -55,7 +58,8 @@ export class Runner {
     this.#surroundings = surroundings;
     this.#budget = budget;
     this.#livekitWas = liveRoom(camera) !== null;
-    this.#told = setInterval(() => tell(this.#shown()), 250);
+    this.#teller = tell;
+    this.#told = setInterval(() => this.#tell(), 250);
     this.#listen(document, 'visibilitychange', () => this.#visibility());
     this.#listen(window, 'online', () => this.#send({ type: 'hint', all: true }));
     this.#listen(window, 'pageshow', () => this.#send({ type: 'hint', all: false }));
@@ -126,8 +130,17 @@ export class Runner {
   #send(event: Event): void {
     if (this.#over) return;
     for (const command of handle(this.#chain, performance.now(), Math.random(), event)) this.#obey(command);
+    const { state, shown } = view(this.#chain);
+    if (state !== this.#toldState || shown !== this.#toldShown) this.#tell();
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#send({ type: 'tick' }), nextTick(this.#chain));
+  }
+
+  /** A few times a second, and at once when something changed. */
+  #tell(): void {
+    const shown = this.#shown();
+    [this.#toldState, this.#toldShown] = [shown.state, shown.shown];
+    this.#teller(shown);
   }
 
   #obey(command: Command): void {

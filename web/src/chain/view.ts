@@ -11,7 +11,7 @@ export interface ChainView {
   /** Being tried now, best first. */
   trying: Kind[];
   /** Why a better one than the one on screen is not there. */
-  better: { kind: Kind; message: string } | null;
+  better: { kind: Kind; message: string; blocked: boolean } | null;
   /** Milliseconds until the next attempt when nothing is open. */
   retryIn: number | null;
   /** Milliseconds since the last picture on screen. */
@@ -50,5 +50,5 @@ function stateOf(chain: Chain, alive: boolean, open: boolean): PictureState {
 function betterOf(chain: Chain): ChainView['better'] {
   const limit = chain.shown === null ? Infinity : rank(chain.shown);
   const slot = chain.slots.find((each) => each.offered && rank(each.kind) < limit && each.lastEnd !== null);
-  return slot?.lastEnd ? { kind: slot.kind, message: slot.lastEnd.message } : null;
+  return slot?.lastEnd ? { kind: slot.kind, message: slot.lastEnd.message, blocked: slot.blocked } : null;
 }

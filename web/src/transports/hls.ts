@@ -6,6 +6,23 @@ import type { Listener, Surroundings, Transport } from './types.ts';
 import { words } from './types.ts';
 import { createVideo, play, watchFrames } from './video.ts';
 
+/** hls.js's names of errors in words. */
+const ERRORS: Partial<Record<string, string>> = {
+  manifestLoadError: 'the playlist cannot be loaded',
+  manifestLoadTimeOut: 'the playlist does not come',
+  manifestParsingError: 'the playlist cannot be read',
+  manifestIncompatibleCodecsError: 'this browser cannot play the codec',
+  levelLoadError: 'the playlist cannot be loaded',
+  levelLoadTimeOut: 'the playlist does not come',
+  levelEmptyError: 'the playlist is empty',
+  levelParsingError: 'the playlist cannot be read',
+  fragLoadError: 'a piece of the video cannot be loaded',
+  fragLoadTimeOut: 'a piece of the video does not come',
+  fragParsingError: 'the video cannot be read',
+  bufferAddCodecError: 'this browser cannot play the codec',
+  bufferAppendError: 'the browser does not take the video',
+};
+
 /** Safari: its own player does low latency best, and phones have no other. Other browsers that claim HLS do not do low latency. */
 function playsItself(video: HTMLVideoElement): boolean {
   return 'webkitSetPresentationMode' in video && video.canPlayType('application/vnd.apple.mpegurl') !== '';
@@ -66,7 +83,7 @@ export class HlsVideo implements Transport {
       if (data.fatal) {
         const status = data.response?.code;
         const code = status === undefined || status === 0 ? '' : ` (${status})`;
-        this.#end({ class: 'failed', message: `${data.details}${code}` });
+        this.#end({ class: 'failed', message: `${ERRORS[data.details] ?? data.details}${code}` });
       } else if (data.type === Player.ErrorTypes.NETWORK_ERROR) {
         this.#listener?.shaky();
       }

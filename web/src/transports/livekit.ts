@@ -78,14 +78,25 @@ export class LiveKit implements Transport {
     room.on(RoomEvent.VideoPlaybackStatusChanged, () => {
       if (!room.canPlaybackVideo) room.startVideo().catch(() => undefined);
     });
-    room.on(RoomEvent.Disconnected, (reason) => this.#end(disconnected(client.DisconnectReason, reason)));
+    // Before the first connection this comes too, without the reason: the rejected promise has it.
+    let connected = false;
+    room.on(RoomEvent.Disconnected, (reason) => {
+      if (connected) this.#end(disconnected(client.DisconnectReason, reason));
+    });
     const ice = config.iceServers ?? [];
-    await room.connect(config.host, token, {
+    const connecting = room.connect(config.host, token, {
       // Only this camera's track, whoever else is in the room.
       autoSubscribe: false,
       maxRetries: 0,
       ...(ice.length > 0 ? { rtcConfig: { iceServers: ice } } : {}),
     });
+    try {
+      await connecting;
+    } catch (error) {
+      this.#end(notConnected(client, error));
+      return;
+    }
+    connected = true;
     if (this.#stopped()) {
       await room.disconnect();
       return;
@@ -157,8 +168,26 @@ function disconnected(reasons: typeof import('livekit-client').DisconnectReason,
   }
 }
 
+/** Why the first connection failed. The client's own words may carry the token: they are not repeated. */
+function notConnected(client: typeof import('livekit-client'), error: unknown): End {
+  if (!(error instanceof client.ConnectionError)) return { class: 'failed', message: 'no connection to LiveKit' };
+  const reasons = client.ConnectionErrorReason;
+  switch (error.reason) {
+    case reasons.NotAllowed:
+      return { class: 'refused', message: 'the LiveKit server refuses the token: wrong key, or the clocks differ' };
+    case reasons.LeaveRequest:
+      return disconnected(client.DisconnectReason, Number(error.context));
+    case reasons.Timeout:
+      return { class: 'failed', message: 'the LiveKit server does not answer in time' };
+    case reasons.ServiceNotFound:
+      return { class: 'failed', message: 'no LiveKit server at its address' };
+    case reasons.InternalError:
+      return { class: 'failed', message: 'no media way to the LiveKit server (UDP blocked?)' };
+    default:
+      return { class: 'failed', message: 'the LiveKit server cannot be reached' };
+  }
+}
+
 function asEnd(error: unknown): End {
-  const name = (error as { reasonName?: unknown } | null)?.reasonName;
-  if (error instanceof Refused || name === 'NotAllowed') return { class: 'refused', message: words(error) };
-  return { class: 'failed', message: words(error) };
+  return { class: error instanceof Refused ? 'refused' : 'failed', message: words(error) };
 }

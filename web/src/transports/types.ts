@@ -31,7 +31,9 @@ export interface Surroundings {
   clockOffset(): number;
 }
 
-/** The message of whatever was thrown. */
+/** The message of whatever was thrown; browsers' own words for a failed request say nothing. */
 export function words(error: unknown): string {
+  if (error instanceof TypeError && /fetch|network|load failed/i.test(error.message)) return 'the connection to the server failed';
+  if (error instanceof DOMException && error.name === 'TimeoutError') return 'the server did not answer in time';
   return error instanceof Error ? error.message : String(error);
 }

@@ -48,7 +48,7 @@ export function App() {
 
   return (
     <>
-      <Header server={server} theme={theme} onTheme={nextTheme} onHelp={() => setHelp(true)}
+      <Header server={server} gone={gone} theme={theme} onTheme={nextTheme} onHelp={() => setHelp(true)}
         onFullscreen={wall && document.fullscreenEnabled ? () => toggleFullscreen(main.current) : null} />
       {gone && <ServerGone state={state} />}
       <main ref={main} className={gone ? 'main gone' : 'main'}>

@@ -14,7 +14,7 @@ import { Links } from './Links.tsx';
 import { Outputs } from './Outputs.tsx';
 import { NOTHING, Picture, type PictureHandle } from './Picture.tsx';
 import { cameraHref, WALL_HREF } from './route.ts';
-import { STATE } from './words.ts';
+import { cameraState } from './words.ts';
 
 interface Properties {
   camera: Camera;
@@ -61,7 +61,7 @@ export function CameraPage({ camera, server, serverGone, returns, say }: Propert
       link.refresh();
     });
   };
-  const { word, tone } = STATE[camera.state];
+  const { word, tone } = cameraState(camera, serverGone);
   const [width, height] = [camera.width ?? shown.width ?? 16, camera.height ?? shown.height ?? 9];
 
   return (
@@ -89,7 +89,7 @@ export function CameraPage({ camera, server, serverGone, returns, say }: Propert
             {camera.urls.snapshot !== null && (
               <button type="button" className="button" title="Save a snapshot (s)" onClick={actions.save}><Snap /> Snapshot</button>
             )}
-            <button type="button" className="button" title="Picture in picture (p)" disabled={!canFloat} onClick={actions.float}><Float /> Float</button>
+            <button type="button" className="button" title="Picture in picture (p)" disabled={!canFloat} onClick={actions.float}><Float /> Pop out</button>
             <button type="button" className="button" title="Full screen (f)" onClick={actions.fullscreen}>{full ? <Shrink /> : <Expand />} Full screen</button>
             <button type="button" className="button" onClick={() => setConfirming(true)}><Restart /> Restart</button>
           </div>
@@ -97,8 +97,8 @@ export function CameraPage({ camera, server, serverGone, returns, say }: Propert
         {problem !== null && <p className="problem" role="alert">{problem}</p>}
       </section>
       <div className="side">
-        <Facts camera={camera} shown={shown} />
-        <Outputs outputs={camera.outputs} say={say} />
+        <Facts camera={camera} shown={shown} serverGone={serverGone} />
+        <Outputs outputs={camera.outputs} serverGone={serverGone} say={say} />
       </div>
       <Links camera={camera} />
       {confirming && (

@@ -7,6 +7,7 @@ import { summary } from './words.ts';
 
 interface Properties {
   server: ServerState | null;
+  gone: boolean;
   theme: Theme;
   onTheme: () => void;
   onHelp: () => void;
@@ -15,8 +16,8 @@ interface Properties {
 
 const THEMES = { system: { name: 'as the system', icon: Auto }, light: { name: 'light', icon: Sun }, dark: { name: 'dark', icon: Moon } };
 
-export function Header({ server, theme, onTheme, onHelp, onFullscreen }: Properties) {
-  const overall = server === null ? null : summary(server.cameras);
+export function Header({ server, gone, theme, onTheme, onHelp, onFullscreen }: Properties) {
+  const overall = gone ? { text: 'Server is gone', tone: 'bad' } : server === null ? null : summary(server.cameras);
   const Icon = THEMES[theme].icon;
   return (
     <header className="top">

@@ -7,23 +7,28 @@ import * as format from './format.ts';
 import { useNow } from './hooks.ts';
 import { OUTPUT, STATE } from './words.ts';
 
-export function Outputs({ outputs, say }: { outputs: readonly Output[]; say: (text: string) => void }) {
+interface Properties {
+  serverGone: boolean;
+  say: (text: string) => void;
+}
+
+export function Outputs({ outputs, serverGone, say }: Properties & { outputs: readonly Output[] }) {
   if (outputs.length === 0) return null;
   return (
     <section className="card">
       <h3>Outputs</h3>
       <ul className="outputs">
-        {outputs.map((output) => <Row key={output.id} output={output} say={say} />)}
+        {outputs.map((output) => <Row key={output.id} output={output} serverGone={serverGone} say={say} />)}
       </ul>
     </section>
   );
 }
 
-function Row({ output, say }: { output: Output; say: (text: string) => void }) {
+function Row({ output, serverGone, say }: Properties & { output: Output }) {
   const { link } = useServices();
   const now = useNow();
   const [problem, setProblem] = useState<string | null>(null);
-  const { word, tone } = STATE[output.state];
+  const { word, tone } = serverGone ? { word: 'Unknown', tone: 'calm' } : STATE[output.state];
   const name = OUTPUT[output.type] ?? output.type;
   const live = output.state === 'live';
   const waiting = output.state === 'backing_off' || output.state === 'refused' || output.state === 'stalled';
@@ -52,8 +57,8 @@ function Row({ output, say }: { output: Output; say: (text: string) => void }) {
       {output.target !== '' && <p className="target">{output.target}{output.room === null ? '' : ` · room ${output.room}`}</p>}
       {!live && output.lastError !== null && <p className="why">{output.lastError}</p>}
       <div className="line">
-        <span className="quiet numbers">{facts.filter((fact) => fact !== null).join(' · ')}</span>
-        {waiting && <button type="button" className="button small" aria-label={`Try ${output.id} now`} onClick={retry}>Try now</button>}
+        <span className="quiet numbers">{serverGone ? '' : facts.filter((fact) => fact !== null).join(' · ')}</span>
+        {waiting && !serverGone && <button type="button" className="button small" aria-label={`Try now: ${output.id}`} onClick={retry}>Try now</button>}
       </div>
       {problem !== null && <p className="problem" role="alert">{problem}</p>}
     </li>

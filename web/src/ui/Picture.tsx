@@ -6,6 +6,8 @@ import type { Camera } from '../state/types.ts';
 import { Badge } from './Badge.tsx';
 import { useServices } from './context.ts';
 import { PictureMessage } from './PictureMessage.tsx';
+import { cameraHref } from './route.ts';
+import { cameraState } from './words.ts';
 
 export interface PictureHandle {
   root: HTMLElement | null;
@@ -21,6 +23,7 @@ interface Properties {
   serverGone: boolean;
   /** Counts reasons to try everything at once. */
   returns: number;
+  /** The picture of its own page; on the wall it is small and leads there. */
   large: boolean;
   handle?: Ref<PictureHandle>;
   onShown?: (shown: Shown) => void;
@@ -99,8 +102,13 @@ export function Picture({ camera, livekit, webrtc, serverGone, returns, large, h
       data-state="connecting" data-latency-ms="" data-frames="0">
       <div ref={stage} className="stage" role="img" aria-label={`Live picture of ${camera.name}`} />
       <PictureMessage camera={camera} shown={shown} serverGone={serverGone} large={large} />
+      {!large && (
+        <a className="cover" href={cameraHref(camera.id)}>
+          <span className="name">{camera.name}</span>
+          <span className="off-screen">, {cameraState(camera, serverGone).word}</span>
+        </a>
+      )}
       <div className="scrim">
-        {!large && <span className="name">{camera.name}</span>}
         <Badge camera={camera} shown={shown} long={large} />
       </div>
       {children}

@@ -10,11 +10,11 @@ export function ServerGone({ state }: { state: LinkState }) {
   const now = useNow(500);
   const since = state.goneSince === null ? '' : ` for ${duration((now - state.goneSince) / 1000)}`;
   return (
-    <div className="banner">
+    <section className="banner" aria-label="Server">
       <Plug />
       <p><strong>Server is gone{since}.</strong>{' '}
         <span className="quiet">{state.nextTry === null ? 'Trying now…' : `Next try ${countdown(state.nextTry, now)}.`}</span></p>
       <button type="button" className="button" onClick={() => link.nudge()}>Try now</button>
-    </div>
+    </section>
   );
 }

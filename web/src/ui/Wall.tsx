@@ -2,12 +2,13 @@
 import { type CSSProperties, useRef } from 'react';
 import type { Camera, ServerState } from '../state/types.ts';
 import { GAP, gridFor } from './grid.ts';
-import { useSize } from './hooks.ts';
+import { useRoom } from './hooks.ts';
 import { CameraOff } from './Icons.tsx';
 import { Picture } from './Picture.tsx';
-import { cameraHref } from './route.ts';
 import { plural } from './format.ts';
-import { STATE } from './words.ts';
+
+/** Below the tiles, px. */
+const MARGIN = 16;
 
 interface Properties {
   server: ServerState;
@@ -17,7 +18,7 @@ interface Properties {
 
 export function Wall({ server, serverGone, returns }: Properties) {
   const box = useRef<HTMLDivElement>(null);
-  const size = useSize(box);
+  const size = useRoom(box, MARGIN);
   const grid = size === null ? null : gridFor(server.cameras.length, size.width, size.height);
   if (server.cameras.length === 0) return <NoCameras />;
   return (
@@ -37,11 +38,9 @@ function Tile({ camera, server, serverGone, returns }: Properties & { camera: Ca
   const troubled = camera.outputs.filter((output) => output.state !== 'live' && output.state !== 'starting' && output.state !== 'idle').length;
   return (
     <li className="tile">
-      <a href={cameraHref(camera.id)} aria-label={`${camera.name}, ${STATE[camera.state].word}`}>
-        <Picture camera={camera} livekit={server.livekit} webrtc={server.webrtc} serverGone={serverGone} returns={returns} large={false}>
-          {troubled > 0 && <span className="chip bad">{plural(troubled, 'output')} down</span>}
-        </Picture>
-      </a>
+      <Picture camera={camera} livekit={server.livekit} webrtc={server.webrtc} serverGone={serverGone} returns={returns} large={false}>
+        {troubled > 0 && <span className="chip bad">{plural(troubled, 'output')} down</span>}
+      </Picture>
     </li>
   );
 }

@@ -52,18 +52,26 @@ export function useTheme(): [Theme, (theme: Theme) => void] {
   return [theme, choose];
 }
 
-/** Inner size of an element in px; null before the first layout. */
-export function useSize(ref: RefObject<HTMLElement | null>): { width: number; height: number } | null {
+/** Room below an element, px: its width, and what is left of the window's height from its top, less `margin`. Null before the first layout. */
+export function useRoom(ref: RefObject<HTMLElement | null>, margin: number): { width: number; height: number } | null {
   const [size, setSize] = useState<{ width: number; height: number } | null>(null);
   useLayoutEffect(() => {
     const element = ref.current;
     if (element === null) return;
-    const measure = (): void => setSize({ width: element.clientWidth, height: element.clientHeight });
+    // Not the element's own height: it grows with what is put into it.
+    const measure = (): void => {
+      const next = { width: Math.floor(element.getBoundingClientRect().width), height: innerHeight - element.offsetTop - margin };
+      setSize((last) => (last?.width === next.width && last.height === next.height ? last : next));
+    };
     measure();
+    addEventListener('resize', measure);
     const observer = new ResizeObserver(measure);
     observer.observe(element);
-    return () => observer.disconnect();
-  }, [ref]);
+    return () => {
+      removeEventListener('resize', measure);
+      observer.disconnect();
+    };
+  }, [ref, margin]);
   return size;
 }
 

@@ -37,6 +37,9 @@ export function cameraDown(camera: Camera): string {
   }
 }
 
+/** When a transport that does not work is tried again. */
+export const again = (blocked: boolean): string => (blocked ? 'Tried again when something changes.' : 'Tried again in the background.');
+
 export const OUTPUT: Record<string, string> = { livekit: 'LiveKit', whip: 'WHIP', rtmp: 'RTMP' };
 
 export interface BadgeText {
@@ -62,6 +65,11 @@ export function badge(view: ChainView, camera: Camera, latency: number | null, l
     case 'down':
       return { tone: 'bad', main: 'No picture', detail: null };
   }
+}
+
+/** How a camera is, as far as it is known. */
+export function cameraState(camera: Camera, serverGone: boolean): { word: string; tone: Tone } {
+  return serverGone ? { word: 'Unknown', tone: 'calm' } : STATE[camera.state];
 }
 
 /** One line about all cameras. */
