@@ -38,7 +38,7 @@ fn the_answer_takes_constrained_baseline_else_the_cameras_profile_and_only_packe
 fn gstreamers_h264_without_a_packetization_mode_is_taken_when_there_is_no_better() {
     let silent = OFFER.replace("packetization-mode=1;", "").replace("packetization-mode=0;", "");
     let choice = choose(&silent, Some(66)).unwrap();
-    assert_eq!((choice.pt, choice.mode_1), (103, false));
+    assert_eq!((choice.pt, choice.mode_1), (107, false));
     let one = OFFER.replacen("packetization-mode=1;", "", 1);
     assert_eq!((choose(&one, Some(66)).unwrap().pt, choose(&one, Some(66)).unwrap().mode_1), (109, true));
 }
