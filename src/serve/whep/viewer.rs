@@ -254,9 +254,9 @@ impl Viewer {
         candidates: &[Candidate],
         now: Instant,
     ) -> Result<(Self, String), Refusal> {
-        // In the order that an answer prefers: see `sdp::choose`.
+        // The camera's own profile first, as in an answer.
         let mut profiles = [0x42_e01f_u32, 0x4d_001f, 0x64_001f, 0x42_001f];
-        profiles[1..].sort_by_key(|id| Some((id >> 16) as u8) != camera.1);
+        profiles.sort_by_key(|id| Some((id >> 16) as u8) != camera.1);
         let choices: Vec<Choice> = (96..)
             .step_by(2)
             .zip(profiles)
