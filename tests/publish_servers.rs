@@ -326,3 +326,42 @@ fn a_deleted_room_and_a_removal_are_named_and_come_back_from() {
     }
     studio.close();
 }
+
+/// Figures, not a promise: `cargo test --test publish_servers -- --ignored --nocapture what_an_output_costs`.
+#[test]
+#[ignore = "prints figures"]
+fn what_an_output_costs() {
+    let test = "what_an_output_costs";
+    if !namespace::inside(test) {
+        return;
+    }
+    let Some(server) = LiveKit::start(test) else { return };
+    let Some(nginx) = RtmpServer::start(test) else { return };
+    let cost = |outputs: Vec<Publish>| {
+        let mut config = publishing::config(outputs, &server.url());
+        config.cameras[0].resolution = fanlight::config::model::Resolution { width: 1280, height: 720 };
+        config.cameras[0].h264.bitrate_kbps = Some(2000);
+        let studio = Studio::with(config, publishing::timing());
+        studio.statuses().iter().for_each(|output| wait_live(&studio, &output.id));
+        // The encoder runs for each of them.
+        let _permit = studio.cameras.first().unwrap().h264().demand();
+        std::thread::sleep(Duration::from_secs(3));
+        let (before, began) = (publishing::processor_time(), Instant::now());
+        std::thread::sleep(Duration::from_secs(15));
+        let used = publishing::processor_time() - before;
+        let cost = used.as_secs_f64() / began.elapsed().as_secs_f64() * 100.0;
+        let kbps: Vec<f64> = studio.statuses().iter().map(|output| output.bitrate_kbps).collect();
+        studio.close();
+        println!("{cost:.1} % of a core, outputs take {kbps:.0?} kbit/s");
+        cost
+    };
+    let alone = cost(Vec::new());
+    for output in [
+        livekit("native", &server.url(), "yard", "porch"),
+        whip("whip", "yard", "porch-whip"),
+        rtmp("push", &nginx.url(), "key"),
+    ] {
+        let kind = output.target.kind();
+        println!("{kind}: {:+.1} % of a core", cost(vec![output]) - alone);
+    }
+}

@@ -246,6 +246,34 @@ async fn the_kept_group_starts_a_viewer_at_once_whatever_the_cameras_rhythm() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_picture_is_sent_when_it_comes_and_does_not_wait_for_something_else_to_happen() {
+    let units = recorded(50).await;
+    let capture = Capture::detached(camera("passed"));
+    let whep = engine(|_| {});
+    let viewer = view(&whep, &capture, Options::default()).await;
+    let mut delays = Vec::new();
+    for number in 0..100u32 {
+        let before = viewer.pictures();
+        let unit = units[number as usize % units.len()].clone();
+        let came = Instant::now();
+        capture.realtime().push(AccessUnit {
+            pts: Duration::from_secs(1) / FPS * number,
+            epoch: 1,
+            captured: came,
+            captured_at: std::time::SystemTime::now(),
+            ..unit
+        });
+        tokio::time::sleep(Duration::from_millis(40)).await;
+        if let Some(picture) = viewer.seen().whole.get(before as usize) {
+            delays.push(picture.at - came);
+        }
+    }
+    assert!(delays.len() > 80, "{} pictures came within 40 ms", delays.len());
+    let middle = support::percentile(&delays, 50.0);
+    assert!(middle < Duration::from_millis(10), "{middle:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_camera_that_is_removed_or_replaced_ends_its_viewers_and_no_others() {
     let units = recorded(25).await;
     let (gone, replaced, new) = (passed(units.clone()), passed(units.clone()), passed(units));

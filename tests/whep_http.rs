@@ -65,7 +65,8 @@ fn join(service: &Fanlight, path: &str) -> (String, String) {
 }
 
 fn count(service: &Fanlight, camera: &str) -> u64 {
-    service.camera(camera)["viewers"]["webrtc"].as_u64().unwrap()
+    let path = format!("/api/cameras/{camera}/viewers");
+    service.get(&path).json()["viewers"].as_array().unwrap().len() as u64
 }
 
 /// The figure is the media thread's, which tells it after it has answered.

@@ -7,7 +7,7 @@
 //! it is negative when the server is faster than that reader.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ use crate::peers::{self, WhepPeer};
 use crate::support::camera::CameraOptions;
 use crate::support::service::STARTS;
 use crate::support::whep_client::{Options, Seen, Watcher, tail, watch};
-use crate::support::{Fanlight, RtspCamera, free_port, request, wait_until};
+use crate::support::{Fanlight, RtspCamera, free_port, request, wait_for, wait_until};
 use crate::verdict::{Verdicts, median};
 
 const VIEWERS: usize = 40;
@@ -28,6 +28,8 @@ const ROUNDS: usize = 4;
 const SETTLE: Duration = Duration::from_secs(4);
 const MEASURE: Duration = Duration::from_secs(8);
 const FPS: f64 = 30.0;
+/// Longer than a measurement, or pictures could be taken for those of the round before.
+const CLIP_SECONDS: u32 = 40;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -60,7 +62,9 @@ struct Cell {
 
 pub fn run(verdicts: &mut Verdicts) {
     gst::init().expect("GStreamer");
-    let camera = CameraOptions::pattern("1280x720@30").with(&["--gop", "2"]).start();
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let clip = clip(directory.path());
+    let camera = CameraOptions::file(&clip).start();
     let mut kinds = vec![Kind::Fanlight];
     kinds.extend(peers::mediamtx().map(|_| Kind::MediaMtx));
     kinds.extend(peers::go2rtc().map(|_| Kind::Go2rtc));
@@ -107,6 +111,28 @@ pub fn run(verdicts: &mut Verdicts) {
     verdicts.at_most("whep: request to first whole keyframe, p95", percentile(&mut first, 95.0), 150.0, "ms");
 }
 
+/// Noise: the encoder's rate control gives it all of 2 Mbit/s, and no two pictures are alike.
+fn clip(directory: &Path) -> PathBuf {
+    let path = directory.join("clip.mp4");
+    let line = format!(
+        "videotestsrc num-buffers={} pattern=snow ! video/x-raw,format=I420,width=1280,height=720,framerate={FPS}/1 \
+         ! x264enc tune=zerolatency speed-preset=ultrafast threads=1 bitrate=2000 key-int-max=60 \
+         ! video/x-h264,profile=constrained-baseline ! h264parse ! mp4mux ! filesink location={}",
+        CLIP_SECONDS * FPS as u32,
+        path.display()
+    );
+    let pipeline = gst::parse::launch(&line).expect("a pipeline");
+    pipeline.set_state(gst::State::Playing).expect("it plays");
+    let ends = [gst::MessageType::Eos, gst::MessageType::Error];
+    let bus = pipeline.bus().expect("a bus");
+    let end = bus.timed_pop_filtered(gst::ClockTime::from_seconds(180), &ends);
+    assert_eq!(end.map(|message| message.type_()), Some(gst::MessageType::Eos), "the clip is made");
+    pipeline.set_state(gst::State::Null).expect("it stops");
+    let bytes = std::fs::metadata(&path).expect("the clip").len();
+    println!("  the camera sends {:.1} Mbit/s", bytes as f64 * 8.0 / 1e6 / f64::from(CLIP_SECONDS));
+    path
+}
+
 fn start(kind: Kind, camera: &RtspCamera) -> Server {
     let peer = |peer: WhepPeer, path| Server {
         pid: peer.process.pid(),
@@ -116,10 +142,12 @@ fn start(kind: Kind, camera: &RtspCamera) -> Server {
     };
     match kind {
         Kind::Fanlight => {
+            // No jitter buffer: the camera comes by TCP from the same machine, and the peers have none.
             let service = Fanlight::start(&format!(
-                "[webrtc]\nport = {}\n[[camera]]\nid = \"cam\"\n{}\n",
+                "[webrtc]\nport = {}\n[[camera]]\nid = \"cam\"\n\
+                 source = {{ type = \"rtsp\", url = {:?}, latency_ms = 0 }}\n",
                 free_port(),
-                camera.source()
+                camera.url()
             ));
             service.wait_state("cam", "live", STARTS);
             let (pid, port) = (service.process().pid(), service.port());
@@ -198,7 +226,7 @@ fn measure(kind: Kind, camera: &RtspCamera) -> Cell {
 
 fn view(runtime: &tokio::runtime::Runtime, server: &Server) -> Watcher {
     let (port, path) = (server.port, server.path);
-    let signal = |offer: String| async move {
+    let signal = move |offer: String| async move {
         let post = move || {
             let headers = [("Content-Type", "application/sdp")];
             request(port, "POST", path, &headers, offer.as_bytes()).map_err(|error| error.to_string())
@@ -209,7 +237,8 @@ fn view(runtime: &tokio::runtime::Runtime, server: &Server) -> Watcher {
             status => Err(format!("{status}: {}", answer.text())),
         }
     };
-    runtime.block_on(watch(Options::default(), signal)).expect("a session")
+    // A server that has just started may not have the camera yet.
+    wait_for("a session", STARTS, || runtime.block_on(watch(Options::default(), signal)).ok())
 }
 
 fn milliseconds(duration: Duration) -> f64 {

@@ -198,3 +198,11 @@ pub fn resident() -> u64 {
 pub fn until(what: &str, within: Duration, mut is: impl FnMut() -> bool) {
     wait_for(what, within, || is().then_some(()));
 }
+
+/// What this process has used of the processor (proc_pid_stat(5), fields 14 and 15, in hundredths).
+pub fn processor_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().unwrap()).sum();
+    Duration::from_millis(ticks * 10)
+}

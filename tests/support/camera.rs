@@ -24,6 +24,11 @@ impl CameraOptions {
         Self { file: Some(super::bikes()), ..Self::default() }
     }
 
+    /// Another clip in a loop.
+    pub fn file(path: &Path) -> Self {
+        Self { file: Some(path.to_owned()), ..Self::default() }
+    }
+
     /// A live pattern, `640x360@25`, with a keyframe every second.
     pub fn pattern(shape: &str) -> Self {
         Self::default().with(&["--test-pattern", shape])

@@ -3,7 +3,10 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
 
 use super::packetize::{MAX_PAYLOAD, packetize};
 use crate::capture::Capture;
@@ -171,11 +174,41 @@ impl Keyframes {
     }
 }
 
+/// The wait for the next picture. It has to outlive single polls: dropped in between, it would not wake
+/// anybody.
+struct Reading(BoxFuture<'static, (Subscription, Option<AccessUnit>)>);
+
+impl Reading {
+    fn new(mut subscription: Subscription) -> Self {
+        Self(Box::pin(async move {
+            let unit = subscription.next().await;
+            (subscription, unit)
+        }))
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<AccessUnit> {
+        let (subscription, unit) = ready!(self.0.as_mut().poll(context));
+        let Some(unit) = unit else {
+            // The outlet is gone, and with it the camera: its viewers are ended by who knows that.
+            self.0 = Box::pin(std::future::pending());
+            return Poll::Pending;
+        };
+        *self = Self::new(subscription);
+        Poll::Ready(unit)
+    }
+}
+
+impl std::fmt::Debug for Reading {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Reading")
+    }
+}
+
 /// A camera with viewers. Dropping it withdraws the demand for its pictures.
 #[derive(Debug)]
 pub struct Feed {
     pub capture: Capture,
-    pub subscription: Subscription,
+    reading: Reading,
     pub gop: Gop,
     pub clock: Clock,
     pub keyframes: Keyframes,
@@ -190,7 +223,7 @@ impl Feed {
     pub fn new(capture: &Capture, origin: Instant) -> Self {
         Self {
             capture: capture.clone(),
-            subscription: capture.realtime().subscribe(),
+            reading: Reading::new(capture.realtime().subscribe()),
             gop: Gop::default(),
             clock: Clock::new(origin),
             keyframes: Keyframes::default(),
@@ -203,6 +236,19 @@ impl Feed {
     /// Whether this is the feed of that very camera, not of one with the same name before a reload.
     pub fn is_of(&self, capture: &Capture) -> bool {
         Arc::ptr_eq(self.capture.realtime(), capture.realtime())
+    }
+
+    /// The next picture; the caller is woken for it.
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<AccessUnit> {
+        self.reading.poll(context)
+    }
+
+    /// Takes in what is there already: the outlet's kept group of pictures.
+    pub fn catch_up(&mut self) {
+        let mut context = Context::from_waker(Waker::noop());
+        while let Poll::Ready(unit) = self.reading.poll(&mut context) {
+            self.take(&unit);
+        }
     }
 
     /// Takes in the next picture; `None` when there is nothing in it to send.

@@ -85,11 +85,8 @@ fn sections(sdp: &str) -> (Vec<&str>, Vec<Section<'_>>) {
     (session, sections)
 }
 
-/// The H.264 of an offer to take: constrained baseline, whatever the camera sends, else its own profile
-/// `profile_idc`, else any; of these the first offered. Browsers decode what comes, but what is agreed on
-/// decides how: told High, Chromium takes a decoder that may wait to put pictures in order and drops some
-/// on a busy machine (350 ms and three pictures of four, where it has 100 ms and all of them told baseline).
-/// MediaMTX and go2rtc say baseline too. One with packetization-mode=1, if there is any; else one
+/// The H.264 of an offer that fits a camera with `profile_idc` best: the same profile, else constrained
+/// baseline, else any; of these the first offered. One with packetization-mode=1, if there is any; else one
 /// that names no mode: GStreamer's `whepclientsrc` writes none and takes fragments all the same. An explicit
 /// 0 is not taken: it says that fragments are not understood.
 pub fn choose(offer: &str, profile_idc: Option<u8>) -> Result<Choice, Refusal> {
@@ -127,8 +124,8 @@ pub fn choose(offer: &str, profile_idc: Option<u8>) -> Result<Choice, Refusal> {
     let rank = |choice: &Choice| {
         let [_, profile, constraints, _] = choice.profile_level_id.to_be_bytes();
         let profile = match (profile, constraints) {
-            (0x42, constraints) if constraints & 0x40 != 0 => 0,
-            (profile, _) if Some(profile) == profile_idc => 1,
+            (profile, _) if Some(profile) == profile_idc => 0,
+            (0x42, constraints) if constraints & 0x40 != 0 => 1,
             _ => 2,
         };
         (!choice.mode_1, profile)

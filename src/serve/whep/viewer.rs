@@ -22,6 +22,9 @@ use super::ports::Ports;
 use super::sdp::{self, Choice};
 use super::types::{Patched, Refusal, ViewerState, ViewerStatus, Who};
 
+/// Why it is gone when it closed the DTLS connection, as browsers do before they tell over HTTP.
+pub const LEFT: &str = "it left";
+
 /// Sent packets that can be sent again: about as long as a viewer waits for one.
 const RESEND_PACKETS: usize = 1024;
 const RESEND_AGE: Duration = Duration::from_millis(1500);
@@ -251,9 +254,9 @@ impl Viewer {
         candidates: &[Candidate],
         now: Instant,
     ) -> Result<(Self, String), Refusal> {
-        // In the order that an answer prefers: see `sdp::choose`.
+        // The camera's own profile first, as in an answer.
         let mut profiles = [0x42_e01f_u32, 0x4d_001f, 0x64_001f, 0x42_001f];
-        profiles[1..].sort_by_key(|id| Some((id >> 16) as u8) != camera.1);
+        profiles.sort_by_key(|id| Some((id >> 16) as u8) != camera.1);
         let choices: Vec<Choice> = (96..)
             .step_by(2)
             .zip(profiles)
@@ -447,7 +450,7 @@ impl Viewer {
                 self.rtt = stats.rtt.or(self.rtt);
                 self.loss = stats.loss.or(self.loss);
             }
-            Event::Closed => self.end("it left"),
+            Event::Closed => self.end(LEFT),
             _ => {}
         }
     }
