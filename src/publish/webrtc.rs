@@ -118,9 +118,9 @@ impl Line {
     fn heard(&self, packet: &[u8]) {
         let mut known = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
         for (source, highest) in reported(packet) {
-            match known.iter_mut().find(|(other, _)| *other == source) {
-                Some((_, before)) if *before == highest => continue,
-                Some((_, before)) => *before = highest,
+            match known.iter().position(|(other, _)| *other == source) {
+                Some(at) if known[at].1 == highest => continue,
+                Some(at) => known[at].1 = highest,
                 None if known.len() >= SOURCES => continue,
                 None => known.push((source, highest)),
             }
