@@ -40,6 +40,8 @@ web-deps: tests/web/node_modules/.package-lock.json web/node_modules/.package-lo
 
 # npm writes this file last.
 %/node_modules/.package-lock.json: %/package.json %/package-lock.json
+	@command -v $(NPM) >/dev/null || { echo "npm is missing: the dashboard and the tests need Node.js 20.19 or newer" \
+	  "(https://nodejs.org). Without it, cargo build --release builds Fanlight with a plain page." >&2; exit 1; }
 	cd $* && $(NPM) ci
 	@touch $@
 

@@ -14,9 +14,12 @@ server=$(scripts/livekit.sh) || exit 1
 work=$(mktemp -d)
 livekit= service=
 end() {
-  trap - EXIT INT TERM
-  for child in $service $livekit; do kill "$child" 2>/dev/null || true; done
-  for child in $service $livekit; do wait "$child" 2>/dev/null || true; done
+  trap - EXIT
+  # Impatience does not keep it from cleaning up.
+  trap '' INT TERM
+  if [[ -n $service ]]; then kill "$service" 2>/dev/null || true; wait "$service" 2>/dev/null || true; fi
+  # Asked nicely, it would wait until the last viewer has closed the page.
+  if [[ -n $livekit ]]; then kill -KILL "$livekit" 2>/dev/null || true; wait "$livekit" 2>/dev/null || true; fi
   rm -rf "$work"
 }
 trap end EXIT

@@ -38,8 +38,9 @@ fn every_good_variable_shows_in_what_is_served() {
     let directory = tempfile::tempdir().unwrap();
     let (segments, health) = (directory.path().join("hls"), directory.path().join("state/health.json"));
     std::fs::create_dir(health.parent().unwrap()).unwrap();
+    // The usual WebRTC port may be another test's, which would be a warning.
     let service = Fanlight::start_with(
-        "",
+        "[webrtc]\nport = 0\n",
         &[
             ("APP_MODE", "webcam"),
             ("MOCK_CAMERA", "true"),

@@ -65,7 +65,8 @@ fn join(service: &Fanlight, path: &str) -> (String, String) {
 }
 
 fn count(service: &Fanlight, camera: &str) -> u64 {
-    service.camera(camera)["viewers"]["webrtc"].as_u64().unwrap()
+    let path = format!("/api/cameras/{camera}/viewers");
+    service.get(&path).json()["viewers"].as_array().unwrap().len() as u64
 }
 
 /// The figure is the media thread's, which tells it after it has answered.
@@ -119,7 +120,9 @@ fn an_offer_is_answered_with_a_session_that_is_patched_and_deleted() {
         {
             assert!(section.contains(line), "{name}, {line}: {sdp}");
         }
-        assert!(section.contains("H264/90000") && section.contains("packetization-mode=1"), "{name}: {sdp}");
+        assert!(section.contains("H264/90000"), "{name}: {sdp}");
+        // GStreamer names no mode, and is answered so.
+        assert_eq!(section.contains("packetization-mode=1"), name != "gstreamer", "{name}: {sdp}");
         assert!(sdp.contains("a=ice-lite"), "{name}");
         assert_eq!(lines(&sdp, "m=").len(), lines(&offer, "m=").len(), "{name}: a section for a section");
         assert!(!sdp.contains("0.0.0.0 ") || !section.contains("a=candidate:0.0.0.0"), "{name}: {sdp}");

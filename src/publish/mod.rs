@@ -9,6 +9,7 @@
 
 mod feed;
 mod livekit_token;
+mod mourning;
 mod plan;
 mod rooms;
 mod rtmp;
@@ -43,6 +44,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// In words.
 pub fn init() -> Result<(), String> {
     crate::tls::install();
+    // At finer levels they write stream keys, and GST_DEBUG is switched on by people who do not know.
+    gstreamer::log::set_threshold_for_name("rtmp*", gstreamer::DebugLevel::Warning);
     gstrswebrtc::plugin_register_static()
         .map_err(|error| format!("the WebRTC elements cannot be registered: {error}"))
 }

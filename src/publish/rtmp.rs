@@ -20,8 +20,11 @@ use crate::supervision::{Failure, Reports};
 
 /// How often the byte counts are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// Bytes that wait for this long are not taken any more.
-const STUCK_AFTER: Duration = Duration::from_secs(5);
+/// Bytes that wait for this long are not taken any more. A slow link takes them in bursts: the kernel wants
+/// more only when a third of its buffer is free, which may be a megabyte.
+pub const STUCK_AFTER: Duration = Duration::from_secs(15);
+/// A server that has not agreed to take the stream by then does not answer.
+const AGREES_WITHIN: Duration = Duration::from_secs(6);
 /// A server that does not like the key hangs up about as soon as it has heard it: pictures count when the
 /// connection has lasted longer.
 const PROBATION: Duration = Duration::from_millis(300);
@@ -86,6 +89,10 @@ impl Line {
         }
     }
 
+    fn agreed(&self) -> bool {
+        self.agreed.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// Whether the server took pictures for a while.
     pub fn kept(&self) -> bool {
         self.kept.load(Ordering::Relaxed)
@@ -135,9 +142,10 @@ pub async fn watch(
             seen = (sent, Instant::now());
         }
         given = fed;
-        if seen.1.elapsed() >= STUCK_AFTER {
+        let limit = if line.agreed() { STUCK_AFTER } else { AGREES_WITHIN };
+        if seen.1.elapsed() >= limit {
             let seconds = STUCK_AFTER.as_secs();
-            return reports.failed(Failure::absent(if line.kept() {
+            return reports.failed(Failure::absent(if line.agreed() {
                 format!(
                     "{target}: the server has taken nothing for {seconds} s: the network is gone, or it hangs"
                 )

@@ -13,6 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::feed::Feed;
 use super::livekit_token;
+use super::mourning::Mourning;
 use super::plan::{Member, Pass, Plan, Room, Rtmp, Way, Whip};
 use super::rooms::{Presence, Rooms};
 use super::rtmp;
@@ -35,8 +36,9 @@ const REQUEST_SECONDS: u32 = 4;
 const FAREWELL: Duration = Duration::from_secs(2);
 /// So many may do so at once, all outputs together; one more counts as frozen.
 const FAREWELLS: usize = 8;
-/// Pictures come at least this often, or the watch over the connection finds better words than "stalled".
-const PATIENT_FPS: f64 = 10.0 / 7.0;
+/// After so long without a picture an output is stalled; before that, the watch over its connection has
+/// found better words.
+const PATIENCE: Duration = Duration::from_secs(7);
 /// No token or key is longer.
 const PASS_LIMIT: u64 = 16 * 1024;
 
@@ -159,7 +161,12 @@ impl Subject for PublisherSubject {
     }
 
     fn expected_fps(&self) -> Option<f64> {
-        Some(PATIENT_FPS)
+        // Ten intervals without a picture are a stall.
+        let patience = match self.common.plan.way {
+            Ok(Way::Rtmp(_)) => rtmp::STUCK_AFTER + Duration::from_secs(2),
+            _ => PATIENCE,
+        };
+        Some(10.0 / patience.as_secs_f64())
     }
 }
 
@@ -271,6 +278,7 @@ impl Job {
             fed: feed.fed(),
         };
         let watch = AbortOnDropHandle::new(self.runtime.spawn(watch.run()));
+        let mourning = Mourning::of(sink, Arc::clone(&line.sessions), self.runtime.clone());
         let pictures = self.capture.realtime().subscribe();
         let feeding = feed.begin(&self.runtime, pictures, Arc::clone(&common.counters));
         let secrets: Vec<Secret> = token.into_iter().collect();
@@ -278,7 +286,7 @@ impl Job {
         Ok(Built {
             pipeline,
             target,
-            keep: Box::new((feeding, watch)),
+            keep: Box::new((feeding, watch, mourning)),
             on_end: OnEnd::Fail("the session ended"),
             on_error: Some(Box::new(move |error| {
                 let said = words::hidden(error.error().message(), &secrets);

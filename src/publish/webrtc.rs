@@ -4,14 +4,15 @@
 //! goes out over a connection whose peer reports that packets arrive (RTCP receiver reports); a negotiation
 //! that takes too long, a broken connection and a silent peer end the attempt.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use gst::prelude::*;
 use gstreamer as gst;
 use tokio::sync::watch;
 
+use super::mourning::Sessions;
 use super::plan::Member;
 use super::rooms::{Presence, Rooms};
 use super::status::Counters;
@@ -52,6 +53,7 @@ pub struct Line {
     link: watch::Sender<Link>,
     /// Pictures count now.
     counts: AtomicBool,
+    pub sessions: Sessions,
     /// One more than the highest sequence number that the peer has reported; 0 before the first report.
     arrived: AtomicU64,
 }
@@ -62,11 +64,14 @@ impl Line {
         let line = Arc::new(Self {
             link: watch::Sender::new(Link::Negotiating),
             counts: AtomicBool::new(false),
+            sessions: Sessions::default(),
             arrived: AtomicU64::new(0),
         });
         let (listening, reports, counters) = (Arc::clone(&line), reports.clone(), Arc::clone(counters));
         sink.connect("consumer-added", false, move |values| {
             let webrtcbin = values.get(2).and_then(|value| value.get::<gst::Element>().ok())?;
+            let sessions = &listening.sessions;
+            sessions.lock().unwrap_or_else(PoisonError::into_inner).push(webrtcbin.downgrade());
             let line = Arc::clone(&listening);
             webrtcbin.connect_notify(Some("connection-state"), move |webrtcbin, _| {
                 let state = webrtcbin.property_value("connection-state");

@@ -33,6 +33,9 @@ pub fn of_signalling(target: &str, said: &str) -> Option<Failure> {
     }
     let lower = said.to_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    if said.contains("Request timeout") {
+        return Some(Failure::absent(format!("{target}: it takes the request and does not answer")));
+    }
     Some(if has(&["token is expired", "token has expired", "(exp)"]) {
         Failure::refused(format!("{target}: the token has expired, or this machine's clock is wrong: {said}"))
     } else if has(&["invalid api key", "no matching key"]) {
@@ -81,6 +84,12 @@ pub fn of_rtmp(target: &str, error: &gst::glib::Error, said: &str, kept: bool, a
     let said = said.trim_end_matches('.');
     let lower = said.to_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    if has(&["already exists", "already publish", "busy"]) {
+        return Failure::broken(format!(
+            "{target}: somebody else publishes under this stream key, or the server has not noticed the end of \
+             the last connection: {said}"
+        ));
+    }
     if error.matches(gst::ResourceError::NotAuthorized)
         || has(&["denied", "rejected", "not authorized", "unauthorized", "badname", "authmod"])
     {
@@ -150,6 +159,8 @@ mod tests {
         let error = gst::glib::Error::new(gst::ResourceError::Write, "x");
         let of = |kept, again| of_rtmp("rtmp://h", &error, "Connection reset by peer", kept, again).kind;
         assert_eq!([of(false, false), of(false, true), of(true, true)], [Broken, Refused, Broken]);
+        let taken = of_rtmp("rtmp://h", &error, "publish denied; stream already exists: {}", false, true);
+        assert_eq!(taken.kind, Broken, "its own last connection may be what is in the way");
         let denied = gst::glib::Error::new(gst::ResourceError::NotAuthorized, "x");
         assert_eq!(of_rtmp("rtmp://h", &denied, "no", true, false).kind, Refused);
     }

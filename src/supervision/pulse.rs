@@ -19,6 +19,8 @@ const STAMPS: usize = 128;
 const WINDOW: u64 = 3_000_000_000;
 /// A rate is relied on when pictures were seen for this long.
 const OBSERVED: u64 = 3_000_000_000;
+/// A rate is shown once pictures have come for this long.
+const SHOWN: u64 = 500_000_000;
 
 /// Counts and times of one attempt. Times are nanoseconds since `origin`, plus one: zero is "none".
 #[derive(Debug)]
@@ -112,10 +114,15 @@ impl Pulse {
         (span > 0.0).then(|| (count - 1) as f64 / span)
     }
 
-    /// The measured rate; zero when pictures have stopped.
+    /// How long pictures have been coming, in nanoseconds. The first ones often come in a burst.
+    fn observed(&self) -> u64 {
+        self.newest.load(Ordering::Relaxed).saturating_sub(self.first.load(Ordering::Relaxed))
+    }
+
+    /// The measured rate; zero when pictures have stopped, or have come for too short a time to say.
     pub(crate) fn fps(&self, now: Instant) -> f64 {
         let age = self.stamp(now).saturating_sub(self.newest.load(Ordering::Relaxed));
-        match self.rate() {
+        match self.rate().filter(|_| self.observed() >= SHOWN) {
             Some(rate) if Duration::from_nanos(age) <= stall_after(rate) => rate,
             _ => 0.0,
         }
@@ -123,8 +130,7 @@ impl Pulse {
 
     /// The rate to judge a stall by: the slower one of what is expected and what is seen.
     pub(crate) fn pace(&self, expected: Option<f64>) -> Option<f64> {
-        let observed = self.newest.load(Ordering::Relaxed).saturating_sub(self.first.load(Ordering::Relaxed));
-        let measured = self.rate().filter(|_| observed >= OBSERVED);
+        let measured = self.rate().filter(|_| self.observed() >= OBSERVED);
         match (expected.filter(|fps| *fps > 0.0), measured) {
             (Some(expected), Some(measured)) => Some(expected.min(measured)),
             (expected, measured) => expected.or(measured),
@@ -193,6 +199,12 @@ mod tests {
         assert_eq!(pulse.fps(now + Duration::from_secs(3)), 0.0, "stale");
         assert_eq!(pulse.newest(), Some(Duration::from_millis(13_950)));
         assert_eq!(pulse.count(), 180);
+    }
+
+    #[test]
+    fn a_burst_of_first_pictures_is_not_shown_as_a_rate() {
+        let (pulse, origin) = fed([0, 0, 1]);
+        assert_eq!(pulse.fps(origin + Duration::from_millis(20)), 0.0);
     }
 
     #[test]

@@ -15,8 +15,17 @@ use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use crate::config::model::{Log, LogFormat};
 
-/// The HTTP client names whole addresses at its finer levels, and there are tokens in them.
-const QUIET: [&str; 2] = ["ureq=warn", "ureq_proto=warn"];
+/// The HTTP and WebSocket clients write whole addresses and headers at their finer levels, and there are
+/// tokens in them.
+const QUIET: [&str; 7] = [
+    "ureq=warn",
+    "ureq_proto=warn",
+    "tungstenite=info",
+    "tokio_tungstenite=info",
+    "hyper=info",
+    "hyper_util=info",
+    "reqwest=info",
+];
 
 /// How many lines wait for a slow reader.
 const LINES: usize = 8192;

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use fanlight::cameras::Cameras;
 use fanlight::capture::Means;
-use fanlight::config::Secret;
 use fanlight::config::model::{
     Camera, Config, LiveKit, Publish, PublishLiveKit, PublishRtmp, PublishWhip, Resolution, Source, Target,
 };
+use fanlight::config::{Difference, Secret};
 use fanlight::pipelines::Library;
 use fanlight::publish::{self, Publishers, status::OutputStatus};
 use fanlight::supervision::{Timing, Vitals};
@@ -42,23 +42,38 @@ pub fn timing() -> Timing {
     Timing { backoff_max: Duration::from_secs(4), refused_retry: Duration::from_secs(5), ..Timing::default() }
 }
 
+/// One camera, these outputs, and the key of the LiveKit server at this address.
+pub fn config(publish: Vec<Publish>, livekit: &str) -> Config {
+    let livekit = LiveKit {
+        url: Some(livekit.to_owned()),
+        api_key: Some(KEY.to_owned()),
+        api_secret: Some(Secret::new(SECRET)),
+        ..LiveKit::default()
+    };
+    Config { cameras: vec![camera()], livekit, publish, ..Config::default() }
+}
+
+/// Signs any claims with the server's key (RFC 7515, HS256).
+pub fn sign(claims: &livekit_api::access_token::Claims) -> String {
+    let encode = |bytes: &[u8]| {
+        let plain = gstreamer::glib::base64_encode(bytes);
+        plain.trim_end_matches('=').replace('+', "-").replace('/', "_")
+    };
+    let claims = serde_json::to_vec(claims).unwrap();
+    let signed = format!("{}.{}", encode(br#"{"typ":"JWT","alg":"HS256"}"#), encode(&claims));
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, SECRET.as_bytes());
+    let tag = ring::hmac::sign(&key, signed.as_bytes());
+    format!("{signed}.{}", encode(tag.as_ref()))
+}
+
 impl Studio {
     pub fn open(publish: Vec<Publish>, livekit: &str) -> Self {
-        let livekit = LiveKit {
-            url: Some(livekit.to_owned()),
-            api_key: Some(KEY.to_owned()),
-            api_secret: Some(Secret::new(SECRET)),
-            ..LiveKit::default()
-        };
-        Self::with(Config { cameras: vec![camera()], livekit, publish, ..Config::default() }, timing())
+        Self::with(config(publish, livekit), timing())
     }
 
     pub fn with(config: Config, timing: Timing) -> Self {
-        let _ = tracing_subscriber::fmt()
-            .with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG)
-            .with_env_filter("info,fanlight=debug")
-            .with_test_writer()
-            .try_init();
+        let _ =
+            tracing_subscriber::fmt().with_env_filter("info,fanlight=debug").with_test_writer().try_init();
         gstreamer::init().unwrap();
         publish::init().unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -115,6 +130,16 @@ impl Studio {
         camera.elements().into_iter().filter(|name| name.ends_with("enc")).collect()
     }
 
+    /// What the service does when its configuration has changed.
+    pub fn reload(&mut self, config: Config) {
+        let difference = Difference::between(&self.config, &config);
+        self.runtime.block_on(async {
+            self.cameras.apply(&difference, &config.cameras, &self.means).await;
+            self.publishers.apply(&config, &self.means).await;
+        });
+        self.config = config;
+    }
+
     pub fn close(self) {
         self.runtime.block_on(async {
             self.publishers.shutdown().await;
@@ -139,7 +164,7 @@ pub fn livekit(id: &str, url: &str, room: &str, identity: &str) -> Publish {
     Publish { id: id.to_owned(), camera: None, target: Target::Livekit(target) }
 }
 
-pub fn whip(id: &str, _url: &str, room: &str, identity: &str) -> Publish {
+pub fn whip(id: &str, room: &str, identity: &str) -> Publish {
     let target = PublishWhip {
         url: None,
         token: None,
@@ -172,4 +197,12 @@ pub fn resident() -> u64 {
 
 pub fn until(what: &str, within: Duration, mut is: impl FnMut() -> bool) {
     wait_for(what, within, || is().then_some(()));
+}
+
+/// What this process has used of the processor (proc_pid_stat(5), fields 14 and 15, in hundredths).
+pub fn processor_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().unwrap()).sum();
+    Duration::from_millis(ticks * 10)
 }

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { backoff } from '../src/chain/backoff.ts';
 import { type Kind, KINDS } from '../src/chain/kinds.ts';
+import { slotOf } from '../src/chain/machine.ts';
 import { view } from '../src/chain/view.ts';
 import { World } from './world.ts';
 
@@ -69,6 +70,17 @@ describe('each step down', () => {
     expect(world.until(() => world.live('ll-hls'), 10000)).not.toBeNull();
     world.run(30000);
     expect(world.live('ll-hls')).toBe(true);
+  });
+
+  test('LiveKit says that it is in trouble: left once, not taken back by its old pictures', () => {
+    const world = new World().begin().run(20000);
+    expect(world.live('livekit')).toBe(true);
+    const shown = world.shows.length;
+    world.down('livekit', null);
+    world.send({ type: 'shaky', run: slotOf(world.chain, 'livekit').run });
+    world.run(3000);
+    expect(world.live('whep')).toBe(true);
+    expect(world.shows.slice(shown).map(({ kind }) => kind)).toEqual(['whep']);
   });
 
   test('the silence of a slow camera is no failure', () => {

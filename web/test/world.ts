@@ -82,6 +82,8 @@ export class World {
       this.now += 10;
       if (this.asleep) continue;
       for (const [kind, open] of [...this.open]) {
+        // Another one's picture may have ended it, or begun it anew, in this very moment.
+        if (this.open.get(kind) !== open) continue;
         const way = this.ways[kind];
         if (!way.up && way.says !== null && !open.told && this.now >= open.startedAt + 30) {
           open.told = true;

@@ -55,7 +55,7 @@ impl LiveKitRoom {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Viewers {
     mjpeg: usize,
-    /// Those that still connect included; `/api/cameras/{id}/viewers` lists them.
+    /// Those that are connected; `/api/cameras/{id}/viewers` lists those that still connect too.
     webrtc: usize,
 }
 
@@ -96,7 +96,7 @@ pub fn view(state: &AppState, capture: &Capture) -> CameraView {
         outputs,
         status: capture.status(),
         mjpeg_viewers: mjpeg,
-        viewers: Viewers { mjpeg, webrtc: state.whep.count(capture.id()) },
+        viewers: Viewers { mjpeg, webrtc: state.whep.watching(capture.id()) },
         urls: Urls::of(capture, state.config.borrow().hls.low_latency),
     }
 }

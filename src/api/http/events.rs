@@ -79,11 +79,13 @@ struct Hub {
     wanted: Notify,
 }
 
-impl Events {
-    pub fn new() -> Self {
+impl Default for Events {
+    fn default() -> Self {
         Self(Arc::new(Hub { latest: watch::Sender::new(None), wanted: Notify::new() }))
     }
+}
 
+impl Events {
     /// Clients now.
     pub fn clients(&self) -> usize {
         self.0.latest.receiver_count()
@@ -283,7 +285,7 @@ mod tests {
                 view: RefCell::new(json!({ "state": "live", "fps": 30 })),
                 looks: Cell::new(0),
                 changed: Notify::new(),
-                events: Events::new(),
+                events: Events::default(),
             }
         }
 
@@ -421,7 +423,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn there_are_only_so_many_clients() {
-        let events = Events::new();
+        let events = Events::default();
         let mut clients: Vec<_> = (0..CLIENTS).map(|_| events.subscribe().unwrap()).collect();
         assert!(events.subscribe().is_none());
         clients.pop();
@@ -430,7 +432,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_end_of_the_service_is_said_and_ends_the_stream() {
-        let (events, stop) = (Events::new(), CancellationToken::new());
+        let (events, stop) = (Events::default(), CancellationToken::new());
         let mut client = pin!(follow(events.subscribe().unwrap(), stop.clone()));
         next(&mut client).await;
         stop.cancel();

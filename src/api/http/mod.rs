@@ -97,7 +97,7 @@ impl AppState {
             sockets: TaskTracker::new(),
             mjpeg: Mjpeg::new(cameras.watch(), stop.clone()),
             snapshots: Snapshots::new(stop.clone()),
-            events: Events::new(),
+            events: Events::default(),
             tokens: Arc::default(),
             system: System::none(),
             published: PublishedNow::default(),

@@ -24,6 +24,8 @@ const H264_DECODERS: &[&str] = &["v4l2h264dec", "avdec_h264", "openh264dec"];
 /// only libcamera opens.
 pub fn role(element: &str, config: &Config, pi: bool) -> Role {
     let any = |wanted: fn(&Camera) -> bool| config.cameras.iter().any(wanted);
+    let published =
+        |kinds: &[&str]| config.publish.iter().any(|output| kinds.contains(&output.target.kind()));
     let needed = |wanted: bool| if wanted { Role::Needed } else { Role::Spare };
     match element {
         _ if elements::needs_hardware(element) => Role::Hardware,
@@ -44,6 +46,9 @@ pub fn role(element: &str, config: &Config, pi: bool) -> Role {
         "souphttpsrc" | "multipartdemux" => {
             needed(any(|camera| matches!(&camera.source, Source::Http(http) if http.mode == HttpMode::Mjpeg)))
         }
+        "flvmux" | "rtmp2sink" | "h264timestamper" => needed(published(&["rtmp"])),
+        "webrtcbin" | "dtlsenc" | "srtpenc" | "sctpenc" | "nicesrc" | "nicesink" | "rtpbin"
+        | "rtph264pay" => needed(published(&["livekit", "whip"])),
         "videoflip" => needed(any(Camera::turns)),
         "videorate" => needed(any(|camera| camera.fps > 0)),
         "h264parse" => needed(any(|camera| camera.outputs.h264())),

@@ -99,7 +99,7 @@ impl Facts {
                 (Loading { errors, ..Loading::default() }, Config::default())
             }
         };
-        let gstreamer = within(GSTREAMER_LIMIT, || elements::start().map(|version| (version, registered())));
+        let gstreamer = within(GSTREAMER_LIMIT, || start().map(|version| (version, registered())));
         let (gstreamer, registered) = match gstreamer {
             Some(Ok((version, registered))) => (Ok(version), registered),
             Some(Err(words)) => (Err(words), BTreeSet::new()),
@@ -148,6 +148,13 @@ impl Facts {
             config,
         }
     }
+}
+
+/// Starts GStreamer, and makes the elements known that are linked into this program.
+fn start() -> Result<(u32, u32, u32), String> {
+    let version = elements::start()?;
+    crate::publish::init()?;
+    Ok(version)
 }
 
 fn registered() -> BTreeSet<&'static str> {
@@ -208,6 +215,11 @@ fn sample() -> Parameters {
         ("camera", Value::Text("0".into())),
         ("username", Value::Text("user".into())),
         ("password", Value::Secret("password".into())),
+        ("host", Value::Text("127.0.0.1".into())),
+        ("port", int(1935)),
+        ("scheme", Value::Word("rtmp".into())),
+        ("application", Value::Text("live".into())),
+        ("stream", Value::Secret("key".into())),
     ]
     .into()
 }
@@ -281,7 +293,7 @@ mod tests {
 
     #[test]
     fn every_parameter_of_the_embedded_fragments_has_a_sample_and_every_fragment_builds() {
-        elements::start().unwrap();
+        start().unwrap();
         let fragments = look_at_fragments(std::path::Path::new("/nonexistent"));
         assert_eq!((fragments.error, fragments.broken), (None, Vec::new()));
         assert_eq!(fragments.embedded, Library::embedded().iter().count());
@@ -289,7 +301,7 @@ mod tests {
 
     #[test]
     fn a_fragment_of_the_operators_that_cannot_be_built_is_found() {
-        elements::start().unwrap();
+        start().unwrap();
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join("transforms")).unwrap();
         let file = |name: &str, text: &str| {

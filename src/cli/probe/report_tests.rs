@@ -89,6 +89,7 @@ rtsp://***@10.0.0.7/live
   audio            MPEG4-GENERIC (not used)
   MJPEG, snapshot  encoded while somebody watches (avdec_h264 to jpegenc)
   HLS, LL-HLS      passed through as it is
+  WebRTC           passed through as it is
   note             A note.
 
 For the configuration file:

@@ -3,8 +3,9 @@
 //! It waits for the first of: a command, a picture, a datagram, a deadline; deals with it for all viewers
 //! concerned in one pass; and then with what these want. A viewer whose handling panics is ended, alone.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
+use std::future::{Future as _, poll_fn};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,6 +26,8 @@ use crate::capture::Capture;
 use crate::config::model::Webrtc;
 use crate::frames::AccessUnit;
 
+/// How many viewers that left on their own are remembered.
+const DEPARTED: usize = 64;
 /// How often limits are checked and status is published.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
@@ -45,7 +48,7 @@ pub enum Command {
 }
 
 /// A session, as its URL names it.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Of {
     pub camera: String,
     pub session: String,
@@ -82,6 +85,8 @@ pub struct Engine {
     demux: Demux,
     viewers: HashMap<Key, Box<Viewer>>,
     feeds: HashMap<String, Feed>,
+    /// Sessions whose viewer closed the connection lately, and may still say so over HTTP.
+    departed: VecDeque<Of>,
     next: Key,
     /// Zero of the RTP clocks, before anything that is kept was captured.
     origin: Instant,
@@ -100,6 +105,7 @@ impl Engine {
             demux: Demux::default(),
             viewers: HashMap::new(),
             feeds: HashMap::new(),
+            departed: VecDeque::new(),
             next: 1,
             origin,
             housekeeping: now,
@@ -272,6 +278,11 @@ impl Engine {
             let reason = viewer.ended.as_deref().unwrap_or_default();
             let lasted = now.saturating_duration_since(viewer.begun).as_secs_f64();
             tracing::info!("{viewer} is gone after {lasted:.1} s: {reason}; {}", viewer.summary());
+            if reason == super::viewer::LEFT {
+                self.departed.truncate(DEPARTED - 1);
+                let of = Of { camera: viewer.camera.clone(), session: viewer.session.clone() };
+                self.departed.push_front(of);
+            }
         }
         // Without viewers nobody wants the camera's pictures.
         self.feeds.retain(|camera, _| self.viewers.values().any(|viewer| viewer.camera == *camera));
@@ -307,6 +318,10 @@ impl Engine {
             }
             // With ICE-lite they are not needed: the viewer checks us, and its addresses show then.
             Command::Candidates { of, reply } => answer(reply, self.find(&of, |_| Ok(()))),
+            Command::End { of, reply } if self.departed.contains(&of) => {
+                self.departed.retain(|departed| *departed != of);
+                answer(reply, Ok(()));
+            }
             Command::End { of, reply } => answer(
                 reply,
                 self.find(&of, |viewer| {

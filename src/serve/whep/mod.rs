@@ -186,6 +186,14 @@ impl Whep {
         self.0.published.count(camera)
     }
 
+    /// Viewers of one camera that are connected, as of at most a second ago.
+    pub fn watching(&self, camera: &str) -> usize {
+        let connected = |viewer: &&ViewerStatus| {
+            viewer.camera == camera && matches!(viewer.state, ViewerState::Waiting | ViewerState::Live)
+        };
+        self.viewers().iter().filter(connected).count()
+    }
+
     /// Takes over what can change while it runs: limits, timeouts, public addresses. Address, port and
     /// TCP need a restart of the process.
     pub fn apply(&self, settings: &Webrtc) {

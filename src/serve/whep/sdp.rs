@@ -15,6 +15,8 @@ pub struct Choice {
     pub rtx: Option<u8>,
     /// As offered; 42001f when the offer gives none (RFC 6184 8.1 says Baseline).
     pub profile_level_id: u32,
+    /// Whether packetization-mode=1 was offered, which is what is sent in any case: see [`choose`].
+    pub mode_1: bool,
 }
 
 /// One media section: its `m=` line and what follows up to the next.
@@ -83,8 +85,13 @@ fn sections(sdp: &str) -> (Vec<&str>, Vec<Section<'_>>) {
     (session, sections)
 }
 
-/// The H.264 of an offer that fits a camera with `profile_idc` best: the same profile, else constrained
-/// baseline, else any; of these the first offered.
+/// The H.264 of an offer to take: constrained baseline, whatever the camera sends, else its own profile
+/// `profile_idc`, else any; of these the first offered. Browsers decode what comes, but what is agreed on
+/// decides how: told High, Chromium takes a decoder that may wait to put pictures in order and drops some
+/// on a busy machine (350 ms and three pictures of four, where it has 100 ms and all of them told baseline).
+/// MediaMTX and go2rtc say baseline too. One with packetization-mode=1, if there is any; else one
+/// that names no mode: GStreamer's `whepclientsrc` writes none and takes fragments all the same. An explicit
+/// 0 is not taken: it says that fragments are not understood.
 pub fn choose(offer: &str, profile_idc: Option<u8>) -> Result<Choice, Refusal> {
     let (_, sections) = sections(offer);
     let video = sections.iter().find(|section| section.wants_video()).ok_or(Refusal::NoVideo)?;
@@ -102,8 +109,12 @@ pub fn choose(offer: &str, profile_idc: Option<u8>) -> Result<Choice, Refusal> {
         let names = names.iter().map(|name| printable(name)).collect::<Vec<_>>().join(", ");
         return Err(Refusal::NoH264(format!("it offers {names}")));
     }
-    let mode_1 = |format: &&str| video.parameter(format, "packetization-mode") == Some("1");
-    let choices = h264.iter().copied().filter(mode_1).filter_map(|format| {
+    let choices = h264.iter().copied().filter_map(|format| {
+        let mode_1 = match video.parameter(format, "packetization-mode") {
+            Some("1") => true,
+            None => false,
+            Some(_) => return None,
+        };
         let id = video.parameter(format, "profile-level-id");
         let profile_level_id = id.map_or(Some(0x42_001f), |id| u32::from_str_radix(id, 16).ok())?;
         let rtx = video.formats().find(|rtx| {
@@ -111,15 +122,16 @@ pub fn choose(offer: &str, profile_idc: Option<u8>) -> Result<Choice, Refusal> {
                 && video.parameter(rtx, "apt") == Some(format)
         });
         let number = |format: &str| format.parse::<u8>().ok().filter(|pt| *pt < 128);
-        Some(Choice { pt: number(format)?, rtx: rtx.and_then(number), profile_level_id })
+        Some(Choice { pt: number(format)?, rtx: rtx.and_then(number), profile_level_id, mode_1 })
     });
     let rank = |choice: &Choice| {
         let [_, profile, constraints, _] = choice.profile_level_id.to_be_bytes();
-        match (profile, constraints) {
-            (profile, _) if Some(profile) == profile_idc => 0,
-            (0x42, constraints) if constraints & 0x40 != 0 => 1,
+        let profile = match (profile, constraints) {
+            (0x42, constraints) if constraints & 0x40 != 0 => 0,
+            (profile, _) if Some(profile) == profile_idc => 1,
             _ => 2,
-        }
+        };
+        (!choice.mode_1, profile)
     };
     choices.min_by_key(rank).ok_or_else(|| {
         Refusal::NoH264(
@@ -206,6 +218,7 @@ pub fn polish(sdp: &str, offer: Option<&str>) -> String {
             let protocol = section.media.split(' ').nth(2).unwrap_or("UDP/TLS/RTP/SAVPF");
             lines.push(format!("m={} 0 {protocol} {}", section.kind(), format.unwrap_or("0")));
             lines.push("c=IN IP4 0.0.0.0".to_owned());
+            lines.extend(section.lines.iter().filter(|line| is_transport(line)).map(ToString::to_string));
             lines.extend(section.values("mid").next().map(|mid| format!("a=mid:{mid}")));
             lines.push("a=inactive".to_owned());
             continue;
@@ -225,6 +238,11 @@ pub fn polish(sdp: &str, offer: Option<&str>) -> String {
         }
     }
     joined(lines.iter().map(String::as_str))
+}
+
+/// What webrtcbin wants in every section, also in one that is rejected; others pass over it there.
+fn is_transport(line: &str) -> bool {
+    ["ice-ufrag", "ice-pwd", "fingerprint", "setup"].iter().any(|name| attribute(line, name).is_some())
 }
 
 /// The `application/trickle-ice-sdpfrag` that answers an ICE restart, from the new answer.

@@ -18,16 +18,29 @@ const OFFER: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:
     a=rtpmap:115 rtx/90000\r\na=fmtp:115 apt=114\r\na=rtpmap:116 rtx/90000\r\na=fmtp:116 apt=109\r\n";
 
 #[test]
-fn the_answer_takes_the_cameras_profile_else_constrained_baseline_and_only_packetization_mode_1() {
-    let choice = |pt, rtx, profile_level_id| Choice { pt, rtx: Some(rtx), profile_level_id };
+fn the_answer_takes_constrained_baseline_else_the_cameras_profile_and_only_packetization_mode_1() {
+    let choice = |pt, rtx, profile_level_id| Choice { pt, rtx: Some(rtx), profile_level_id, mode_1: true };
+    for profile in [Some(100), Some(66), Some(77), None] {
+        assert_eq!(choose(OFFER, profile).unwrap(), choice(109, 116, 0x42_e01f), "{profile:?}");
+    }
+    let other = OFFER.replace("42e01f", "4d001f");
     for (profile, expected) in [
         (Some(100), choice(114, 115, 0x64_0032)),
         (Some(66), choice(103, 104, 0x42_001f)),
-        (Some(77), choice(109, 116, 0x42_e01f)),
-        (None, choice(109, 116, 0x42_e01f)),
+        (Some(77), choice(109, 116, 0x4d_001f)),
+        (None, choice(103, 104, 0x42_001f)),
     ] {
-        assert_eq!(choose(OFFER, profile).unwrap(), expected, "{profile:?}");
+        assert_eq!(choose(&other, profile).unwrap(), expected, "{profile:?}");
     }
+}
+
+#[test]
+fn gstreamers_h264_without_a_packetization_mode_is_taken_when_there_is_no_better() {
+    let silent = OFFER.replace("packetization-mode=1;", "").replace("packetization-mode=0;", "");
+    let choice = choose(&silent, Some(66)).unwrap();
+    assert_eq!((choice.pt, choice.mode_1), (103, false));
+    let one = OFFER.replacen("packetization-mode=1;", "", 1);
+    assert_eq!((choose(&one, Some(66)).unwrap().pt, choose(&one, Some(66)).unwrap().mode_1), (109, true));
 }
 
 #[test]
@@ -53,7 +66,7 @@ fn an_answer_rejects_audio_properly_and_carries_its_candidates_where_browsers_lo
         a=ice-ufrag:zzzz\r\na=ice-pwd:1\r\na=mid:0\r\na=sendrecv\r\n\
         m=video 9 UDP/TLS/RTP/SAVPF 109 116\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:zzzz\r\na=ice-pwd:1\r\na=mid:1\r\na=sendrecv\r\n";
     let expected = "v=0\r\na=group:BUNDLE 1\r\na=ice-lite\r\n\
-        m=audio 0 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=inactive\r\n\
+        m=audio 0 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:zzzz\r\na=ice-pwd:1\r\na=mid:0\r\na=inactive\r\n\
         m=video 9 UDP/TLS/RTP/SAVPF 109 116\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:zzzz\r\na=ice-pwd:1\r\na=mid:1\r\na=sendonly\r\n\
         a=candidate:1 1 udp 1 127.0.0.1 8189 typ host\r\na=end-of-candidates\r\n";
     assert_eq!(polish(answer, Some(OFFER)), expected);

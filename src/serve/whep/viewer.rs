@@ -22,6 +22,9 @@ use super::ports::Ports;
 use super::sdp::{self, Choice};
 use super::types::{Patched, Refusal, ViewerState, ViewerStatus, Who};
 
+/// Why it is gone when it closed the DTLS connection, as browsers do before they tell over HTTP.
+pub const LEFT: &str = "it left";
+
 /// Sent packets that can be sent again: about as long as a viewer waits for one.
 const RESEND_PACKETS: usize = 1024;
 const RESEND_AGE: Duration = Duration::from_millis(1500);
@@ -80,7 +83,7 @@ impl Recipe {
         let mut config = self.config.clone();
         for choice in choices {
             let rtx = choice.rtx.map(Pt::from);
-            config.codec_config().add_h264(choice.pt.into(), rtx, true, choice.profile_level_id);
+            config.codec_config().add_h264(choice.pt.into(), rtx, choice.mode_1, choice.profile_level_id);
         }
         let credentials = IceCreds { ufrag: random(8), pass: random(24) };
         let ufrag = credentials.ufrag.clone();
@@ -251,13 +254,13 @@ impl Viewer {
         candidates: &[Candidate],
         now: Instant,
     ) -> Result<(Self, String), Refusal> {
-        // The camera's own profile first, as in an answer.
+        // In the order that an answer prefers: see `sdp::choose`.
         let mut profiles = [0x42_e01f_u32, 0x4d_001f, 0x64_001f, 0x42_001f];
-        profiles.sort_by_key(|id| Some((id >> 16) as u8) != camera.1);
+        profiles[1..].sort_by_key(|id| Some((id >> 16) as u8) != camera.1);
         let choices: Vec<Choice> = (96..)
             .step_by(2)
             .zip(profiles)
-            .map(|(pt, profile_level_id)| Choice { pt, rtx: Some(pt + 1), profile_level_id })
+            .map(|(pt, profile_level_id)| Choice { pt, rtx: Some(pt + 1), profile_level_id, mode_1: true })
             .collect();
         let mut viewer =
             Self::new(key, camera.0, who, recipe.build(&choices, candidates, now), candidates, now);
@@ -294,10 +297,8 @@ impl Viewer {
             self.rtc.media(mid).filter(|media| media.direction().is_sending()).ok_or(Refusal::NoVideo)?;
         let offered = media.remote_pts().to_vec();
         let agreed = self.rtc.codec_config().params().iter().find(|params| {
-            let spec = params.spec();
-            spec.codec == Codec::H264
-                && spec.format.packetization_mode == Some(1)
-                && offered.contains(&params.pt())
+            // Only what was chosen from the offer, or offered by us, is in this list.
+            params.spec().codec == Codec::H264 && offered.contains(&params.pt())
         });
         let Some(agreed) = agreed else {
             return Err(Refusal::NoH264("none that both sides know".to_owned()));
@@ -449,7 +450,7 @@ impl Viewer {
                 self.rtt = stats.rtt.or(self.rtt);
                 self.loss = stats.loss.or(self.loss);
             }
-            Event::Closed => self.end("it left"),
+            Event::Closed => self.end(LEFT),
             _ => {}
         }
     }

@@ -107,21 +107,22 @@ export class Dashboard {
   }
 
   /**
-   * Waits until the camera is on screen by this transport and pictures of it have come; returns when the
-   * first of them did, in milliseconds since 1970.
+   * Waits until the camera is on screen by this transport, or one of these, and pictures of it have come;
+   * returns when the first of them did, in milliseconds since 1970.
    * @param {string} camera
-   * @param {Transport} transport
+   * @param {Transport | Transport[]} transport
    * @param {{ ms: number, since?: number }} options since: only what was on screen after this counts
    * @returns {Promise<number>}
    */
   async waitFor(camera, transport, { ms, since = Date.now() }) {
+    const wanted = [transport].flat();
     try {
-      return await waitFor(`${camera} by ${transport}`, ms, async () => {
+      return await waitFor(`${camera} by ${wanted.join(' or ')}`, ms, async () => {
         const moments = (await this.moments(camera)).filter((moment) => moment.at >= since);
         // `frames` counts what was painted: one more than at the change is a picture of this transport.
         let changed = -1;
         for (const moment of moments) {
-          const live = moment.transport === transport && moment.state === 'live';
+          const live = wanted.includes(moment.transport) && moment.state === 'live';
           if (!live) changed = -1;
           else if (changed < 0) changed = moment.frames;
           else if (moment.frames > changed) return moment.at;

@@ -47,10 +47,18 @@ export function token(identity, grants, { key = KEY, secret = SECRET, seconds = 
 }
 
 /**
+ * @typedef {object} Ingresses what LiveKit offers ingresses with; without it it refuses to make any
+ * @property {string} redis `host:port`
+ * @property {number} rtmpPort where the ingress service listens, on 127.0.0.1
+ * @property {number} whipPort
+ */
+
+/**
  * The server, once it answers.
  * `kill` ends it at once, `comeBack` starts a new one, without rooms, on the same ports.
+ * @param {{ ingresses?: Ingresses }} [options]
  */
-export async function startLiveKit() {
+export async function startLiveKit({ ingresses } = {}) {
   const { path, missing } = find();
   if (path === undefined) throw new Error(missing);
   const directory = await mkdtemp(join(tmpdir(), 'fanlight-livekit-'));
@@ -65,6 +73,12 @@ export async function startLiveKit() {
       udp_port: udpPort, tcp_port: 0, use_external_ip: false, node_ip: ADDRESS,
       interfaces: { includes: [INTERFACE] }, stun_servers: ['127.0.0.1:3478'],
     },
+    ...(ingresses && {
+      redis: { address: ingresses.redis },
+      ingress: {
+        rtmp_base_url: `rtmp://127.0.0.1:${ingresses.rtmpPort}/live`, whip_base_url: `http://127.0.0.1:${ingresses.whipPort}/w`,
+      },
+    }),
   }));
   const http = `http://127.0.0.1:${port}`;
   const start = async () => {

@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url';
 
 export const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 export const CLIP = join(ROOT, 'tests/fixtures/bikes.mp4');
-const FANLIGHT = process.env.FANLIGHT_BIN ?? join(ROOT, 'target/debug/fanlight');
+export const FANLIGHT = process.env.FANLIGHT_BIN ?? join(ROOT, 'target/debug/fanlight');
 const CAMERA = process.env.RTSP_CAMERA_BIN ?? join(ROOT, 'target/debug/examples/rtsp_camera');
 
 const START_MS = 20_000;
@@ -68,6 +68,7 @@ export class Process {
     if (command.includes('/') && !existsSync(command)) throw new Error(`${command} is missing: build it first`);
     this.child = spawn(command, args, { ...options, stdio: 'pipe' });
     this.ended = new Promise((resolve) => this.child.once('close', resolve));
+    this.ended.then(() => process.off('exit', this.atExit));
     for (const stream of [lines && this.child.stdout, this.child.stderr]) {
       if (!stream) continue;
       createInterface({ input: stream }).on('line', (line) => {

@@ -30,6 +30,9 @@ export class Proxy {
   #server = createServer((request, response) => this.#relay(request, response));
   #port = 0;
 
+  /** Changes the text of answers to these paths. @type {{ path: RegExp, change: (text: string) => string } | undefined} */
+  edit;
+
   /**
    * @param {string} target address of the service
    * @param {string} prefix path below which the service appears, `/secure`; it is taken off
@@ -136,6 +139,19 @@ export class Proxy {
       headers: request.headers,
     }, (answer) => {
       exchange.status = answer.statusCode ?? 0;
+      if (this.edit?.path.test(path)) {
+        const { change } = this.edit;
+        /** @type {Buffer[]} */
+        const parts = [];
+        answer.on('data', (part) => parts.push(part));
+        answer.on('end', () => {
+          const body = change(Buffer.concat(parts).toString());
+          exchange.bytes = Buffer.byteLength(body);
+          delete answer.headers['transfer-encoding'];
+          response.writeHead(exchange.status, { ...answer.headers, 'content-length': exchange.bytes }).end(body);
+        });
+        return;
+      }
       response.writeHead(exchange.status, answer.headers);
       // Server-sent events have a head long before their first line.
       response.flushHeaders();

@@ -1,7 +1,8 @@
 // How the dashboard loads from the real service: small, from nowhere else, below any path, in anybody's
-// frame, and without jumping.
+// frame, without jumping, and gone without a trace.
 
 import assert from 'node:assert/strict';
+import { readdir } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { after, before, describe, test } from 'node:test';
 
@@ -58,15 +59,17 @@ describe('the dashboard', () => {
     const page = await Dashboard.open(house.browser, proxy.url);
     await live(page, 'cam');
     await page.picture('cam').click();
-    await page.page.getByRole('button', { name: 'Snapshot' }).waitFor({ timeout: 5000 });
+    await page.page.getByRole('button', { name: 'Snapshot', exact: true }).waitFor({ timeout: 5000 });
     await live(page, 'cam');
     const outside = page.requests.filter((url) => !url.startsWith(proxy.url) && !/^(blob|data):/.test(url));
     assert.deepEqual(outside, []);
+    // A session that the service has ended already when the page says good-bye to it is not found.
+    const problems = page.console.filter((line) => !/404 .*\/whep\/[0-9a-f]+\)$/.test(line));
     const links = await page.page.locator('main a[href]').evaluateAll(
       (all) => all.map((a) => /** @type {HTMLAnchorElement} */ (/** @type {unknown} */ (a)).href));
     assert.ok(links.some((link) => link.endsWith('/stream.mjpg')), links.join(' '));
     for (const link of links) assert.ok(link.startsWith(proxy.url), link);
-    assert.deepEqual([...page.errors, ...page.console], []);
+    assert.deepEqual([...page.errors, ...problems], []);
     await page.close();
     await proxy.stop();
   });
@@ -101,5 +104,39 @@ describe('the dashboard', () => {
       assert.ok(shift < 0.02, `${viewport.width} px ${hash}: ${shift}: ${shifts.join('; ')}`);
       await page.close();
     }
+  });
+
+  test('pages that are closed leave nothing in the service', async () => {
+    const descriptors = async () => (await readdir(`/proc/${house.service.process.child.pid}/fd`)).length;
+    // Nobody watches, and what was encoded for those who did has ended.
+    /** @type {unknown} */
+    let left;
+    const quiet = async () => {
+      const answer = await (await fetch(`${house.url}/api/cameras`)).json();
+      left = answer.cameras.map((/** @type {any} */ each) => [
+        each.id, each.viewers, ...['jpeg', 'h264', 'realtime'].map((outlet) => [outlet, each[outlet].demand]),
+      ]);
+      return answer.cameras.every((/** @type {any} */ each) => each.viewers.mjpeg === 0 && each.viewers.webrtc === 0
+        && ['jpeg', 'h264', 'realtime'].every((outlet) => each[outlet].demand === 0));
+    };
+    /** @type {number[]} */
+    const counts = [];
+    for (let round = 0; round < 2; round += 1) {
+      const pages = await Promise.all([1, 2, 3].map(() => Dashboard.open(house.browser, house.url)));
+      for (const page of pages) await live(page, 'cam');
+      await Promise.all(pages.map((page) => page.close()));
+      // HLS goes on for half a minute after its last request.
+      await waitFor('nobody watches', 60_000, async () => ((await quiet()) ? true : undefined))
+        .catch((error) => { throw new Error(`${error.message}: ${JSON.stringify(left)}`); });
+      // Connections that are kept for the next request of a browser that is gone.
+      let now = 0;
+      await waitFor('descriptors are given back', 40_000, async () => {
+        now = await descriptors();
+        return counts.length === 0 || now <= counts[0] + 2 || undefined;
+      }).catch(() => undefined);
+      counts.push(now);
+    }
+    console.log(`descriptors after each round of three pages: ${counts.join(', ')}`);
+    assert.ok(counts[1] <= counts[0] + 2, counts.join(', '));
   });
 });

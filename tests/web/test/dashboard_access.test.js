@@ -80,10 +80,10 @@ describe('the dashboard is for everybody', () => {
     for (const name of ['Snapshot', 'Full screen', 'Restart', 'All cameras']) {
       assert.ok(names.some((each) => each.includes(name)), `${name} among ${names.join(' | ')}`);
     }
-    await page.page.getByRole('button', { name: 'Snapshot' }).focus();
+    await page.page.getByRole('button', { name: 'Snapshot', exact: true }).focus();
     const [download] = await Promise.all([page.page.waitForEvent('download', { timeout: 10_000 }), page.page.keyboard.press('Enter')]);
     assert.match(download.suggestedFilename(), /^cam.*\.jpe?g$/);
-    await page.page.getByRole('button', { name: 'Restart' }).focus();
+    await page.page.getByRole('button', { name: 'Restart', exact: true }).focus();
     await page.page.keyboard.press('Enter');
     const dialog = page.page.getByRole('dialog');
     await dialog.waitFor({ timeout: 5000 });

@@ -50,7 +50,7 @@ describeIf(missing, 'where UDP is blocked', () => {
   test('without TCP the session that never connects is gone in time', async () => {
     const service = await startService(
       `source = { type = "rtsp", url = "${camera.url}" }\n[webrtc]\nport = 0\nconnect_timeout_seconds = 2\n`, { bind: ADDRESS });
-    const count = async () => /** @type {any} */ (await (await fetch(`${service.url}/api/cameras/cam`)).json()).viewers.webrtc;
+    const count = async () => /** @type {any} */ (await (await fetch(`${service.url}/api/cameras/cam/viewers`)).json()).viewers.length;
     try {
       const { page } = await openPage(browser);
       const playing = play(page, rig.url, { url: `${service.url}/cameras/cam`, kind: 'fluidd', seconds: 1, startMs: 8_000 });

@@ -278,6 +278,8 @@ function pick(chain: Chain, out: Command[]): void {
   const working = shown !== null && fresh(chain, shown) && !shown.shaky;
   for (const slot of chain.slots) {
     if (!fresh(chain, slot) || slot === shown) continue;
+    // Its last picture is not old yet, but it said that it is in trouble: taken back, it would be left again at once.
+    if (working && slot.shaky) continue;
     const better = shown === null || rank(slot.kind) < rank(shown.kind);
     const lasting = slot.streakFrom !== null && chain.now - slot.streakFrom >= steady(chain, slot);
     if (working ? better && lasting : true) {
