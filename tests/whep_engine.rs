@@ -232,7 +232,9 @@ async fn the_kept_group_starts_a_viewer_at_once_whatever_the_cameras_rhythm() {
         let viewer = view(&whep, &camera.capture, Options::default()).await;
         until("a picture", PATIENCE, || viewer.pictures() > 0).await;
         let first = viewer.seen().first.unwrap();
-        assert!(first < Duration::from_millis(150), "{first:?}");
+        // The next keyframe is up to two seconds away. How soon exactly is for the benchmark: other tests
+        // use the processor now.
+        assert!(first < Duration::from_millis(500), "{first:?}");
         until("live pictures", PATIENCE, || viewer.pictures() > units.len() as u64).await;
         let seen = viewer.seen();
         assert!(seen.began_with_keyframe);
