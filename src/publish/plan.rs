@@ -181,7 +181,10 @@ fn parse(url: &str, schemes: &[&str]) -> Result<Url, String> {
 fn server(url: Option<&String>) -> Result<Url, String> {
     let url = url.ok_or("it has no url, and [livekit] has none either")?;
     parse(url, &["ws", "wss", "http", "https"])?;
-    let plain = url.replacen("ws", "http", usize::from(url.starts_with("ws")));
+    let plain = match url.get(..2).filter(|start| start.eq_ignore_ascii_case("ws")) {
+        Some(_) => format!("http{}", &url[2..]),
+        None => url.clone(),
+    };
     Url::parse(plain.trim_end_matches('/')).map_err(|error| format!("url: {error}"))
 }
 

@@ -74,9 +74,13 @@ impl Public {
             return Vec::new();
         }
         {
-            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            if known.names == names && known.at.is_some_and(|at| at.elapsed() < KNOWN) {
-                return known.addresses.clone();
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            if known.names == names {
+                if known.at.is_some_and(|at| at.elapsed() < KNOWN) {
+                    return known.addresses.clone();
+                }
+                // One asks; who comes meanwhile gets what was known.
+                known.at = Some(Instant::now());
             }
         }
         let mut addresses = Vec::new();

@@ -54,6 +54,16 @@ pub struct Of {
     pub session: String,
 }
 
+/// What the thread wakes for.
+enum Happened {
+    Command(Command),
+    Picture(String, AccessUnit),
+    Readable,
+    Writable,
+    Tcp(Arrival),
+    Time,
+}
+
 /// What others read without asking the thread.
 #[derive(Debug)]
 pub struct Published {
@@ -117,7 +127,7 @@ impl Engine {
     pub async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         loop {
             let deadline = self.deadline();
-            tokio::select! {
+            let happened = tokio::select! {
                 biased;
                 command = commands.recv() => match command {
                     None => break self.stop(),
@@ -126,15 +136,37 @@ impl Engine {
                         let _ = done.send(());
                         break;
                     }
-                    Some(command) => self.obey(command, Instant::now()),
+                    Some(command) => Happened::Command(command),
                 },
-                (camera, unit) = next_unit(&mut self.feeds) => self.show(&camera, &unit),
-                () = self.ports.udp.readable() => self.receive(),
-                arrival = tcp_next(&mut self.ports.tcp) => self.arrive(arrival),
-                () = tokio::time::sleep_until(deadline.into()) => {}
+                (camera, unit) = next_unit(&mut self.feeds) => Happened::Picture(camera, unit),
+                () = self.ports.udp.readable() => Happened::Readable,
+                () = self.ports.udp.writable() => Happened::Writable,
+                arrival = tcp_next(&mut self.ports.tcp) => Happened::Tcp(arrival),
+                () = tokio::time::sleep_until(deadline.into()) => Happened::Time,
+            };
+            if catch_unwind(AssertUnwindSafe(|| self.deal_with(happened))).is_err() {
+                // Better all viewers come anew than none ever again.
+                tracing::error!(
+                    "WebRTC begins anew: its thread came to something unforeseen; please report it"
+                );
+                self.viewers.clear();
+                self.feeds.clear();
+                self.demux = Demux::default();
+                self.count();
             }
-            self.attend(Instant::now());
         }
+    }
+
+    fn deal_with(&mut self, happened: Happened) {
+        match happened {
+            Happened::Command(command) => self.obey(command, Instant::now()),
+            Happened::Picture(camera, unit) => self.show(&camera, &unit),
+            Happened::Readable => self.receive(),
+            Happened::Writable => self.ports.udp.drain(),
+            Happened::Tcp(arrival) => self.arrive(arrival),
+            Happened::Time => {}
+        }
+        self.attend(Instant::now());
     }
 
     fn deadline(&self) -> Instant {

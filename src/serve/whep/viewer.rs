@@ -34,6 +34,10 @@ const RESEND_SHARE: Option<f32> = Some(0.5);
 const STATS_EVERY: Duration = Duration::from_secs(2);
 /// A whole group of pictures is sent again to one viewer at most this often.
 const REPLAY_EVERY: Duration = Duration::from_secs(1);
+/// The more often it is asked for, the longer this becomes; so much at most, and back when there was peace
+/// for that long.
+const REPLAY_RARELY: Duration = Duration::from_secs(16);
+const REPLAY_CALM: Duration = Duration::from_secs(20);
 /// Groups larger than this are not sent to a joining viewer: the next keyframe is sooner.
 const REPLAY_BYTES: usize = 4 * 1024 * 1024;
 /// Live pictures that wait longer than this for a slow connection are dropped.
@@ -156,6 +160,8 @@ pub struct Viewer {
     last_time: Option<i64>,
     started: bool,
     replayed: Option<Instant>,
+    /// And not again before so long.
+    replay_after: Duration,
     queue: VecDeque<Queued>,
     /// Packets of the first in the queue that have been sent.
     sent: usize,
@@ -208,6 +214,7 @@ impl Viewer {
             last_time: None,
             started: false,
             replayed: None,
+            replay_after: REPLAY_EVERY,
             queue: VecDeque::new(),
             sent: 0,
             pacer: Pacer::new(now),
@@ -483,10 +490,14 @@ impl Viewer {
         if self.connected.is_none() || self.ended.is_some() || gop.bytes() > REPLAY_BYTES {
             return false;
         }
-        if self.replayed.is_some_and(|at| now.saturating_duration_since(at) < REPLAY_EVERY) {
+        let since = self.replayed.map(|at| now.saturating_duration_since(at));
+        if since.is_some_and(|since| since < self.replay_after) {
             return false;
         }
         let Some(units) = gop.fresh(now) else { return false };
+        // A connection that keeps losing pictures would lose more of a whole group at a time.
+        let again = since.is_some_and(|since| since < REPLAY_CALM);
+        self.replay_after = if again { (self.replay_after * 2).min(REPLAY_RARELY) } else { REPLAY_EVERY };
         self.align(clock, now);
         // What waits would repeat the end of the group; only a picture that has begun is finished.
         self.queue.truncate(usize::from(self.sent > 0));
