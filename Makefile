@@ -62,6 +62,10 @@ bench: deps-tests web-deps web ## the figures of the README
 	FANLIGHT_BIN=$(CURDIR)/target/release/fanlight \
 	RTSP_CAMERA_BIN=$(CURDIR)/target/release/examples/rtsp_camera \
 	  node tests/web/bench/latency.js --only LL-HLS
+	FANLIGHT_BIN=$(CURDIR)/target/release/fanlight \
+	RTSP_CAMERA_BIN=$(CURDIR)/target/release/examples/rtsp_camera \
+	MEDIAMTX_BIN=$(MEDIAMTX) GO2RTC_BIN=$(GO2RTC) \
+	  node tests/web/bench/whep_latency.js
 
 clean: ## remove everything that was built
 	$(CARGO) clean

@@ -9,7 +9,7 @@ fanlight=$1
 port=${FANLIGHT_PORT:-8080}
 
 # Says itself what is missing.
-server=$(scripts/livekit.sh) || exit 1
+server=$(scripts/livekit.sh --install) || exit 1
 
 work=$(mktemp -d)
 livekit= service=

@@ -23,7 +23,7 @@ use crate::config as configuration;
 #[command(
     name = "fanlight",
     version,
-    about = "Turns a camera into every stream people point at it: MJPEG, snapshots, HLS and low-latency HLS.",
+    about = "Turns a camera into every stream people point at it: MJPEG, snapshots, HLS, WebRTC, LiveKit, RTMP.",
     after_help = "Examples:\n  fanlight demo                         a moving picture in the browser, no camera needed\n  \
                   fanlight --config porch.toml          run with this configuration\n  \
                   fanlight config --example             a commented configuration with every key\n  \

@@ -268,6 +268,8 @@ mod tests {
                 url: "rtmp://h/app".into(),
                 stream_key: Some(Secret::new("k")),
                 stream_key_file: None,
+                room: None,
+                identity: None,
             })
         };
         let mut old = config(&["a", "b"]);

@@ -207,7 +207,7 @@ pub struct Webrtc {
     pub port: u16,
     /// Whether media may also come over TCP, for networks that let no UDP through.
     pub tcp: bool,
-    /// What viewers are told instead of the local addresses, behind NAT or in a container: addresses or
+    /// What viewers are told before the local addresses, behind NAT or in a container: addresses or
     /// host names, each with a port of its own or not: `203.0.113.7`, `[2001:db8::1]:9000`.
     pub public_addresses: Vec<String>,
     /// `stun:` and `turn:` URLs that viewers are told.
@@ -371,6 +371,12 @@ pub struct PublishRtmp {
     /// A file whose first line is the stream key, read anew for every attempt.
     #[serde(default)]
     pub stream_key_file: Option<PathBuf>,
+    /// Where LiveKit's ingress brings it, for viewers to find: the room and the identity there.
+    #[serde(default)]
+    pub room: Option<String>,
+    /// Default: the camera's id.
+    #[serde(default)]
+    pub identity: Option<String>,
 }
 
 /// One camera: something that can be captured, with a stable id.

@@ -147,6 +147,8 @@ const PUBLISH_RTMP: &[Key] = &[
     required("url", Kind::PlainUrl(&["rtmp", "rtmps"])),
     key("stream_key", Kind::Secret),
     key("stream_key_file", Kind::Path),
+    key("room", Kind::Text),
+    key("identity", Kind::Text),
 ];
 
 /// One `[[camera]]`.

@@ -37,6 +37,8 @@ pub fn rooms(config: &Config) -> Vec<&str> {
     let published = config.publish.iter().filter_map(|output| match &output.target {
         Target::Livekit(to) if same_server(config, to.url.as_deref()) => Some(to.room.as_str()),
         Target::Whip(to) if same_server(config, to.url.as_deref()) => to.room.as_deref(),
+        // An ingress is a server of its own: whose room it is cannot be told from its address.
+        Target::Rtmp(to) => to.room.as_deref(),
         _ => None,
     });
     for room in configured.chain(published) {

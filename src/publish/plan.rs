@@ -59,9 +59,12 @@ pub struct Rtmp {
     pub host: String,
     pub port: u16,
     pub tls: bool,
-    pub application: String,
+    /// With its query, in which some servers want a token.
+    pub application: Secret,
     pub key: Pass,
     pub login: Option<(String, Secret)>,
+    /// Whom an ingress makes of it.
+    pub member: Option<Member>,
 }
 
 /// What opens the peer's door.
@@ -87,7 +90,7 @@ impl Plan {
         let way = match &publish.target {
             Target::Livekit(livekit) => room(livekit, &config.livekit, &camera, title).map(Way::Livekit),
             Target::Whip(target) => whip(target, &config.livekit, &camera, title).map(Way::Whip),
-            Target::Rtmp(target) => rtmp(target).map(Way::Rtmp),
+            Target::Rtmp(target) => rtmp(target, &camera, title).map(Way::Rtmp),
         };
         Self { id: publish.id.clone(), camera, kind: publish.target.kind(), way }
     }
@@ -132,7 +135,7 @@ impl Plan {
         match self.way.as_ref().ok()? {
             Way::Livekit(room) => Some(&room.member),
             Way::Whip(whip) => whip.livekit.as_ref().map(|(_, member)| member),
-            Way::Rtmp(_) => None,
+            Way::Rtmp(rtmp) => rtmp.member.as_ref(),
         }
     }
 
@@ -155,9 +158,9 @@ impl Rtmp {
         let scheme = if self.tls { "rtmps" } else { "rtmp" };
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         // What stands in a query opens the door at many servers (`?token=…`).
-        let application = match self.application.split_once('?') {
+        let application = match self.application.expose().split_once('?') {
             Some((application, _)) => format!("{application}?***"),
-            None => self.application.clone(),
+            None => self.application.expose().to_owned(),
         };
         format!("{scheme}://{host}:{}/{application}", self.port)
     }
@@ -249,7 +252,7 @@ fn whip(publish: &PublishWhip, livekit: &LiveKit, camera: &str, title: &str) -> 
     Ok(Whip { endpoint: url.ok_or("it needs url or room")?, pass, livekit: None, stun })
 }
 
-fn rtmp(publish: &PublishRtmp) -> Result<Rtmp, String> {
+fn rtmp(publish: &PublishRtmp, camera: &str, title: &str) -> Result<Rtmp, String> {
     let (plain, credentials) = config::take_credentials(&publish.url);
     let url = parse(&plain, &["rtmp", "rtmps"])?;
     let tls = url.scheme() == "rtmps";
@@ -278,9 +281,13 @@ fn rtmp(publish: &PublishRtmp) -> Result<Rtmp, String> {
         host: url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned(),
         port: url.port().unwrap_or(if tls { 443 } else { 1935 }),
         tls,
-        application,
+        application: Secret::new(application),
         key,
         login,
+        member: publish
+            .room
+            .as_ref()
+            .map(|room| member(room, publish.identity.as_ref(), None, camera, title)),
     })
 }
 
@@ -338,7 +345,13 @@ mod tests {
         let of = |target| Plan::of(&Publish { id: "out".into(), camera: None, target }, &none).way;
         assert!(of(Target::Livekit(livekit())).unwrap_err().contains("[livekit]"));
         assert!(of(Target::Whip(whip())).unwrap_err().contains("url or room"));
-        let rtmp = PublishRtmp { url: "rtmp://h/app".into(), stream_key: None, stream_key_file: None };
+        let rtmp = PublishRtmp {
+            url: "rtmp://h/app".into(),
+            stream_key: None,
+            stream_key_file: None,
+            room: None,
+            identity: None,
+        };
         assert!(of(Target::Rtmp(rtmp)).unwrap_err().contains("stream_key"));
     }
 
@@ -346,7 +359,13 @@ mod tests {
     fn an_address_is_taken_apart_and_its_key_is_never_shown() {
         let of = |url: &str, key: Option<&str>| {
             let stream_key = key.map(Secret::new);
-            plan(Target::Rtmp(PublishRtmp { url: url.into(), stream_key, stream_key_file: None }))
+            plan(Target::Rtmp(PublishRtmp {
+                url: url.into(),
+                stream_key,
+                stream_key_file: None,
+                room: Some("yard".into()),
+                identity: None,
+            }))
         };
         for (url, key, target, application, stream) in [
             ("rtmp://h/app", Some("s3cret"), "rtmp://h:1935/app", "app", "s3cret"),
@@ -358,7 +377,7 @@ mod tests {
             let plan = of(url, key);
             assert_eq!(plan.target(), target);
             let Ok(Way::Rtmp(rtmp)) = &plan.way else { panic!("{plan:?}") };
-            assert_eq!(rtmp.application, application);
+            assert_eq!(rtmp.application.expose(), application);
             assert_eq!(rtmp.key, Pass::Text(Secret::new(stream)));
             assert!(!format!("{plan:?}").contains("s3cret"), "{plan:?}");
         }

@@ -34,7 +34,7 @@ pub fn parameters(rtmp: &Rtmp, key: &Secret) -> Parameters {
         ("host", Value::Text(rtmp.host.clone())),
         ("port", Value::Int(rtmp.port.into())),
         ("scheme", Value::Word(if rtmp.tls { "rtmps" } else { "rtmp" }.into())),
-        ("application", Value::Text(rtmp.application.clone())),
+        ("application", Value::Secret(rtmp.application.expose().to_owned())),
         ("stream", Value::Secret(key.expose().to_owned())),
     ]
     .into();

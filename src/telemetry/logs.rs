@@ -17,7 +17,7 @@ use crate::config::model::{Log, LogFormat};
 
 /// The HTTP and WebSocket clients write whole addresses and headers at their finer levels, and there are
 /// tokens in them.
-const QUIET: [&str; 7] = [
+const QUIET: [&str; 8] = [
     "ureq=warn",
     "ureq_proto=warn",
     "tungstenite=info",
@@ -25,6 +25,8 @@ const QUIET: [&str; 7] = [
     "hyper=info",
     "hyper_util=info",
     "reqwest=info",
+    // What it has to say is in the output's own words.
+    "livekit_api=error",
 ];
 
 /// How many lines wait for a slow reader.

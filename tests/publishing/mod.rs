@@ -178,8 +178,13 @@ pub fn whip(id: &str, room: &str, identity: &str) -> Publish {
 }
 
 pub fn rtmp(id: &str, url: &str, key: &str) -> Publish {
-    let target =
-        PublishRtmp { url: url.to_owned(), stream_key: Some(Secret::new(key)), stream_key_file: None };
+    let target = PublishRtmp {
+        url: url.to_owned(),
+        stream_key: Some(Secret::new(key)),
+        stream_key_file: None,
+        room: None,
+        identity: None,
+    };
     Publish { id: id.to_owned(), camera: None, target: Target::Rtmp(target) }
 }
 

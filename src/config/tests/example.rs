@@ -125,7 +125,13 @@ fn full() -> Config {
             name: text(),
             stun_server: text(),
         }),
-        Target::Rtmp(PublishRtmp { url: "x".into(), stream_key: secret(), stream_key_file: path() }),
+        Target::Rtmp(PublishRtmp {
+            url: "x".into(),
+            stream_key: secret(),
+            stream_key_file: path(),
+            room: text(),
+            identity: text(),
+        }),
     ];
     config.publish =
         targets.into_iter().map(|target| Publish { id: "x".into(), camera: text(), target }).collect();
