@@ -9,7 +9,7 @@ set -euo pipefail
 # To compile: a C linker, and the headers of GStreamer and of OpenSSL (WebRTC's DTLS and SRTP).
 build=(
   build-essential pkg-config libssl-dev
-  libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev
+  libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libgstreamer-plugins-bad1.0-dev
 )
 # To run: the elements that the pipelines are made of (`fanlight doctor` names each one's package), ICE for
 # what is published by WebRTC, TLS for rtsps://, a font for the test camera's clock.
