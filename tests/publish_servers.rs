@@ -98,6 +98,7 @@ fn a_server_that_was_restarted_is_published_to_again_unaided() {
         nginx.kill();
         for id in ["native", "whip", "push"] {
             let down = studio.wait(id, "notices", PATIENCE, |o| o.lifecycle.state != State::Live);
+            assert!(down.lifecycle.last_error.is_some(), "round {round}: {id} says why: {down:?}");
             println!("round {round}: {id}: {:?} {:?}", down.lifecycle.state, down.lifecycle.last_error);
         }
         // Away for a while: the back-off has grown, and the knock has to end it.
@@ -203,6 +204,7 @@ fn a_wrong_key_is_refused_in_words_and_not_hammered() {
     assert!(words("stranger").contains("does not know this API key"), "{}", words("stranger"));
     assert!(words("forger").contains("API secret or token is wrong"), "{}", words("forger"));
     assert!(words("denied").contains("stream key"), "{}", words("denied"));
+    assert!(words("bearer").contains("token"), "{}", words("bearer"));
     studio.close();
 }
 
@@ -240,7 +242,8 @@ fn an_expired_token_is_refused_and_a_new_one_in_its_file_is_taken_at_once() {
         let kind = publish.target.kind();
         let studio = Studio::with(publishing::config(vec![publish], &server.url()), timing);
         let refused = studio.wait("out", "is refused", PATIENCE, |o| o.lifecycle.state == State::Refused);
-        println!("{kind}: {:?}", refused.lifecycle.last_error);
+        let words = refused.lifecycle.last_error.unwrap();
+        assert!(words.contains("expired"), "{kind}: {words}");
         std::fs::write(&path, format!("{}\n", token(Duration::from_secs(300)))).unwrap();
         let changed = Instant::now();
         wait_live(&studio, "out");
@@ -320,10 +323,12 @@ fn a_deleted_room_and_a_removal_are_named_and_come_back_from() {
         assert!(words.contains("removed"), "{words}");
     }
     server.delete_room("yard");
-    for id in ["native", "whip"] {
+    let words = ["native", "whip"].map(|id| {
         wait_live_again(&studio, id, 2);
-        println!("{id}: {:?}", studio.status(id).lifecycle.last_error);
-    }
+        studio.status(id).lifecycle.last_error.unwrap()
+    });
+    // Who comes back first makes the room anew, and the other one finds it there.
+    assert!(words.iter().any(|words| words.contains("room \"yard\" is gone")), "{words:?}");
     studio.close();
 }
 

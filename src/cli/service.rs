@@ -29,7 +29,7 @@ use crate::serve::hls::Hls;
 use crate::serve::whep::{Whep, WhepError};
 use crate::supervision::published::{PublishedNow, Publisher};
 use crate::supervision::systemd::Notifier;
-use crate::supervision::{EXIT_FROZEN, State, Timing, Vitals, health};
+use crate::supervision::{EXIT_FROZEN, State, Timing, Vitals, any_change, health};
 use crate::telemetry::system::{self, System};
 use crate::telemetry::{self, logs};
 
@@ -388,24 +388,7 @@ async fn tell(document: Document, notifier: Notifier, changed: Vec<health::Chang
             last = words;
         }
         changed.iter().for_each(health::Changed::notify);
-        let changes = present.iter().filter_map(|capture| capture.changes()).map(|mut changes| {
-            changes.mark_unchanged();
-            Box::pin(async move {
-                // A camera that is gone changes no more: the list does.
-                if changes.changed().await.is_err() {
-                    std::future::pending::<()>().await;
-                }
-            })
-        });
-        let changes: Vec<_> = changes.collect();
-        let any = async {
-            match changes.is_empty() {
-                true => std::future::pending().await,
-                false => {
-                    futures_util::future::select_all(changes).await;
-                }
-            }
-        };
+        let any = any_change(present.iter().filter_map(|capture| capture.changes()));
         tokio::select! {
             () = any => {}
             () = publishers.changed() => {}

@@ -8,6 +8,7 @@ use livekit_api::access_token::{AccessToken, VideoGrants};
 use thiserror::Error;
 
 use super::Key;
+use crate::publish::livekit_token::grants as publisher_grants;
 
 /// Room and identity, in characters.
 const LONGEST_NAME: usize = 128;
@@ -90,16 +91,8 @@ pub fn publisher(
 ) -> Result<String, TokenError> {
     plain("the room", room)?;
     plain("the identity", identity)?;
-    let grants = VideoGrants {
-        room_join: true,
-        can_subscribe: false,
-        can_publish: true,
-        can_publish_data: false,
-        can_update_own_metadata: false,
-        ..VideoGrants::default()
-    };
     let token = AccessToken::with_api_key(&key.name, key.secret.expose()).with_name(name);
-    sign(token, room, identity, grants, ttl)
+    sign(token, room, identity, publisher_grants(room), ttl)
 }
 
 /// A token for the server's own interface: it lists rooms and minds ingresses.

@@ -11,21 +11,26 @@ use crate::supervision::Failure;
 /// It is needed once, for joining: LiveKit renews it for those who are in.
 const GOOD_FOR: Duration = Duration::from_secs(600);
 
-/// A token to join and publish, and nothing more.
-pub fn make(key: &str, secret: &Secret, member: &Member) -> Result<Secret, Failure> {
-    let grants = VideoGrants {
+/// What a publisher may: join one room and publish, and nothing more.
+pub fn grants(room: &str) -> VideoGrants {
+    VideoGrants {
         room_join: true,
-        room: member.room.clone(),
+        room: room.to_owned(),
         can_publish: true,
         can_subscribe: false,
         can_publish_data: false,
+        can_update_own_metadata: false,
         ..VideoGrants::default()
-    };
+    }
+}
+
+/// A token to join and publish.
+pub fn make(key: &str, secret: &Secret, member: &Member) -> Result<Secret, Failure> {
     let token = AccessToken::with_api_key(key, secret.expose())
         .with_ttl(GOOD_FOR)
         .with_identity(&member.identity)
         .with_name(&member.name)
-        .with_grants(grants);
+        .with_grants(grants(&member.room));
     // The words of the error hold nothing of the key.
     token
         .to_jwt()

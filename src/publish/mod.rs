@@ -8,7 +8,7 @@
 //! pictures and nobody else anything. While the camera gives nothing, nothing is tried.
 
 mod feed;
-mod livekit_token;
+pub mod livekit_token;
 mod mourning;
 mod plan;
 mod rooms;
@@ -28,7 +28,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::capture::{Capture, Means};
 use crate::config::Config;
 use crate::supervision::published::Published;
-use crate::supervision::{self, Handle, State};
+use crate::supervision::{self, Handle, State, any_change};
 use plan::{Plan, Way};
 use status::{Counters, OutputStatus};
 use subject::{Common, Farewells, Memory, PublisherSubject};
@@ -127,25 +127,7 @@ impl Publishers {
         let mut list = self.0.list.subscribe();
         list.mark_unchanged();
         let all = self.all();
-        let changes = all.iter().map(|output| {
-            let mut changes = output.handle.changes();
-            changes.mark_unchanged();
-            Box::pin(async move {
-                // One that is gone changes no more: the list does.
-                if changes.changed().await.is_err() {
-                    std::future::pending::<()>().await;
-                }
-            })
-        });
-        let changes: Vec<_> = changes.collect();
-        let any = async {
-            match changes.is_empty() {
-                true => std::future::pending().await,
-                false => {
-                    futures_util::future::select_all(changes).await;
-                }
-            }
-        };
+        let any = any_change(all.iter().map(|output| output.handle.changes()));
         tokio::select! {
             () = any => {}
             _ = list.changed() => {}

@@ -7,6 +7,7 @@
 
 pub mod actor;
 pub mod backoff;
+pub mod changes;
 pub mod failure;
 pub mod health;
 pub mod lifecycle;
@@ -19,6 +20,7 @@ pub mod timing;
 pub mod vitals;
 
 pub use actor::{Handle, Subject, spawn};
+pub use changes::any_change;
 pub use failure::{Failure, FailureKind};
 pub use lifecycle::{Snapshot, State};
 pub use pulse::Reports;

@@ -26,6 +26,7 @@ use super::cameras::{self, CameraView};
 use super::{AppState, Request};
 use crate::cameras::Cameras;
 use crate::livekit;
+use crate::supervision::any_change;
 use crate::telemetry;
 
 /// Events are at least this far apart.
@@ -200,20 +201,12 @@ async fn run<F: Future<Output = ()>>(
 fn change(cameras: &Cameras) -> impl Future<Output = ()> + use<> {
     let mut list = cameras.watch();
     list.mark_unchanged();
-    let mut any: Vec<future::BoxFuture<'static, ()>> = vec![Box::pin(async move {
-        let _ = list.changed().await;
-    })];
-    for mut changes in cameras.all().iter().filter_map(|capture| capture.changes()) {
-        changes.mark_unchanged();
-        any.push(Box::pin(async move {
-            // A camera that is gone changes no more: the list does.
-            if changes.changed().await.is_err() {
-                future::pending::<()>().await;
-            }
-        }));
-    }
+    let any = any_change(cameras.all().iter().filter_map(|capture| capture.changes()));
     async move {
-        future::select_all(any).await;
+        tokio::select! {
+            () = any => {}
+            _ = list.changed() => {}
+        }
     }
 }
 
