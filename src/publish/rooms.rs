@@ -12,15 +12,30 @@ use crate::config::Secret;
 /// A server that has not answered by then says nothing.
 const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 
-/// What the server knows of a member.
+/// What the server knows of a member. The room's id is another one each time a room of its name is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Presence {
     /// There, under this id, which is another one each time somebody joins.
-    Present(String),
-    Absent,
+    Present {
+        room: String,
+        sid: String,
+    },
+    Absent {
+        room: String,
+    },
     NoRoom,
     /// It did not say.
     Unknown,
+}
+
+impl Presence {
+    /// The id of the room.
+    pub fn room(&self) -> Option<&str> {
+        match self {
+            Self::Present { room, .. } | Self::Absent { room } => Some(room),
+            Self::NoRoom | Self::Unknown => None,
+        }
+    }
 }
 
 /// How to ask.
@@ -36,13 +51,20 @@ impl Rooms {
     pub fn presence(&self, member: &Member, runtime: &tokio::runtime::Handle) -> Presence {
         let asked = async {
             let client = RoomClient::with_api_key(self.server.as_str(), &self.key, self.secret.expose());
-            tokio::time::timeout(ANSWER_LIMIT, client.list_participants(&member.room)).await
+            let rooms = client.list_rooms(vec![member.room.clone()]).await?;
+            let Some(room) = rooms.into_iter().find(|room| room.name == member.room) else {
+                return Ok(Presence::NoRoom);
+            };
+            let all = client.list_participants(&member.room).await?;
+            let found = all.into_iter().find(|participant| participant.identity == member.identity);
+            Ok(match found {
+                Some(participant) => Presence::Present { room: room.sid, sid: participant.sid },
+                None => Presence::Absent { room: room.sid },
+            })
         };
-        match runtime.block_on(asked) {
-            Ok(Ok(all)) => {
-                let found = all.into_iter().find(|participant| participant.identity == member.identity);
-                found.map_or(Presence::Absent, |participant| Presence::Present(participant.sid))
-            }
+        match runtime.block_on(async { tokio::time::timeout(ANSWER_LIMIT, asked).await }) {
+            Ok(Ok(presence)) => presence,
+            // It went between the two questions.
             Ok(Err(ServiceError::Twirp(error))) if error.to_string().contains("not_found") => {
                 Presence::NoRoom
             }

@@ -332,13 +332,13 @@ impl Job {
             return Ok(());
         }
         match rooms.presence(member, &self.runtime) {
-            Presence::Present(_) => Err(words::contested(&member.identity, &member.room)),
+            Presence::Present { .. } => Err(words::contested(&member.identity, &member.room)),
             Presence::Unknown => Err(Failure::absent(format!(
                 "{}: the server does not say whether identity {:?} is free again",
                 self.common.plan.target(),
                 member.identity
             ))),
-            Presence::Absent | Presence::NoRoom => {
+            Presence::Absent { .. } | Presence::NoRoom => {
                 memory.contested.store(false, Ordering::Relaxed);
                 Ok(())
             }

@@ -28,6 +28,8 @@ const DOUBT_AFTER: Duration = Duration::from_secs(3);
 const SILENT_AFTER: Duration = Duration::from_secs(5);
 /// A session that the server ends sooner than this was not wanted.
 const SHORT: Duration = Duration::from_secs(60);
+/// A room that is deleted is gone this long after its participants were sent away.
+const DELETION: Duration = Duration::from_millis(250);
 /// So many of them in a row, and somebody else is thought to be behind it.
 const SHORT_ONES: u64 = 3;
 /// Sources that a peer may report on: pictures and their repetitions, with room.
@@ -218,10 +220,6 @@ impl Watch {
         }
         let connected = Instant::now();
         let own = self.presence().await;
-        let own = match own {
-            Presence::Present(sid) => Some(sid),
-            _ => None,
-        };
         let broken = async {
             let broken = link.wait_for(|link| matches!(link, Link::Broken(_))).await;
             broken.ok().map(|link| link.clone())
@@ -265,7 +263,7 @@ impl Watch {
     }
 
     /// A connection that was there is gone. `cause`: none when it fell silent.
-    async fn after(&self, cause: Option<Cause>, own: Option<String>, lived: Duration) -> Failure {
+    async fn after(&self, cause: Option<Cause>, own: Presence, lived: Duration) -> Failure {
         let target = &self.target;
         let sent_away = match &cause {
             Some(Cause::Said(said)) => match words::of_signalling(target, said) {
@@ -277,22 +275,28 @@ impl Watch {
         };
         if let Some(member) = &self.member {
             let (room, identity) = (&member.room, &member.identity);
-            match (self.presence().await, own) {
-                (Presence::Present(sid), Some(own)) if sid != own => {
+            let mut now = self.presence().await;
+            if matches!(now, Presence::Absent { .. }) {
+                // A room that is being deleted sends everybody away first.
+                tokio::time::sleep(DELETION).await;
+                now = self.presence().await;
+            }
+            match fate(&own, &now) {
+                Fate::TakenOver => {
                     self.memory.contested.store(true, Ordering::Relaxed);
                     return words::contested(identity, room);
                 }
-                (Presence::NoRoom, _) => {
+                Fate::RoomGone => {
                     return Failure::broken(format!(
                         "{target}: room {room:?} is gone: it was deleted, or the server started anew"
                     ));
                 }
-                (Presence::Absent, _) => {
+                Fate::Removed => {
                     return Failure::broken(format!(
                         "{target}: the server removed {identity:?} from room {room:?}"
                     ));
                 }
-                _ => {}
+                Fate::Unclear => {}
             }
             if sent_away && self.rooms.is_none() {
                 let short = self.memory.short_session(lived < SHORT);
@@ -350,6 +354,32 @@ impl Watch {
     }
 }
 
+/// What has become of a session, by what the server knew of it when it began and knows now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    TakenOver,
+    RoomGone,
+    Removed,
+    Unclear,
+}
+
+fn fate(began: &Presence, now: &Presence) -> Fate {
+    // Who comes back first makes a deleted room anew: another room of the same name.
+    if let (Some(old), Some(new)) = (began.room(), now.room())
+        && old != new
+    {
+        return Fate::RoomGone;
+    }
+    match (began, now) {
+        (Presence::Present { sid: old, .. }, Presence::Present { sid: new, .. }) if old != new => {
+            Fate::TakenOver
+        }
+        (_, Presence::NoRoom) => Fate::RoomGone,
+        (_, Presence::Absent { .. }) => Fate::Removed,
+        _ => Fate::Unclear,
+    }
+}
+
 /// Notes what the peer reports through a pad on which RTCP arrives.
 fn listen(pad: &gst::Pad, line: &Arc<Line>) {
     let line = Arc::clone(line);
@@ -398,6 +428,27 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn what_became_of_a_session_is_told_by_the_room_and_who_is_in_it() {
+        let present = |room: &str, sid: &str| Presence::Present { room: room.into(), sid: sid.into() };
+        let absent = |room: &str| Presence::Absent { room: room.into() };
+        let own = present("RM_1", "PA_1");
+        for (began, now, expected) in [
+            (own.clone(), present("RM_1", "PA_2"), Fate::TakenOver),
+            (own.clone(), absent("RM_1"), Fate::Removed),
+            (own.clone(), Presence::NoRoom, Fate::RoomGone),
+            (own.clone(), absent("RM_2"), Fate::RoomGone),
+            (own.clone(), present("RM_2", "PA_2"), Fate::RoomGone),
+            (own.clone(), own.clone(), Fate::Unclear),
+            (own.clone(), Presence::Unknown, Fate::Unclear),
+            (Presence::Unknown, absent("RM_1"), Fate::Removed),
+            (Presence::Unknown, Presence::NoRoom, Fate::RoomGone),
+            (Presence::Unknown, present("RM_1", "PA_2"), Fate::Unclear),
+        ] {
+            assert_eq!(fate(&began, &now), expected, "{began:?} → {now:?}");
+        }
+    }
 
     fn report(kind: u8, numbers: &[(u32, u32)]) -> Vec<u8> {
         let mut body = vec![0, 0, 0, 7];
