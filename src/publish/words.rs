@@ -31,8 +31,10 @@ pub fn of_signalling(target: &str, said: &str) -> Option<Failure> {
     if said == "Server disconnected" {
         return None;
     }
-    let lower = said.to_lowercase();
+    let lower = without_addresses(said).to_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    let status =
+        |codes: &[&str]| lower.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| codes.contains(&word));
     if said.contains("Request timeout") {
         return Some(Failure::absent(format!("{target}: it takes the request and does not answer")));
     }
@@ -48,7 +50,7 @@ pub fn of_signalling(target: &str, said: &str) -> Option<Failure> {
         ))
     } else if has(&["permissions denied", "not allowed", "no permission"]) {
         Failure::refused(format!("{target}: the token does not allow that: {said}"))
-    } else if has(&["401", "403", "unauthorized", "forbidden"]) {
+    } else if has(&["unauthorized", "forbidden"]) || status(&["401", "403"]) {
         Failure::refused(format!("{target}: it refuses this token or key: {said}"))
     } else if has(&["room does not exist", "requested room"]) {
         Failure::refused(format!(
@@ -69,6 +71,11 @@ pub fn of_signalling(target: &str, said: &str) -> Option<Failure> {
     })
 }
 
+/// Without addresses: what stands in them says nothing about what happened.
+fn without_addresses(said: &str) -> String {
+    said.split_inclusive(char::is_whitespace).filter(|word| !word.contains("://")).collect()
+}
+
 /// Without what each layer puts before the words of the one below.
 fn plain(said: &str) -> &str {
     let mut said = said.trim();
@@ -82,7 +89,7 @@ fn plain(said: &str) -> &str {
 /// thing the last time.
 pub fn of_rtmp(target: &str, error: &gst::glib::Error, said: &str, kept: bool, again: bool) -> Failure {
     let said = said.trim_end_matches('.');
-    let lower = said.to_lowercase();
+    let lower = without_addresses(said).to_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
     if has(&["already exists", "already publish", "busy"]) {
         return Failure::broken(format!(
@@ -141,6 +148,13 @@ mod tests {
             ("Error: ws failure: IO error: Connection refused (os error 111)", Absent, "nobody answers"),
             ("Error: signal connection timed out", Absent, "no answer"),
             ("Error: ws failure: IO error: invalid peer certificate: UnknownIssuer", Broken, "TLS"),
+            // An address may hold any number and any word.
+            (
+                "Error: error sending request for url (http://127.0.0.1:40129/whip/forbidden)",
+                Absent,
+                "no answer",
+            ),
+            ("Error: Unexpected response: 401 - http://127.0.0.1:1/whip", Refused, "token or key"),
             ("Error: server error: 503 Service Unavailable - busy", Broken, "503"),
         ];
         for (said, kind, words) in table {
