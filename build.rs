@@ -16,6 +16,8 @@ const DIST: &str = "web/dist";
 
 fn main() -> io::Result<()> {
     println!("cargo::rerun-if-changed=build.rs");
+    // Compiled in by `sqlx::migrate!`, which cargo does not see.
+    println!("cargo::rerun-if-changed=migrations");
     println!("cargo::rerun-if-changed={DIST}");
     // Cargo takes a path that is not there for one that changed, and would compile the service anew at
     // every build. An empty, old directory keeps it quiet until there is a dashboard.

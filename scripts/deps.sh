@@ -6,9 +6,9 @@
 #   scripts/deps.sh --list     prints the groups and installs nothing
 set -euo pipefail
 
-# To compile: a C linker, and the headers of GStreamer and of OpenSSL (WebRTC's DTLS and SRTP).
+# To compile: a C linker, and the headers of GStreamer, of OpenSSL (WebRTC's DTLS and SRTP) and of udev.
 build=(
-  build-essential pkg-config libssl-dev
+  build-essential pkg-config libssl-dev libudev-dev
   libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libgstreamer-plugins-bad1.0-dev
 )
 # To run: the elements that the pipelines are made of (`fanlight doctor` names each one's package), ICE for
