@@ -5,6 +5,8 @@
 //! never wait for a writer. What can go wrong: a directory that cannot be written, a file that is not a
 //! database, a disk that is full.
 
+pub mod media;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
