@@ -16,6 +16,7 @@ mod exif;
 mod index;
 mod mp4;
 mod names;
+mod playlist;
 mod preroll;
 mod recorder;
 pub mod retention;
@@ -37,10 +38,10 @@ use crate::config::Config;
 use crate::config::model::{Record, RecordMode};
 use crate::storage::Database;
 use crate::storage::media::{Kind, Which};
+use crate::supervision::{Timing, Vitals};
 use disk::Active;
 pub use error::RecordError;
 use index::Index;
-pub use mp4::Piece;
 pub use recorder::StartOptions;
 use recorder::{Recorder, Shared};
 pub use retention::Retention;
@@ -133,6 +134,29 @@ impl Recordings {
         let keeping = tokio::spawn(index.keep());
         *recordings.tasks() = [following, keeping].map(AbortOnDropHandle::new).into();
         recordings
+    }
+
+    /// None at all, for a house without storage.
+    pub fn none(cameras: watch::Receiver<Arc<[Capture]>>) -> Self {
+        let settings = watch::Sender::new(Arc::new(Record::default()));
+        let active = Active::default();
+        let none = Err("this service has no storage".to_owned());
+        let shared = Shared {
+            index: Index::new(Path::new("/nonexistent"), none, active.clone(), settings.subscribe()),
+            active,
+            changes: broadcast::Sender::new(1),
+            cameras,
+            settings: settings.subscribe(),
+            timing: Timing::default(),
+            vitals: Vitals::new(1),
+        };
+        Self(Arc::new(Inner {
+            shared,
+            settings,
+            recorders: Mutex::default(),
+            continuous: watch::Sender::default(),
+            tasks: Mutex::default(),
+        }))
     }
 
     /// Brings recordings to another configuration.
@@ -309,6 +333,27 @@ impl Recordings {
             return Err(RecordError::InvalidName { name: name.to_owned() });
         }
         Ok(self.0.shared.index.recordings().join(name))
+    }
+
+    /// An HLS playlist of a recording, as seen from `{name}/index.m3u8`.
+    ///
+    /// # Errors
+    /// When there is no such recording, it is no fragmented MP4, or it cannot be read.
+    pub async fn playlist(&self, name: &str) -> Result<String, RecordError> {
+        let path = self.path(name)?;
+        let grows = self.is_written(name);
+        let read = move || mp4::read(&mut std::fs::File::open(path)?);
+        let read = tokio::task::spawn_blocking(read).await;
+        let contents = read.map_err(|error| RecordError::Dependency(error.to_string()))?;
+        let contents = contents.map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => not_found(name),
+            _ => RecordError::io(&format!("{name} cannot be read"), &error),
+        })?;
+        if contents.fragments.is_empty() {
+            let words = format!("{name} is no fragmented MP4: there is no playlist of it, only the file");
+            return Err(RecordError::InvalidState(words));
+        }
+        Ok(playlist::playlist(&contents, &format!("../{name}"), grows))
     }
 
     /// Whether the file of this name is being written.
