@@ -118,7 +118,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     hls.cameras(&cameras.all());
     let publishers = Publishers::start(&config, cameras.watch(), &means);
     let (directory, database) = storage(&config).await;
-    let recordings = Recordings::begin(&config, &directory, database, cameras.watch(), &means);
+    let recordings = Recordings::begin(&config, &directory, database, cameras.watch(), &means).await;
     let stop = CancellationToken::new();
     let config = watch::Sender::new(config);
     let hls = watch::Sender::new(hls);

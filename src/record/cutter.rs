@@ -1,6 +1,6 @@
 //! Where a recording is cut: access units in, files and their fragments out. Pure; driven by `session`.
 //!
-//! A file begins with a keyframe and ends at one that comes after the segment's time or size, or when the
+//! A file begins with a keyframe, is opened as soon as that is there, and ends at one that comes after the segment's time or size, or when the
 //! stream's format changes. A restart of the camera is only a gap in the file's timeline, as long as the
 //! format stays: times in a file are those of the day. A fragment is whole and can be written when it is
 //! as long as wanted, or before a keyframe.
@@ -81,8 +81,8 @@ struct Stream {
 #[derive(Debug)]
 struct File {
     writer: Writer,
-    /// Decoding time of the stream at which the file begins.
-    base: u64,
+    /// Decoding time of the stream at which the file begins; known with its first picture.
+    base: Option<u64>,
     bytes: u64,
     fragment: Open,
 }
@@ -121,6 +121,7 @@ impl Cutter {
             self.begin(probe);
         }
         self.end_stream();
+        self.close();
         std::mem::take(&mut self.steps)
     }
 
@@ -143,8 +144,11 @@ impl Cutter {
             self.begin(probe);
             return self.take(unit);
         }
-        if self.probe.is_empty() && !unit.keyframe {
-            return;
+        if self.probe.is_empty() {
+            // Without a readable SPS nothing can be written; the next keyframe may bring one.
+            let sets = ParameterSets::of(&unit.data).filter(|_| unit.keyframe);
+            let Some((sets, sps)) = sets.and_then(|sets| sets.parse().map(|sps| (sets, sps))) else { return };
+            self.open(&sets, &sps, unit.captured_at);
         }
         self.probe.push(unit);
         if timing::enough_to_probe(&self.probe) {
@@ -153,8 +157,7 @@ impl Cutter {
         }
     }
 
-    /// Begins a stream with its first pictures. Without a readable SPS nothing can be written; the next
-    /// keyframe may bring one.
+    /// Begins a stream with its first pictures.
     fn begin(&mut self, probe: Vec<AccessUnit>) {
         let Some(sets) = probe.first().and_then(|unit| ParameterSets::of(&unit.data)) else { return };
         let Some(sps) = sets.parse() else { return };
@@ -170,7 +173,7 @@ impl Cutter {
         let (held, _) = timeline.finish();
         if let Some(frame) = held {
             if self.file.is_none() {
-                self.open(&sets, &sps, &frame);
+                self.open(&sets, &sps, frame.unit.captured_at);
             }
             self.add(frame);
         }
@@ -181,7 +184,7 @@ impl Cutter {
         if frame.unit.keyframe
             && let Some(file) = &self.file
         {
-            let length = frame.dts.saturating_sub(file.base);
+            let length = file.base.map_or(0, |base| frame.dts.saturating_sub(base));
             let bytes = file.bytes + file.fragment.bytes as u64;
             if length >= timing::ticks(self.lengths.segment) || bytes >= self.lengths.segment_bytes {
                 self.close();
@@ -193,28 +196,24 @@ impl Cutter {
                 return;
             }
             let (sets, sps) = (stream.sets.clone(), stream.sps);
-            self.open(&sets, &sps, &frame);
+            self.open(&sets, &sps, frame.unit.captured_at);
         }
         self.add(frame);
     }
 
-    fn open(&mut self, sets: &ParameterSets, sps: &Sps, first: &Frame) {
+    fn open(&mut self, sets: &ParameterSets, sps: &Sps, began: SystemTime) {
         let init = fmp4::init(sets, sps);
-        let file = File {
-            writer: Writer::new(),
-            base: first.dts,
-            bytes: init.len() as u64,
-            fragment: Open::default(),
-        };
+        let file =
+            File { writer: Writer::new(), base: None, bytes: init.len() as u64, fragment: Open::default() };
         self.file = Some(file);
-        let began = first.unit.captured_at;
         self.steps.push(Step::Open(Head { init, width: sps.width, height: sps.height, began }));
     }
 
     fn add(&mut self, frame: Frame) {
         let limit = timing::ticks(self.lengths.fragment);
         let Some(file) = &mut self.file else { return };
-        let dts = frame.dts.saturating_sub(file.base);
+        let base = *file.base.get_or_insert(frame.dts);
+        let dts = frame.dts.saturating_sub(base);
         let open = file.fragment;
         let long = dts + frame.duration > open.begins + limit;
         let keyframe = frame.unit.keyframe && dts >= open.begins + limit / KEYFRAME_CUT;
@@ -230,7 +229,7 @@ impl Cutter {
         open.ends = dts + frame.duration;
         open.bytes += frame.unit.data.len();
         open.pictures += 1;
-        let pts = frame.pts.saturating_sub(file.base);
+        let pts = frame.pts.saturating_sub(base);
         file.writer.add(&Frame { pts, dts, ..frame });
     }
 

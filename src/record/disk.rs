@@ -112,7 +112,7 @@ pub struct Writer {
 
 #[derive(Debug)]
 enum Order {
-    Open(Head),
+    Open(Head, Reports),
     Append(Fragment, Reports),
     Close,
     /// Tells when everything before it is done.
@@ -128,14 +128,14 @@ impl Writer {
         let (orders, queue) = mpsc::channel();
         let queued = Arc::new(AtomicUsize::new(0));
         let (name, most) = (format!("record-{}", place.camera), place.queue);
-        let thread = Thread { place, events, queued: Arc::clone(&queued), head: None, file: None };
+        let thread = Thread { place, events, queued: Arc::clone(&queued), file: None };
         std::thread::Builder::new().name(name).spawn(move || thread.run(&queue))?;
         Ok(Self { orders, queued, most })
     }
 
     /// Begins a file; whether anything is written at all.
-    pub fn open(&self, head: Head) -> bool {
-        self.orders.send(Order::Open(head)).is_ok()
+    pub fn open(&self, head: Head, reports: &Reports) -> bool {
+        self.orders.send(Order::Open(head, reports.clone())).is_ok()
     }
 
     /// Takes a fragment unless too much waits already; `Some(false)` when it was not taken, `None` when
@@ -166,8 +166,6 @@ struct Thread {
     place: Place,
     events: events::UnboundedSender<Event>,
     queued: Arc<AtomicUsize>,
-    /// Of a file that begins with the next fragment.
-    head: Option<Head>,
     file: Option<(File, Written)>,
 }
 
@@ -175,9 +173,11 @@ impl Thread {
     fn run(mut self, queue: &Receiver<Order>) {
         while let Ok(order) = queue.recv() {
             match order {
-                Order::Open(head) => {
+                Order::Open(head, reports) => {
                     self.close();
-                    self.head = Some(head);
+                    if let Err(error) = self.begin(head) {
+                        return self.fail(&error, &reports);
+                    }
                 }
                 Order::Append(fragment, reports) => {
                     let appended = self.append(&fragment);
@@ -196,12 +196,8 @@ impl Thread {
     }
 
     fn append(&mut self, fragment: &Fragment) -> io::Result<()> {
-        enough_room(&self.place, fragment.data.len() as u64)?;
-        if let Some(head) = self.head.take() {
-            return self.begin(head, fragment);
-        }
-        // The fragments of a file whose beginning was lost.
         let Some((file, written)) = &mut self.file else { return Ok(()) };
+        enough_room(&self.place, fragment.data.len() as u64)?;
         if let Err(error) = file.write_all(&fragment.data).and_then(|()| file.sync_data()) {
             // Half a fragment helps nobody, and on a full disk makes no room.
             let _ = file.set_len(written.bytes);
@@ -213,8 +209,8 @@ impl Thread {
         Ok(())
     }
 
-    /// A file appears with its first fragment in it.
-    fn begin(&mut self, head: Head, first: &Fragment) -> io::Result<()> {
+    fn begin(&mut self, head: Head) -> io::Result<()> {
+        enough_room(&self.place, head.init.len() as u64)?;
         let Place { directory, camera, template, active, .. } = &self.place;
         fs::create_dir_all(directory)?;
         let stem = names::fill(template, camera, head.began);
@@ -222,7 +218,7 @@ impl Thread {
             name: String::new(),
             camera: camera.clone(),
             began: head.began,
-            duration: first.end,
+            duration: Duration::ZERO,
             bytes: 0,
             width: head.width,
             height: head.height,
@@ -247,7 +243,7 @@ impl Thread {
         }
         let Some(mut file) = file else { return Err(io::ErrorKind::AlreadyExists.into()) };
         let origin = mp4::origin_box(&Origin { camera: camera.clone(), began: head.began });
-        let bytes = [&head.init[..], &origin, &first.data].concat();
+        let bytes = [&head.init[..], &origin].concat();
         let path = directory.join(&written.name);
         let stored = file.write_all(&bytes).and_then(|()| file.sync_data());
         // So that the name survives as well.
@@ -265,8 +261,11 @@ impl Thread {
     }
 
     fn close(&mut self) {
-        self.head = None;
         if let Some((file, written)) = self.file.take() {
+            if written.duration.is_zero() {
+                // Nothing came after its beginning.
+                let _ = fs::remove_file(self.place.directory.join(&written.name));
+            }
             let stamp = file
                 .metadata()
                 .and_then(|metadata| Ok(Stamp { modified: metadata.modified()?, kept: is_kept(&metadata) }));

@@ -92,20 +92,23 @@ impl Index {
         u64::from(self.0.settings.borrow().reserve_mb) * 1_000_000
     }
 
+    /// Takes in what was set by API before a restart.
+    pub async fn load(&self) {
+        let Ok(database) = self.database() else { return };
+        match database.setting(SETTING).await {
+            Ok(Some(text)) => match serde_json::from_str(&text) {
+                Ok(retention) => self.set(Some(retention)),
+                Err(error) => {
+                    tracing::warn!("the stored retention is not readable, the configured one holds: {error}");
+                }
+            },
+            Ok(None) => {}
+            Err(error) => tracing::warn!("the stored retention cannot be read: {error}"),
+        }
+    }
+
     /// Keeps index and files in step, and the disk from filling, until it is dropped.
     pub async fn keep(self) {
-        if let Ok(database) = self.database() {
-            match database.setting(SETTING).await {
-                Ok(Some(text)) => match serde_json::from_str(&text) {
-                    Ok(retention) => self.set(Some(retention)),
-                    Err(error) => {
-                        tracing::warn!("the stored retention is not readable, the configured holds: {error}")
-                    }
-                },
-                Ok(None) => {}
-                Err(error) => tracing::warn!("the stored retention cannot be read: {error}"),
-            }
-        }
         let mut failing = false;
         loop {
             match self.tidy().await {
@@ -284,8 +287,15 @@ impl Index {
         self.put(Kind::Recording, row(written, None)).await;
     }
 
-    /// Takes a file that is whole into the index.
+    /// Takes a file that is whole into the index; one that stayed empty was removed.
     pub async fn closed(&self, written: &Written, stamp: Option<Stamp>) {
+        if written.duration.is_zero() {
+            let Ok(database) = self.database() else { return };
+            if let Err(error) = database.forget_media(Kind::Recording, &[written.name.clone()]).await {
+                tracing::warn!("{} is still in the index: {error}", written.name);
+            }
+            return;
+        }
         self.put(Kind::Recording, row(written, stamp)).await;
     }
 
@@ -381,15 +391,17 @@ fn recording(path: &Path, name: &str, metadata: &fs::Metadata) -> io::Result<Opt
     let contents = mp4::read(&mut file)?;
     let modified = metadata.modified()?;
     let settled = SystemTime::now().duration_since(modified).is_ok_and(|age| age > SETTLED);
-    let mut stamp = Stamp { modified, kept: disk::is_kept(metadata) };
+    let mut stamp = Some(Stamp { modified, kept: disk::is_kept(metadata) });
     let mut bytes = metadata.len();
-    if contents.origin.is_some() && settled && !stamp.kept {
-        if contents.fragments.is_empty() {
+    let unfinished = contents.whole < bytes || contents.fragments.is_empty();
+    if contents.origin.is_some() && unfinished && !disk::is_kept(metadata) {
+        if !settled {
+            // Looked at again.
+            stamp = None;
+        } else if contents.fragments.is_empty() {
             tracing::info!("{name} holds no picture: it is removed");
             fs::remove_file(path)?;
-            return Ok(None);
-        }
-        if contents.whole < bytes {
+        } else {
             tracing::info!(
                 "{name} was cut off while it was written: its last {} bytes go",
                 bytes - contents.whole
@@ -397,7 +409,10 @@ fn recording(path: &Path, name: &str, metadata: &fs::Metadata) -> io::Result<Opt
             let file = OpenOptions::new().write(true).open(path)?;
             file.set_len(contents.whole)?;
             bytes = contents.whole;
-            stamp.modified = file.metadata()?.modified()?;
+            stamp = Some(Stamp { modified: file.metadata()?.modified()?, kept: false });
+        }
+        if contents.fragments.is_empty() {
+            return Ok(None);
         }
     }
     let (camera, began) = match contents.origin {
@@ -414,7 +429,7 @@ fn recording(path: &Path, name: &str, metadata: &fs::Metadata) -> io::Result<Opt
             width: contents.width,
             height: contents.height,
         },
-        Some(stamp),
+        stamp,
     )))
 }
 

@@ -92,6 +92,8 @@ pub struct Recordings(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    /// Why nothing can be recorded here.
+    possible: Result<(), RecordError>,
     shared: Shared,
     settings: watch::Sender<Arc<Record>>,
     recorders: Mutex<BTreeMap<String, Arc<Recorder>>>,
@@ -104,7 +106,7 @@ impl Recordings {
     /// Begins to record what is to be recorded all the time, and to keep the index. `cameras` is the list of
     /// cameras as it changes; without a database there are recordings, and no list of them. Call it inside
     /// the runtime.
-    pub fn begin(
+    pub async fn begin(
         config: &Config,
         directory: &Path,
         database: Result<Database, String>,
@@ -124,12 +126,14 @@ impl Recordings {
             vitals: means.vitals.clone(),
         };
         let recordings = Self(Arc::new(Inner {
+            possible: Ok(()),
             shared,
             settings,
             recorders: Mutex::default(),
             continuous: watch::Sender::new(continuous(config)),
             tasks: Mutex::default(),
         }));
+        index.load().await;
         let following = tokio::spawn(follow(Arc::downgrade(&recordings.0)));
         let keeping = tokio::spawn(index.keep());
         *recordings.tasks() = [following, keeping].map(AbortOnDropHandle::new).into();
@@ -140,7 +144,8 @@ impl Recordings {
     pub fn none(cameras: watch::Receiver<Arc<[Capture]>>) -> Self {
         let settings = watch::Sender::new(Arc::new(Record::default()));
         let active = Active::default();
-        let none = Err("this service has no storage".to_owned());
+        let why = "this service has no storage".to_owned();
+        let none = Err(why.clone());
         let shared = Shared {
             index: Index::new(Path::new("/nonexistent"), none, active.clone(), settings.subscribe()),
             active,
@@ -151,6 +156,7 @@ impl Recordings {
             vitals: Vitals::new(1),
         };
         Self(Arc::new(Inner {
+            possible: Err(RecordError::Dependency(why)),
             shared,
             settings,
             recorders: Mutex::default(),
@@ -362,6 +368,7 @@ impl Recordings {
     }
 
     fn recorder(&self, camera: &str) -> Result<Arc<Recorder>, RecordError> {
+        self.0.possible.clone()?;
         self.meet();
         self.recorders().get(camera).cloned().ok_or_else(|| RecordError::NoCamera(camera.to_owned()))
     }

@@ -535,7 +535,7 @@ impl Tending {
                 self.shared.active.forget(&written.name);
                 self.view.send_modify(|view| {
                     if view.file.as_ref().is_some_and(|file| file.name == written.name) {
-                        view.file = Some(written);
+                        view.file = Some(written).filter(|file| !file.duration.is_zero());
                         view.open = false;
                     }
                 });

@@ -166,7 +166,7 @@ impl Session {
             match step {
                 Step::Open(head) => {
                     self.skipping = false;
-                    if !self.writer.open(head) {
+                    if !self.writer.open(head, reports) {
                         return false;
                     }
                 }

@@ -40,6 +40,7 @@ impl Snapshots {
     /// # Errors
     /// When there is no such camera or no picture of it, the name is no good or taken, or the disk is full.
     pub async fn take(&self, camera: &str, filename: Option<&str>) -> Result<SnapshotInfo, RecordError> {
+        self.index.database()?;
         let filename = filename.map(named).transpose()?;
         let list = Arc::clone(&self.cameras.borrow());
         let capture = list.iter().find(|capture| capture.id() == camera).cloned();

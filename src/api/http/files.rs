@@ -56,7 +56,7 @@ pub async fn playlist(state: &AppState, name: Option<&str>) -> Result<Response, 
 fn nothing(name: &str) -> Fault {
     Fault::new(
         StatusCode::NOT_FOUND,
-        "NOT_FOUND",
+        "FILE_NOT_FOUND",
         format!("there is no file {name:?}"),
         json!({ "name": name }),
     )

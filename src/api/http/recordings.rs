@@ -65,7 +65,7 @@ impl From<RecordError> for Fault {
         match error {
             RecordError::NoCamera(camera) => Self::no_camera(&camera),
             RecordError::NotFound { name, .. } => {
-                Self::new(StatusCode::NOT_FOUND, "NOT_FOUND", message, json!({ "name": name }))
+                Self::new(StatusCode::NOT_FOUND, "FILE_NOT_FOUND", message, json!({ "name": name }))
             }
             RecordError::InvalidName { name } => {
                 Self::new(StatusCode::BAD_REQUEST, "VALIDATION_ERROR", message, json!({ "name": name }))
@@ -183,7 +183,10 @@ pub async fn cleanup(state: &AppState) -> Result<Response, Fault> {
 /// A body of JSON; none at all is an empty object.
 fn body<T: DeserializeOwned>(request: &Request<'_>) -> Result<T, Fault> {
     let body = if request.body.is_empty() { b"{}" } else { &request.body[..] };
-    serde_json::from_slice(body).map_err(|error| bad_body(&error))
+    // An object: serde would take a list for one.
+    let object: serde_json::Map<String, Value> =
+        serde_json::from_slice(body).map_err(|error| bad_body(&error))?;
+    serde_json::from_value(Value::Object(object)).map_err(|error| bad_body(&error))
 }
 
 fn bad_body(error: &serde_json::Error) -> Fault {
