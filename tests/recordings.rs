@@ -91,6 +91,57 @@ fn a_restart_of_the_camera_goes_on_in_the_same_file_and_the_time_of_it_is_a_gap(
 }
 
 #[test]
+fn a_network_camera_that_is_cut_off_and_returns_goes_on_in_the_same_file_as_it_sends_it() {
+    const NAME: &str = "a_network_camera_that_is_cut_off_and_returns_goes_on_in_the_same_file_as_it_sends_it";
+    if lacks(NAME, FFMPEG) {
+        return;
+    }
+    let mut camera = CameraOptions::clip().start();
+    let service =
+        Fanlight::start(&format!("[[camera]]\nid = \"cam\"\nrecord = \"continuous\"\n{}\n", camera.source()));
+    wait_until("it records", STARTS, || duration(&service.recording("cam")) >= 2.0);
+    assert_eq!(service.camera("cam")["h264"]["encoder"], "passthrough");
+    camera.kill();
+    wait_until("it waits", STARTS, || service.recording("cam")["state"] == "waiting");
+    let before = duration(&service.recording("cam"));
+    camera.come_back();
+    wait_until("it goes on", STARTS, || duration(&service.recording("cam")) > before + 2.0);
+    let stopped = service.stop_recording("cam");
+    assert_eq!(service.recordings("").len(), 1, "one file, whatever the camera did");
+    let path = service.recordings_directory().join(stopped["name"].as_str().unwrap());
+    let probed = probe(&path, false);
+    decode(&path);
+    assert!(probed.longest_step > Duration::from_secs(1), "times are those of the day: {probed:?}");
+}
+
+#[test]
+fn a_reload_starts_and_stops_recording_and_leaves_the_camera_alone() {
+    let config = |more: &str| format!("[record]\nsegment_seconds = 600\n{}", test_camera("front", more));
+    let service = Fanlight::start(&config(""));
+    service.wait_state("front", "live", STARTS);
+    let reload = |text: &str| {
+        std::fs::write(service.config_file(), text).unwrap();
+        service.process().signal(rustix::process::Signal::HUP);
+    };
+    reload(&config("record = \"continuous\""));
+    wait_until("it records", SOON, || service.recording("front")["state"] == "recording");
+    assert_eq!(service.recording("front")["continuous"], true);
+    wait_until("something is on disk", SOON, || duration(&service.recording("front")) >= 1.0);
+    let first = service.recording("front")["name"].clone();
+    let other = config("record = \"continuous\"")
+        .replace("600", "500")
+        .replace("[record]", "[record]\nname = \"x_{time}\"");
+    reload(&other);
+    wait_until("the next file has the new name", SOON, || {
+        let status = service.recording("front");
+        status["name"] != first && status["name"].as_str().is_some_and(|name| name.starts_with("x_"))
+    });
+    reload(&config(""));
+    wait_until("it has stopped", SOON, || service.recording("front")["state"] == "off");
+    assert_eq!(service.camera("front")["attempts"], 1, "the camera was never started anew");
+}
+
+#[test]
 fn a_recording_is_cut_into_files_by_its_time_and_nothing_is_missing_between_them() {
     if lacks("a_recording_is_cut_into_files_by_its_time_and_nothing_is_missing_between_them", FFMPEG) {
         return;

@@ -150,11 +150,14 @@ fn taken<'l>(livekit: &'l LiveKit, output: &Publish) -> [Option<&'l str>; 3] {
 
 /// Whether a camera's pictures are the same; when it is recorded is no matter of its capture.
 fn same_capture(before: &Camera, camera: &Camera) -> bool {
-    *before == Camera { record: before.record, ..camera.clone() }
+    *before == Camera { record: before.record, schedule: before.schedule.clone(), ..camera.clone() }
 }
 
 fn recorded_otherwise(old: &Config, new: &Config) -> bool {
-    let other = |camera: &Camera| find(old, &camera.id).is_some_and(|before| before.record != camera.record);
+    let other = |camera: &Camera| {
+        let before = find(old, &camera.id);
+        before.is_some_and(|before| (before.record, &before.schedule) != (camera.record, &camera.schedule))
+    };
     new.cameras.iter().any(other)
 }
 

@@ -462,6 +462,9 @@ pub struct Camera {
     /// When it is recorded.
     #[serde(default)]
     pub record: RecordMode,
+    /// When, in the machine's own time: `mon-fri 08:00-18:00`. For `record = "scheduled"`.
+    #[serde(default)]
+    pub schedule: Vec<String>,
     #[serde(default)]
     pub jpeg: Jpeg,
     #[serde(default)]
@@ -482,6 +485,7 @@ impl Camera {
             flip: Flip::None,
             idle: Idle::Open,
             record: RecordMode::OnDemand,
+            schedule: Vec::new(),
             jpeg: Jpeg::default(),
             h264: H264::default(),
             outputs: Outputs::default(),
@@ -724,6 +728,8 @@ pub enum RecordMode {
     OnDemand,
     /// From the start of the service on.
     Continuous,
+    /// At the times of `schedule`.
+    Scheduled,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -194,6 +194,18 @@ pub(super) fn unwise(config: &Config) -> Vec<(String, String)> {
             ));
         }
     }
+    for (index, camera) in config.cameras.iter().enumerate() {
+        let (scheduled, empty) = (camera.record == RecordMode::Scheduled, camera.schedule.is_empty());
+        if scheduled == empty {
+            let key = if scheduled { "schedule" } else { "record" };
+            let message = if scheduled {
+                format!("camera {:?} has no times to be recorded at; write schedule", camera.id)
+            } else {
+                format!("the schedule of camera {:?} is for record = \"scheduled\" only", camera.id)
+            };
+            found.push((format!("camera.{index}.{key}"), message));
+        }
+    }
     let continuous = |camera: &&Camera| camera.record == RecordMode::Continuous;
     if let Some(camera) = config.cameras.iter().find(continuous)
         && !config.record.retention

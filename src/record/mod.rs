@@ -28,14 +28,15 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{broadcast, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::capture::{Capture, Means};
 use crate::config::Config;
-use crate::config::model::{Record, RecordMode};
+use crate::config::model::{Camera, Record, RecordMode};
+use crate::config::schedule::Span;
 use crate::storage::Database;
 use crate::storage::media::{Kind, Which};
 use crate::supervision::{Timing, Vitals};
@@ -97,8 +98,8 @@ struct Inner {
     shared: Shared,
     settings: watch::Sender<Arc<Record>>,
     recorders: Mutex<BTreeMap<String, Arc<Recorder>>>,
-    /// Cameras that the configuration wants recorded all the time.
-    continuous: watch::Sender<Vec<String>>,
+    /// What the configuration wants recorded by itself.
+    planned: watch::Sender<Vec<Planned>>,
     tasks: Mutex<Vec<AbortOnDropHandle<()>>>,
 }
 
@@ -130,7 +131,7 @@ impl Recordings {
             shared,
             settings,
             recorders: Mutex::default(),
-            continuous: watch::Sender::new(continuous(config)),
+            planned: watch::Sender::new(planned(config)),
             tasks: Mutex::default(),
         }));
         index.load().await;
@@ -160,7 +161,7 @@ impl Recordings {
             shared,
             settings,
             recorders: Mutex::default(),
-            continuous: watch::Sender::default(),
+            planned: watch::Sender::default(),
             tasks: Mutex::default(),
         }))
     }
@@ -174,8 +175,8 @@ impl Recordings {
             }
             other
         });
-        self.0.continuous.send_if_modified(|present| {
-            let wanted = continuous(config);
+        self.0.planned.send_if_modified(|present| {
+            let wanted = planned(config);
             let other = *present != wanted;
             *present = wanted;
             other
@@ -399,45 +400,100 @@ fn not_found(name: &str) -> RecordError {
     RecordError::NotFound { what: "recording", name: name.to_owned() }
 }
 
-fn continuous(config: &Config) -> Vec<String> {
-    let wanted = config.cameras.iter().filter(|camera| camera.record == RecordMode::Continuous);
-    wanted.map(|camera| camera.id.clone()).collect()
+/// A camera that is recorded by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Planned {
+    camera: String,
+    /// At these times; none at all: always.
+    spans: Vec<Span>,
 }
 
-/// Follows the cameras and the configuration: whoever is to be recorded all the time is.
-async fn follow(inner: std::sync::Weak<Inner>) {
-    let (mut cameras, mut wanted) = {
-        let Some(inner) = inner.upgrade() else { return };
-        (inner.shared.cameras.clone(), inner.continuous.subscribe())
+impl Planned {
+    fn holds(&self, now: &jiff::Zoned) -> bool {
+        let day = usize::from(now.weekday().to_monday_zero_offset().unsigned_abs());
+        let minute = u16::from(now.hour().unsigned_abs()) * 60 + u16::from(now.minute().unsigned_abs());
+        self.spans.is_empty() || self.spans.iter().any(|span| span.holds(day, minute))
+    }
+}
+
+fn planned(config: &Config) -> Vec<Planned> {
+    let plan = |camera: &Camera| {
+        let spans = match camera.record {
+            RecordMode::OnDemand => return None,
+            RecordMode::Continuous => Vec::new(),
+            RecordMode::Scheduled => camera.schedule.iter().filter_map(|text| Span::parse(text)).collect(),
+        };
+        // A schedule without times is never.
+        let never = camera.record == RecordMode::Scheduled && spans.is_empty();
+        (!never).then(|| Planned { camera: camera.id.clone(), spans })
     };
-    // Those that were started for the configuration: one that somebody stopped stays so.
+    config.cameras.iter().filter_map(plan).collect()
+}
+
+/// Follows the cameras, the configuration and the clock: whoever is to be recorded by itself is.
+async fn follow(inner: std::sync::Weak<Inner>) {
+    let (mut cameras, mut planned) = {
+        let Some(inner) = inner.upgrade() else { return };
+        (inner.shared.cameras.clone(), inner.planned.subscribe())
+    };
+    // Those that were started from here: one that somebody stopped stays so until its next time.
     let mut begun: Vec<String> = Vec::new();
     loop {
         let list = Arc::clone(&cameras.borrow_and_update());
-        let continuous = wanted.borrow_and_update().clone();
+        let now = jiff::Zoned::now();
+        let wanted: Vec<String> = planned
+            .borrow_and_update()
+            .iter()
+            .filter(|planned| planned.holds(&now))
+            .map(|planned| planned.camera.clone())
+            .collect();
         let Some(recordings) = inner.upgrade().map(Recordings) else { return };
         recordings.meet();
-        let there = |id: &String| list.iter().any(|capture| capture.id() == id);
-        for id in continuous.iter().filter(|id| there(id)) {
+        for id in wanted.iter().filter(|id| list.iter().any(|capture| capture.id() == **id)) {
             if begun.contains(id) {
                 continue;
             }
             begun.push(id.clone());
             let Ok(recorder) = recordings.recorder(id) else { continue };
-            // The camera may be recorded already.
+            // It may be recorded already.
             tokio::spawn(async move { recorder.start(StartOptions::default(), true).await });
         }
-        for id in begun.extract_if(.., |id| !continuous.contains(id)) {
+        for id in begun.extract_if(.., |id| !wanted.contains(id)) {
             let Ok(recorder) = recordings.recorder(&id) else { continue };
             if recorder.status().continuous {
                 tokio::spawn(async move { recorder.stop().await });
             }
         }
         drop(recordings);
+        // A little after the minute has changed.
+        let next_minute = Duration::from_millis(60_050 - u64::from(now.second().unsigned_abs()) * 1000);
         tokio::select! {
             Ok(()) = cameras.changed() => {}
-            Ok(()) = wanted.changed() => {}
-            else => return,
+            Ok(()) = planned.changed() => {}
+            () = tokio::time::sleep(next_minute) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::model::Source;
+
+    use super::*;
+
+    #[test]
+    fn a_schedule_is_kept_in_the_machines_own_time() {
+        let mut camera = Camera::new("front", Source::Test {});
+        camera.record = RecordMode::Scheduled;
+        camera.schedule = vec!["mon-fri 08:00-18:00".into()];
+        let config = Config { cameras: vec![camera.clone()], ..Config::default() };
+        let plan = planned(&config).remove(0);
+        // Friday, 7 in the morning in London, 8 in Berlin.
+        let at: jiff::Timestamp = "2026-11-27T07:00:00Z".parse().unwrap();
+        assert!(!plan.holds(&at.to_zoned(jiff::tz::TimeZone::UTC)));
+        let berlin = jiff::tz::TimeZone::fixed(jiff::tz::offset(1));
+        assert!(plan.holds(&at.to_zoned(berlin)));
+        camera.schedule.clear();
+        assert_eq!(planned(&Config { cameras: vec![camera], ..Config::default() }), []);
     }
 }

@@ -195,3 +195,66 @@ impl Session {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use bytes::Bytes;
+
+    use super::super::cutter::{Fragment, Head};
+    use super::super::disk::Active;
+    use super::*;
+
+    fn fragment(second: u64) -> Step {
+        Step::Fragment(Fragment {
+            data: Bytes::from_static(&[7; 1000]),
+            keyframe: second % 2 == 0,
+            pictures: 25,
+            end: Duration::from_secs(second + 1),
+        })
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_does_not_keep_up_costs_whole_groups_of_pictures_which_are_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        let (events, _happened) = tokio::sync::mpsc::unbounded_channel();
+        let plan = |queue| Plan {
+            lengths: Lengths {
+                fragment: Duration::from_secs(1),
+                segment: Duration::from_secs(60),
+                segment_bytes: u64::MAX,
+            },
+            place: Place {
+                directory: directory.path().to_owned(),
+                camera: "front".into(),
+                template: "{camera}".into(),
+                reserve: 0,
+                queue,
+                active: Active::default(),
+            },
+            events: events.clone(),
+            lost: Arc::default(),
+        };
+        let reports = Reports::detached(1);
+        let (full, free) = (plan(0), plan(usize::MAX));
+        let began = SystemTime::UNIX_EPOCH;
+        let head = Head { init: Bytes::from_static(b"init"), width: 1, height: 1, began };
+        let writer = Writer::start(free.place.clone(), events.clone()).unwrap();
+        let mut session = Session { cutter: Cutter::new(free.lengths), writer, skipping: false };
+        assert!(session.order(vec![Step::Open(head), fragment(0)], &free, &reports));
+        // Nothing more goes in: as if the first one were still being written.
+        let stuck = Writer::start(full.place.clone(), events.clone()).unwrap();
+        let writer = std::mem::replace(&mut session.writer, stuck);
+        assert!(session.order(vec![fragment(1), fragment(2)], &free, &reports));
+        session.writer = writer;
+        // There is room again, and the rest of the group is of no use.
+        assert!(session.order(vec![fragment(3), fragment(4), fragment(5)], &free, &reports));
+        assert_eq!(free.lost.load(Ordering::Relaxed), 3 * 25);
+        session.writer.close();
+        session.writer.done().await.unwrap();
+        assert_eq!(reports.frames(), 3 * 25, "the others are written");
+        let size = std::fs::metadata(directory.path().join("front.mp4")).unwrap().len();
+        assert!((3000..3200).contains(&size), "{size}");
+    }
+}
