@@ -25,8 +25,10 @@ use crate::config::model::Config;
 use crate::config::{self, Difference, Warning};
 use crate::pipelines::Library;
 use crate::publish::{self, Publishers};
+use crate::record::Recordings;
 use crate::serve::hls::Hls;
 use crate::serve::whep::{Whep, WhepError};
+use crate::storage::{self, Database};
 use crate::supervision::published::{PublishedNow, Publisher};
 use crate::supervision::systemd::Notifier;
 use crate::supervision::{EXIT_FROZEN, State, Timing, Vitals, any_change, health};
@@ -83,6 +85,7 @@ struct House {
     whep: Whep,
     cameras: Cameras,
     publishers: Publishers,
+    recordings: Recordings,
     means: Means,
     level: logs::Level,
     telling: Option<Telling>,
@@ -114,6 +117,8 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     let cameras = Cameras::start(&config.cameras, &means);
     hls.cameras(&cameras.all());
     let publishers = Publishers::start(&config, cameras.watch(), &means);
+    let (directory, database) = storage(&config).await;
+    let recordings = Recordings::begin(&config, &directory, database, cameras.watch(), &means).await;
     let stop = CancellationToken::new();
     let config = watch::Sender::new(config);
     let hls = watch::Sender::new(hls);
@@ -126,6 +131,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
         AppState::new(cameras.clone(), config.subscribe(), hls.subscribe(), whep.clone(), stop.clone());
     state.system = system;
     state.publishers = publishers.clone();
+    state.recordings = recordings.clone();
     state.published = {
         let publishers = publishers.clone();
         PublishedNow::new(move || publishers.statuses().into_iter().map(Into::into).collect())
@@ -144,6 +150,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
         whep,
         cameras,
         publishers,
+        recordings,
         means,
         level,
         telling: Some(telling),
@@ -189,6 +196,8 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     drop((watchdog, following));
     stop.cancel();
     let over = async {
+        // Files are closed while their cameras still give pictures.
+        let _ = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.recordings.shutdown()).await;
         // A camera that hangs does not keep the health file from saying how it ended.
         let cameras = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.cameras.shutdown());
         let outputs = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.publishers.shutdown());
@@ -256,6 +265,7 @@ impl House {
         self.config.send_replace(Arc::clone(&new));
         self.cameras.apply(&difference, &new.cameras, &self.means).await;
         self.publishers.apply(&new, &self.means).await;
+        self.recordings.apply(&new);
         if new.hls != old.hls {
             self.hls.send_replace(Hls::new(new.hls.clone()));
         }
@@ -269,6 +279,26 @@ impl House {
                 telling.end().await;
             }
             self.telling = Some(Telling::begin(&new, &self.document, &self.notifier));
+        }
+    }
+}
+
+/// Opens what outlives a restart: its directory, and the database in it. Without them cameras stream all the
+/// same.
+async fn storage(config: &Config) -> (PathBuf, Result<Database, String>) {
+    let places = storage::places(config.storage.directory.as_deref(), config::process_environment);
+    let best = places.first().cloned().unwrap_or_default();
+    let found = tokio::task::spawn_blocking(move || storage::first_writable(&places)).await;
+    let opened = match found {
+        Ok(Ok(directory)) => Database::open(&directory).await.map(|database| (directory, database)),
+        Ok(Err(error)) => Err(error),
+        Err(panic) => return (best, Err(panic.to_string())),
+    };
+    match opened {
+        Ok((directory, database)) => (directory, Ok(database)),
+        Err(error) => {
+            tracing::error!("{error}; cameras are served, without a list of recordings");
+            (best, Err(error.to_string()))
         }
     }
 }

@@ -43,7 +43,9 @@ impl Difference {
         for camera in &new.cameras {
             let list = match find(old, &camera.id) {
                 None => &mut difference.added,
-                Some(before) if before == camera && !fragments_changed => &mut difference.unchanged,
+                Some(before) if same_capture(before, camera) && !fragments_changed => {
+                    &mut difference.unchanged
+                }
                 Some(_) => &mut difference.changed,
             };
             list.push(camera.id.clone());
@@ -64,6 +66,8 @@ impl Difference {
             hls,
             webrtc,
             livekit,
+            storage,
+            record,
             publish: _,
             cameras: _,
         } = new;
@@ -75,6 +79,7 @@ impl Difference {
             (webrtc.bind != before.bind, "webrtc.bind"),
             (webrtc.port != before.port, "webrtc.port"),
             (webrtc.tcp != before.tcp, "webrtc.tcp"),
+            (*storage != old.storage, "storage.directory"),
         ]);
         difference.live = named(&[
             (server.cors_origins != old.server.cors_origins, "server.cors_origins"),
@@ -89,6 +94,8 @@ impl Difference {
                 "webrtc",
             ),
             (*livekit != old.livekit, "livekit"),
+            (*record != old.record, "record"),
+            (recorded_otherwise(old, new), "camera.record"),
         ]);
         difference.publish = difference.outputs(old, new);
         difference
@@ -139,6 +146,19 @@ fn taken<'l>(livekit: &'l LiveKit, output: &Publish) -> [Option<&'l str>; 3] {
     let key = livekit.api_key.as_deref().filter(|_| !own_key);
     let secret = livekit.api_secret.as_ref().map(super::Secret::expose).filter(|_| !own_key);
     [url, key, secret]
+}
+
+/// Whether a camera's pictures are the same; when it is recorded is no matter of its capture.
+fn same_capture(before: &Camera, camera: &Camera) -> bool {
+    *before == Camera { record: before.record, schedule: before.schedule.clone(), ..camera.clone() }
+}
+
+fn recorded_otherwise(old: &Config, new: &Config) -> bool {
+    let other = |camera: &Camera| {
+        let before = find(old, &camera.id);
+        before.is_some_and(|before| (before.record, &before.schedule) != (camera.record, &camera.schedule))
+    };
+    new.cameras.iter().any(other)
 }
 
 fn find<'c>(config: &'c Config, id: &str) -> Option<&'c Camera> {

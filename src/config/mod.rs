@@ -12,6 +12,7 @@ mod file;
 pub mod model;
 mod origins;
 mod rules;
+pub mod schedule;
 mod schema;
 mod secret;
 mod settle;

@@ -36,6 +36,8 @@ pub static ROOT: &[Key] = &[
     key("hls", Kind::Section(HLS)),
     key("webrtc", Kind::Section(WEBRTC)),
     key("livekit", Kind::Section(LIVEKIT)),
+    key("storage", Kind::Section(STORAGE)),
+    key("record", Kind::Section(RECORD)),
     key("publish", Kind::Outputs),
     key("camera", Kind::Cameras),
 ];
@@ -111,6 +113,22 @@ const LIVEKIT: &[Key] = &[
     key("tokens_per_minute", Kind::Whole { min: 1, max: 100_000, unit: "" }),
 ];
 
+const STORAGE: &[Key] = &[key("directory", Kind::Path)];
+
+const RECORD: &[Key] = &[
+    key("name", Kind::Text),
+    key("fragment_seconds", seconds(0.2, 2.0)),
+    key("segment_seconds", seconds(5.0, 86400.0)),
+    key("segment_mb", Kind::Whole { min: 1, max: 1_000_000, unit: "MB" }),
+    key("pre_roll_seconds", seconds(0.0, 300.0)),
+    key("pre_roll_mb", Kind::Whole { min: 1, max: 4096, unit: "MB" }),
+    key("reserve_mb", Kind::Whole { min: 0, max: 1_000_000, unit: "MB" }),
+    key("retention", Kind::Flag),
+    key("max_age_days", Kind::Number { min: 0.0, max: 36_500.0, unit: "days" }),
+    key("max_size_gb", Kind::Number { min: 0.0, max: 1_000_000.0, unit: "GB" }),
+    key("min_free_gb", Kind::Number { min: 0.0, max: 1_000_000.0, unit: "GB" }),
+];
+
 /// The types of `[[publish]]` with the keys of each, beside `type`.
 pub static TARGETS: &[(&str, &[Key])] =
     &[("livekit", PUBLISH_LIVEKIT), ("whip", PUBLISH_WHIP), ("rtmp", PUBLISH_RTMP)];
@@ -161,6 +179,8 @@ pub static CAMERA: &[Key] = &[
     key("rotation", Kind::Rotation),
     key("flip", Kind::Choice(&["none", "horizontal", "vertical"])),
     key("idle", Kind::Choice(&["open", "close"])),
+    key("record", Kind::Choice(&["on_demand", "continuous", "scheduled"])),
+    key("schedule", Kind::List(&Kind::Span)),
     key("jpeg", Kind::Section(JPEG)),
     key("h264", Kind::Section(H264)),
     key("outputs", Kind::Section(OUTPUTS)),

@@ -33,6 +33,7 @@ pub(super) fn settle(
         (&mut config.health.file, "health.file"),
         (&mut config.health.publisher_file, "health.publisher_file"),
         (&mut config.hls.output_dir, "hls.output_dir"),
+        (&mut config.storage.directory, "storage.directory"),
     ] {
         if let Some(path) = path {
             absolute(path, key, origins);

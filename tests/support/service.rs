@@ -156,6 +156,7 @@ fn spawn(directory: &Path, port: u16, environment: &[(String, String)], runner: 
         .arg(directory.join("fanlight.toml"))
         .current_dir(directory)
         .env("FANLIGHT_PORT", port.to_string())
+        .env("STATE_DIRECTORY", directory.join("state"))
         .env("HEALTH_FILE", directory.join("health.json"))
         .env("NO_COLOR", "1")
         .envs(environment.iter().map(|(name, value)| (name, value)));

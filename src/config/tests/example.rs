@@ -93,6 +93,7 @@ fn full() -> Config {
     config.health.file = path();
     config.health.publisher_file = path();
     config.hls.output_dir = path();
+    config.storage.directory = path();
     config.webrtc.bind = Some([127, 0, 0, 1].into());
     config.livekit = LiveKit {
         url: text(),
