@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::model::{Config, Publish, Source, Target, TlsCheck};
+use super::model::{Camera, Config, Publish, Source, Target, TlsCheck};
 use super::secret::Secret;
+use super::transforms::Transforms;
 use super::value::{nearest, shortened};
 use super::{addresses, urls};
 
@@ -45,8 +46,23 @@ pub(super) fn broken(config: &Config) -> Vec<Finding> {
         });
     }
     findings.extend(lost_cameras(config));
+    findings.extend(transforms(config));
     findings.extend(clashes(config));
     findings
+}
+
+/// Masks and overlays that cannot be drawn.
+fn transforms(config: &Config) -> Vec<Finding> {
+    let of = |(index, camera): (usize, &Camera)| {
+        let wrong = Transforms::of(camera).check(&camera.id, camera.display_name());
+        let at = format!("camera.{index}");
+        wrong.into_iter().map(move |(key, message)| Finding {
+            key: format!("{at}.{key}"),
+            other: at.clone(),
+            message,
+        })
+    };
+    config.cameras.iter().enumerate().flat_map(of).collect()
 }
 
 /// Published outputs of cameras that do not exist.
