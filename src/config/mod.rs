@@ -17,6 +17,7 @@ mod schema;
 mod secret;
 mod settle;
 mod show;
+pub mod transforms;
 mod urls;
 mod value;
 mod values;

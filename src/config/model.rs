@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::secret::Secret;
+use super::transforms::{Mask, Overlay, Transforms};
 
 /// The whole effective configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Default)]
@@ -456,6 +457,12 @@ pub struct Camera {
     pub rotation: Rotation,
     #[serde(default)]
     pub flip: Flip,
+    /// A line of text in the picture.
+    #[serde(default)]
+    pub overlay: Option<Overlay>,
+    /// What nobody gets to see.
+    #[serde(default, rename = "mask")]
+    pub masks: Vec<Mask>,
     /// Whether the camera is closed while nobody watches.
     #[serde(default)]
     pub idle: Idle,
@@ -483,6 +490,8 @@ impl Camera {
             fps: 0,
             rotation: Rotation::None,
             flip: Flip::None,
+            overlay: None,
+            masks: Vec::new(),
             idle: Idle::Open,
             record: RecordMode::OnDemand,
             schedule: Vec::new(),
@@ -496,9 +505,9 @@ impl Camera {
         self.name.as_deref().unwrap_or(&self.id)
     }
 
-    /// Whether pictures are turned or mirrored, which an encoded stream cannot be without decoding it.
-    pub fn turns(&self) -> bool {
-        self.rotation != Rotation::None || self.flip != Flip::None
+    /// Whether its pictures are changed, which an encoded stream cannot be without decoding it.
+    pub fn transformed(&self) -> bool {
+        Transforms::of(self).any()
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::model::{Camera, Config, Publish, RecordMode, Source, Target, TlsCheck};
 use super::secret::Secret;
+use super::transforms::Transforms;
 use super::value::{nearest, shortened};
 use super::{addresses, urls};
 
@@ -49,6 +50,7 @@ pub(super) fn broken(config: &Config) -> Vec<Finding> {
         findings.push(Finding { key: key.into(), other: key.into(), message });
     }
     findings.extend(lost_cameras(config));
+    findings.extend(transforms(config));
     findings.extend(clashes(config));
     findings
 }
@@ -65,6 +67,20 @@ fn recording_name(template: &str) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+/// Masks and overlays that cannot be drawn.
+fn transforms(config: &Config) -> Vec<Finding> {
+    let of = |(index, camera): (usize, &Camera)| {
+        let wrong = Transforms::of(camera).check(&camera.id, camera.display_name());
+        let at = format!("camera.{index}");
+        wrong.into_iter().map(move |(key, message)| Finding {
+            key: format!("{at}.{key}"),
+            other: at.clone(),
+            message,
+        })
+    };
+    config.cameras.iter().enumerate().flat_map(of).collect()
 }
 
 /// Published outputs of cameras that do not exist.

@@ -178,12 +178,35 @@ pub static CAMERA: &[Key] = &[
     key("fps", Kind::Whole { min: 0, max: 120, unit: "" }),
     key("rotation", Kind::Rotation),
     key("flip", Kind::Choice(&["none", "horizontal", "vertical"])),
+    key("overlay", Kind::Section(OVERLAY)),
+    key("mask", Kind::Masks),
     key("idle", Kind::Choice(&["open", "close"])),
     key("record", Kind::Choice(&["on_demand", "continuous", "scheduled"])),
     key("schedule", Kind::List(&Kind::Span)),
     key("jpeg", Kind::Section(JPEG)),
     key("h264", Kind::Section(H264)),
     key("outputs", Kind::Section(OUTPUTS)),
+];
+
+const OVERLAY: &[Key] = &[
+    key("enabled", Kind::Flag),
+    key("text", Kind::Text),
+    key("time_format", Kind::Text),
+    key("position", Kind::Choice(&["top-left", "top", "top-right", "bottom-left", "bottom", "bottom-right"])),
+    key("size", Kind::Whole { min: 4, max: 200, unit: "points" }),
+];
+
+/// A share of the picture's width or height.
+const SHARE: Kind = Kind::Number { min: 0.0, max: 1.0, unit: "of the picture" };
+
+/// One `[[camera.mask]]`.
+pub static MASK: &[Key] = &[
+    key("name", Kind::Text),
+    key("enabled", Kind::Flag),
+    required("x", SHARE),
+    required("y", SHARE),
+    required("width", SHARE),
+    required("height", SHARE),
 ];
 
 const JPEG: &[Key] = &[key("quality", Kind::Whole { min: 1, max: 100, unit: "" })];
@@ -268,6 +291,7 @@ pub fn kind_at(path: &str) -> Option<&'static Kind> {
         match kind {
             Kind::Section(inner) => keys = inner,
             Kind::Cameras => keys = CAMERA,
+            Kind::Masks => keys = MASK,
             _ => keys = &[],
         }
         found = Some(kind);

@@ -54,6 +54,12 @@ impl Printer<'_> {
                     writeln!(self.out, "[camera.{}]", key.name)?;
                     self.leaves(keys, table, &path)?;
                 }
+                Kind::Masks => {
+                    for (index, mask) in table.as_array().into_iter().flatten().enumerate() {
+                        writeln!(self.out, "[[camera.{}]]", key.name)?;
+                        self.leaves(schema::MASK, mask, &format!("{path}.{index}"))?;
+                    }
+                }
                 Kind::Source => {
                     writeln!(self.out, "[camera.{}]", key.name)?;
                     let kind = table.get("type").cloned().unwrap_or("".into());
@@ -85,7 +91,8 @@ impl Printer<'_> {
     fn leaves(&mut self, keys: &[Key], table: &Value, path: &str) -> io::Result<()> {
         for key in keys {
             match (&key.kind, table.get(key.name)) {
-                (_, None) | (Kind::Section(_) | Kind::Cameras | Kind::Source | Kind::Outputs, _) => {}
+                (_, None)
+                | (Kind::Section(_) | Kind::Cameras | Kind::Source | Kind::Masks | Kind::Outputs, _) => {}
                 // It came out of the file, which has its own line; both together would not load again.
                 (Kind::Secret, _) if table.get(format!("{}_file", key.name)).is_some() => {}
                 (Kind::Url(_) | Kind::PlainUrl(_), Some(Value::String(url))) => {

@@ -2,7 +2,8 @@
 //!
 //! [`routes`] is the table of all paths; [`service`] answers a request by it. Areas have a file each:
 //! [`streams`] (MJPEG, snapshots), [`whep`] (WebRTC signalling), [`livekit`], [`system`], [`probes`],
-//! [`metrics`], [`cameras`], [`recordings`], [`files`], [`events`], [`assets`] (the dashboard), [`page`] (the plain one), [`openapi`].
+//! [`metrics`], [`cameras`], [`recordings`], [`files`], [`transforms`], [`events`], [`assets`] (the dashboard),
+//! [`page`] (the plain one), [`openapi`].
 //! Nothing here waits for a camera except MJPEG, snapshot and WebRTC requests, which are bounded.
 
 mod answer;
@@ -22,6 +23,7 @@ pub mod routes;
 pub mod server;
 mod streams;
 mod system;
+mod transforms;
 mod whep;
 
 use std::net::{IpAddr, SocketAddr};
@@ -250,6 +252,14 @@ async fn dispatch(
             cors::may_act(request.headers, origins)?;
             cameras::restart(state, params.id)
         }
+        Target::Transforms if matches!(*request.method, Method::PUT | Method::DELETE) => {
+            cors::may_act(request.headers, origins)?;
+            match *request.method {
+                Method::PUT => transforms::change(state, params.id, request).await,
+                _ => transforms::reset(state, params.id, request).await,
+            }
+        }
+        Target::Transforms => transforms::show(state, params.id),
         Target::Events => events::events(state, request),
         Target::WebrtcConfig => Ok(livekit::config(state)),
         Target::ViewerToken => livekit::token(state, request),

@@ -28,6 +28,8 @@ pub enum Target {
     Camera,
     Viewers,
     Restart,
+    /// What is done to a camera's pictures.
+    Transforms,
     /// Of a published output.
     Retry,
     Events,
@@ -73,6 +75,7 @@ pub enum Target {
 pub enum Verb {
     Get,
     Post,
+    Put,
     Patch,
     Delete,
 }
@@ -83,6 +86,7 @@ impl Verb {
         match self {
             Verb::Get => "GET, HEAD",
             Verb::Post => "POST",
+            Verb::Put => "PUT",
             Verb::Patch => "PATCH",
             Verb::Delete => "DELETE",
         }
@@ -92,6 +96,7 @@ impl Verb {
         match self {
             Verb::Get => matches!(*method, Method::GET | Method::HEAD),
             Verb::Post => *method == Method::POST,
+            Verb::Put => *method == Method::PUT,
             Verb::Patch => *method == Method::PATCH,
             Verb::Delete => *method == Method::DELETE,
         }
@@ -112,6 +117,10 @@ const fn get(path: &'static str, target: Target) -> Route {
 
 const fn post(path: &'static str, target: Target) -> Route {
     Route { verb: Verb::Post, path, target }
+}
+
+const fn put(path: &'static str, target: Target) -> Route {
+    Route { verb: Verb::Put, path, target }
 }
 
 const fn patch(path: &'static str, target: Target) -> Route {
@@ -146,6 +155,9 @@ pub const ROUTES: &[Route] = &[
     get("/api/cameras/{id}", Target::Camera),
     get("/api/cameras/{id}/viewers", Target::Viewers),
     post("/api/cameras/{id}/restart", Target::Restart),
+    get("/api/cameras/{id}/transforms", Target::Transforms),
+    put("/api/cameras/{id}/transforms", Target::Transforms),
+    delete("/api/cameras/{id}/transforms", Target::Transforms),
     post("/api/outputs/{id}/retry", Target::Retry),
     get("/api/events", Target::Events),
     get("/webrtc/config", Target::WebrtcConfig),
@@ -366,6 +378,7 @@ mod tests {
             let method = match route.verb {
                 Verb::Get => Method::GET,
                 Verb::Post => Method::POST,
+                Verb::Put => Method::PUT,
                 Verb::Patch => Method::PATCH,
                 Verb::Delete => Method::DELETE,
             };
