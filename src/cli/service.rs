@@ -26,6 +26,7 @@ use crate::config::{self, Difference, Warning};
 use crate::pipelines::Library;
 use crate::publish::{self, Publishers};
 use crate::serve::hls::Hls;
+use crate::serve::rtsp::{Rtsp, RtspError};
 use crate::serve::whep::{Whep, WhepError};
 use crate::supervision::published::{PublishedNow, Publisher};
 use crate::supervision::systemd::Notifier;
@@ -81,6 +82,8 @@ struct House {
     config: watch::Sender<Arc<Config>>,
     hls: watch::Sender<Hls>,
     whep: Whep,
+    /// None when it is off, or its port could not be had.
+    rtsp: Option<Rtsp>,
     cameras: Cameras,
     publishers: Publishers,
     means: Means,
@@ -113,6 +116,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     let hls = Hls::new(config.hls.clone());
     let cameras = Cameras::start(&config.cameras, &means);
     hls.cameras(&cameras.all());
+    let rtsp = rtsp(&config, &cameras)?;
     let publishers = Publishers::start(&config, cameras.watch(), &means);
     let stop = CancellationToken::new();
     let config = watch::Sender::new(config);
@@ -125,6 +129,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     let mut state =
         AppState::new(cameras.clone(), config.subscribe(), hls.subscribe(), whep.clone(), stop.clone());
     state.system = system;
+    state.rtsp = rtsp.clone();
     state.publishers = publishers.clone();
     state.published = {
         let publishers = publishers.clone();
@@ -142,6 +147,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
         config,
         hls,
         whep,
+        rtsp,
         cameras,
         publishers,
         means,
@@ -157,6 +163,9 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
         AbortOnDropHandle::new(tokio::spawn(async move { notifier.feed_watchdog(&vitals).await }))
     };
     tracing::info!("fanlight {} listens on http://{address}", env!("CARGO_PKG_VERSION"));
+    if let Some(rtsp) = &house.rtsp {
+        tracing::info!("RTSP: rtsp://{}/CAMERA", rtsp.address());
+    }
     if let Some(greet) = start.greet {
         println!("{}", greet(address));
     }
@@ -192,7 +201,12 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
         // A camera that hangs does not keep the health file from saying how it ended.
         let cameras = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.cameras.shutdown());
         let outputs = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.publishers.shutdown());
-        let _ = tokio::join!(cameras, outputs, serving, house.whep.shutdown());
+        let rtsp = async {
+            if let Some(rtsp) = &house.rtsp {
+                rtsp.shutdown().await;
+            }
+        };
+        let _ = tokio::join!(cameras, outputs, serving, house.whep.shutdown(), rtsp);
         if let Some(telling) = house.telling.take() {
             telling.end().await;
         }
@@ -263,6 +277,9 @@ impl House {
         if new.webrtc != old.webrtc {
             self.whep.apply(&new.webrtc);
         }
+        if let Some(rtsp) = &self.rtsp {
+            rtsp.apply(&new.rtsp);
+        }
         if new.health != old.health {
             // The old file has its last word before the new one begins: they may be the same.
             if let Some(telling) = self.telling.take() {
@@ -292,6 +309,22 @@ fn whep(config: &Config) -> Result<Whep, WhepError> {
             Ok(whep)
         }
         started => started,
+    }
+}
+
+/// Opens the RTSP port. One that was chosen must be free; when the one of the defaults is taken, by another
+/// media server perhaps, everything else goes on without RTSP: on another port nobody would look for it.
+fn rtsp(config: &Config, cameras: &Cameras) -> Result<Option<Rtsp>, RtspError> {
+    let settings = &config.rtsp;
+    if !settings.enabled {
+        return Ok(None);
+    }
+    match Rtsp::start(settings, config.server.bind, cameras.watch()) {
+        Err(error @ RtspError::InUse(_)) if settings.port == config::model::RtspServer::default().port => {
+            tracing::warn!("{error}; everything else goes on");
+            Ok(None)
+        }
+        started => started.map(Some),
     }
 }
 

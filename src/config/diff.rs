@@ -3,7 +3,7 @@
 //! Only what changed restarts: a camera that stays equal keeps its capture and its viewers. What the
 //! process reads once at its start (address, port, form of the log) cannot change while it runs.
 
-use super::model::{Camera, Config, LiveKit, Publish, Target, Webrtc};
+use super::model::{Camera, Config, LiveKit, Publish, RtspServer, Target, Webrtc};
 
 /// Published outputs by id, in the order of the new file (`removed`: of the old one).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,11 +63,13 @@ impl Difference {
             mjpeg,
             hls,
             webrtc,
+            rtsp,
             livekit,
             publish: _,
             cameras: _,
         } = new;
         let before = &old.webrtc;
+        let rtsp_before = &old.rtsp;
         difference.needs_process_restart = named(&[
             (server.bind != old.server.bind, "server.bind"),
             (server.port != old.server.port, "server.port"),
@@ -75,6 +77,9 @@ impl Difference {
             (webrtc.bind != before.bind, "webrtc.bind"),
             (webrtc.port != before.port, "webrtc.port"),
             (webrtc.tcp != before.tcp, "webrtc.tcp"),
+            (rtsp.enabled != rtsp_before.enabled, "rtsp.enabled"),
+            (rtsp.bind != rtsp_before.bind, "rtsp.bind"),
+            (rtsp.port != rtsp_before.port, "rtsp.port"),
         ]);
         difference.live = named(&[
             (server.cors_origins != old.server.cors_origins, "server.cors_origins"),
@@ -88,6 +93,7 @@ impl Difference {
                 Webrtc { bind: before.bind, port: before.port, tcp: before.tcp, ..webrtc.clone() } != *before,
                 "webrtc",
             ),
+            (limits(rtsp) != limits(rtsp_before), "rtsp"),
             (*livekit != old.livekit, "livekit"),
         ]);
         difference.publish = difference.outputs(old, new);
@@ -147,6 +153,11 @@ fn find<'c>(config: &'c Config, id: &str) -> Option<&'c Camera> {
 
 fn named(changes: &[(bool, &'static str)]) -> Vec<&'static str> {
     changes.iter().filter(|(changed, _)| *changed).map(|(_, name)| *name).collect()
+}
+
+/// What of `[rtsp]` can change while it runs.
+fn limits(rtsp: &RtspServer) -> (usize, f64) {
+    (rtsp.max_readers, rtsp.session_timeout_seconds)
 }
 
 #[cfg(test)]
@@ -327,6 +338,11 @@ mod tests {
             (|c| c.webrtc.port = 1, &["webrtc.port"], &[]),
             (|c| c.webrtc.tcp = true, &["webrtc.tcp"], &[]),
             (|c| c.webrtc.max_viewers = 9, &[], &["webrtc"]),
+            (|c| c.rtsp.enabled = false, &["rtsp.enabled"], &[]),
+            (|c| c.rtsp.bind = Some([0, 0, 0, 0].into()), &["rtsp.bind"], &[]),
+            (|c| c.rtsp.port = 1, &["rtsp.port"], &[]),
+            (|c| c.rtsp.max_readers = 9, &[], &["rtsp"]),
+            (|c| c.rtsp.session_timeout_seconds = 9.0, &[], &["rtsp"]),
             (|c| c.livekit.rooms = vec!["r".into()], &[], &["livekit"]),
         ];
         for (change, restart, live) in table {

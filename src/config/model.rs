@@ -24,6 +24,7 @@ pub struct Config {
     pub mjpeg: Mjpeg,
     pub hls: Hls,
     pub webrtc: Webrtc,
+    pub rtsp: RtspServer,
     pub livekit: LiveKit,
     /// What is pushed to servers elsewhere.
     #[serde(rename = "publish")]
@@ -232,6 +233,27 @@ impl Default for Webrtc {
             connect_timeout_seconds: 15.0,
             idle_timeout_seconds: 30.0,
         }
+    }
+}
+
+/// RTSP that readers fetch from here; not to be confused with a camera's source of type `rtsp`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RtspServer {
+    pub enabled: bool,
+    /// Address to listen on; default: `server.bind`.
+    pub bind: Option<IpAddr>,
+    /// 0 lets the system choose a free one.
+    pub port: u16,
+    /// Sessions at once, all cameras together.
+    pub max_readers: usize,
+    /// A client that sends nothing for this long is gone.
+    pub session_timeout_seconds: f64,
+}
+
+impl Default for RtspServer {
+    fn default() -> Self {
+        Self { enabled: true, bind: None, port: 8554, max_readers: 200, session_timeout_seconds: 60.0 }
     }
 }
 
@@ -705,17 +727,18 @@ pub struct Outputs {
     pub hls: bool,
     /// WebRTC by WHEP.
     pub whep: bool,
+    pub rtsp: bool,
 }
 
 impl Outputs {
     /// Whether anything of this camera needs H.264.
     pub const fn h264(&self) -> bool {
-        self.hls || self.whep
+        self.hls || self.whep || self.rtsp
     }
 }
 
 impl Default for Outputs {
     fn default() -> Self {
-        Self { mjpeg: true, snapshot: true, hls: true, whep: true }
+        Self { mjpeg: true, snapshot: true, hls: true, whep: true, rtsp: true }
     }
 }

@@ -35,6 +35,7 @@ pub static ROOT: &[Key] = &[
     key("mjpeg", Kind::Section(MJPEG)),
     key("hls", Kind::Section(HLS)),
     key("webrtc", Kind::Section(WEBRTC)),
+    key("rtsp", Kind::Section(RTSP_SERVER)),
     key("livekit", Kind::Section(LIVEKIT)),
     key("publish", Kind::Outputs),
     key("camera", Kind::Cameras),
@@ -91,6 +92,14 @@ const WEBRTC: &[Key] = &[
     key("max_viewers", Kind::Whole { min: 1, max: 100_000, unit: "" }),
     key("connect_timeout_seconds", seconds(1.0, 300.0)),
     key("idle_timeout_seconds", seconds(1.0, 3600.0)),
+];
+
+const RTSP_SERVER: &[Key] = &[
+    key("enabled", Kind::Flag),
+    key("bind", Kind::Address),
+    key("port", Kind::Whole { min: 0, max: 65535, unit: "" }),
+    key("max_readers", Kind::Whole { min: 1, max: 100_000, unit: "" }),
+    key("session_timeout_seconds", seconds(1.0, 3600.0)),
 ];
 
 /// Where LiveKit's server is; both forms name the same port.
@@ -174,8 +183,13 @@ const H264: &[Key] = &[
     key("gop_seconds", seconds(0.2, 60.0)),
 ];
 
-const OUTPUTS: &[Key] =
-    &[key("mjpeg", Kind::Flag), key("snapshot", Kind::Flag), key("hls", Kind::Flag), key("whep", Kind::Flag)];
+const OUTPUTS: &[Key] = &[
+    key("mjpeg", Kind::Flag),
+    key("snapshot", Kind::Flag),
+    key("hls", Kind::Flag),
+    key("whep", Kind::Flag),
+    key("rtsp", Kind::Flag),
+];
 
 /// The types of source with the keys of each, beside `type`.
 pub static SOURCES: &[(&str, &[Key])] = &[

@@ -132,6 +132,8 @@ fn spawn(directory: &Path, port: u16, environment: &[(String, String)]) -> Proce
         .arg(directory.join("fanlight.toml"))
         .current_dir(directory)
         .env("FANLIGHT_PORT", port.to_string())
+        // Any free one: the API tells which.
+        .env("FANLIGHT_RTSP_PORT", "0")
         .env("HEALTH_FILE", directory.join("health.json"))
         .env("NO_COLOR", "1")
         .envs(environment.iter().map(|(name, value)| (name, value)));

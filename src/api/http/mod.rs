@@ -41,6 +41,7 @@ use crate::livekit::limit::Limiter;
 use crate::publish::Publishers;
 use crate::serve::hls::Hls;
 use crate::serve::mjpeg::Mjpeg;
+use crate::serve::rtsp::Rtsp;
 use crate::serve::snapshot::Snapshots;
 use crate::serve::whep::Whep;
 use crate::supervision::published::PublishedNow;
@@ -62,6 +63,8 @@ pub struct AppState {
     /// HLS of the cameras; a reload of its settings sends a new one.
     pub hls: watch::Receiver<Hls>,
     pub whep: Whep,
+    /// None when it is off, or its port could not be had.
+    pub rtsp: Option<Rtsp>,
     /// Open WebSockets, each a task that ends at the stop.
     pub sockets: TaskTracker,
     /// The state of the house, pushed to pages.
@@ -94,6 +97,7 @@ impl AppState {
         Self {
             hls,
             whep,
+            rtsp: None,
             sockets: TaskTracker::new(),
             mjpeg: Mjpeg::new(cameras.watch(), stop.clone()),
             snapshots: Snapshots::new(stop.clone()),

@@ -94,6 +94,7 @@ fn full() -> Config {
     config.health.publisher_file = path();
     config.hls.output_dir = path();
     config.webrtc.bind = Some([127, 0, 0, 1].into());
+    config.rtsp.bind = Some([127, 0, 0, 1].into());
     config.livekit = LiveKit {
         url: text(),
         public_url: text(),
