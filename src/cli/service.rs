@@ -5,7 +5,7 @@
 //! to start anew).
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::access::Access;
 use crate::api::http::AppState;
 use crate::api::http::server::Server;
 use crate::cameras::Cameras;
@@ -27,6 +28,7 @@ use crate::pipelines::Library;
 use crate::publish::{self, Publishers};
 use crate::serve::hls::Hls;
 use crate::serve::whep::{Whep, WhepError};
+use crate::storage::Database;
 use crate::supervision::published::{PublishedNow, Publisher};
 use crate::supervision::systemd::Notifier;
 use crate::supervision::{EXIT_FROZEN, State, Timing, Vitals, any_change, health};
@@ -121,10 +123,16 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
         let (whep, list) = (whep.clone(), cameras.watch());
         AbortOnDropHandle::new(tokio::spawn(async move { whep.follow(list).await }))
     };
-    let (system, _reading) = System::watch(system::state_directory(config::process_environment));
+    let state_directory = {
+        let configured = config.borrow().storage.directory.clone();
+        configured.unwrap_or_else(|| system::state_directory(config::process_environment))
+    };
+    let database = database(&state_directory).await;
+    let (system, _reading) = System::watch(state_directory);
     let mut state =
         AppState::new(cameras.clone(), config.subscribe(), hls.subscribe(), whep.clone(), stop.clone());
     state.system = system;
+    state.access = Access::new(config.subscribe(), database.clone());
     state.publishers = publishers.clone();
     state.published = {
         let publishers = publishers.clone();
@@ -195,6 +203,9 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
         let _ = tokio::join!(cameras, outputs, serving, house.whep.shutdown());
         if let Some(telling) = house.telling.take() {
             telling.end().await;
+        }
+        if let Ok(database) = database {
+            database.close().await;
         }
     };
     tokio::select! {
@@ -293,6 +304,16 @@ fn whep(config: &Config) -> Result<Whep, WhepError> {
         }
         started => started,
     }
+}
+
+/// Opens the database. Cameras and viewers need none, so without one the service goes on and says what it
+/// cannot do.
+async fn database(directory: &Path) -> Result<Database, String> {
+    let opened = Database::open(directory).await;
+    opened.map_err(|error| {
+        tracing::warn!("{error}; API keys are not known, and nothing is kept over a restart");
+        error.to_string()
+    })
 }
 
 /// The health file's content.
