@@ -5,7 +5,7 @@
 //! to start anew).
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::access::Access;
 use crate::api::http::AppState;
 use crate::api::http::server::Server;
 use crate::cameras::Cameras;
@@ -28,6 +29,7 @@ use crate::publish::{self, Publishers};
 use crate::serve::hls::Hls;
 use crate::serve::rtsp::{Rtsp, RtspError};
 use crate::serve::whep::{Whep, WhepError};
+use crate::storage::Database;
 use crate::supervision::published::{PublishedNow, Publisher};
 use crate::supervision::systemd::Notifier;
 use crate::supervision::{EXIT_FROZEN, State, Timing, Vitals, any_change, health};
@@ -116,7 +118,6 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     let hls = Hls::new(config.hls.clone());
     let cameras = Cameras::start(&config.cameras, &means);
     hls.cameras(&cameras.all());
-    let rtsp = rtsp(&config, &cameras)?;
     let publishers = Publishers::start(&config, cameras.watch(), &means);
     let stop = CancellationToken::new();
     let config = watch::Sender::new(config);
@@ -125,10 +126,17 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
         let (whep, list) = (whep.clone(), cameras.watch());
         AbortOnDropHandle::new(tokio::spawn(async move { whep.follow(list).await }))
     };
-    let (system, _reading) = System::watch(system::state_directory(config::process_environment));
+    let state_directory = {
+        let configured = config.borrow().storage.directory.clone();
+        configured.unwrap_or_else(|| system::state_directory(config::process_environment))
+    };
+    let database = database(&state_directory).await;
+    let (system, _reading) = System::watch(state_directory);
     let mut state =
         AppState::new(cameras.clone(), config.subscribe(), hls.subscribe(), whep.clone(), stop.clone());
     state.system = system;
+    state.access = Access::new(config.subscribe(), database.clone());
+    let rtsp = rtsp(&config.borrow(), &cameras)?;
     state.rtsp = rtsp.clone();
     state.publishers = publishers.clone();
     state.published = {
@@ -209,6 +217,9 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
         let _ = tokio::join!(cameras, outputs, serving, house.whep.shutdown(), rtsp);
         if let Some(telling) = house.telling.take() {
             telling.end().await;
+        }
+        if let Ok(database) = database {
+            database.close().await;
         }
     };
     tokio::select! {
@@ -326,6 +337,16 @@ fn rtsp(config: &Config, cameras: &Cameras) -> Result<Option<Rtsp>, RtspError> {
         }
         started => started.map(Some),
     }
+}
+
+/// Opens the database. Cameras and viewers need none, so without one the service goes on and says what it
+/// cannot do.
+async fn database(directory: &Path) -> Result<Database, String> {
+    let opened = Database::open(directory).await;
+    opened.map_err(|error| {
+        tracing::warn!("{error}; API keys are not known, and nothing is kept over a restart");
+        error.to_string()
+    })
 }
 
 /// The health file's content.

@@ -3,7 +3,7 @@
 //! Only what changed restarts: a camera that stays equal keeps its capture and its viewers. What the
 //! process reads once at its start (address, port, form of the log) cannot change while it runs.
 
-use super::model::{Camera, Config, LiveKit, Publish, RtspServer, Target, Webrtc};
+use super::model::{Camera, Config, LiveKit, Publish, Rpc, RtspServer, Target, Webrtc};
 
 /// Published outputs by id, in the order of the new file (`removed`: of the old one).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,6 +57,9 @@ impl Difference {
         let Config {
             server,
             log,
+            storage,
+            access,
+            rpc,
             health,
             pipelines,
             supervision,
@@ -74,6 +77,9 @@ impl Difference {
             (server.bind != old.server.bind, "server.bind"),
             (server.port != old.server.port, "server.port"),
             (log.format != old.log.format, "log.format"),
+            (*storage != old.storage, "storage"),
+            (rpc.bind != old.rpc.bind, "rpc.bind"),
+            (rpc.port != old.rpc.port, "rpc.port"),
             (webrtc.bind != before.bind, "webrtc.bind"),
             (webrtc.port != before.port, "webrtc.port"),
             (webrtc.tcp != before.tcp, "webrtc.tcp"),
@@ -84,6 +90,8 @@ impl Difference {
         difference.live = named(&[
             (server.cors_origins != old.server.cors_origins, "server.cors_origins"),
             (log.level != old.log.level, "log.level"),
+            (*access != old.access, "access"),
+            (Rpc { bind: old.rpc.bind, port: old.rpc.port, ..rpc.clone() } != old.rpc, "rpc"),
             (*health != old.health, "health"),
             (*pipelines != old.pipelines, "pipelines"),
             (*supervision != old.supervision, "supervision"),

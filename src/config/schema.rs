@@ -29,6 +29,9 @@ const fn seconds(min: f64, max: f64) -> Kind {
 pub static ROOT: &[Key] = &[
     key("server", Kind::Section(SERVER)),
     key("log", Kind::Section(LOG)),
+    key("storage", Kind::Section(STORAGE)),
+    key("access", Kind::Section(ACCESS)),
+    key("rpc", Kind::Section(RPC)),
     key("health", Kind::Section(HEALTH)),
     key("pipelines", Kind::Section(PIPELINES)),
     key("supervision", Kind::Section(SUPERVISION)),
@@ -49,6 +52,33 @@ const SERVER: &[Key] = &[
 ];
 
 const LOG: &[Key] = &[key("format", Kind::Choice(&["text", "json"])), key("level", Kind::LogFilter)];
+
+const STORAGE: &[Key] = &[key("directory", Kind::Path)];
+
+const ACCESS: &[Key] = &[
+    key("required", Kind::Flag),
+    key("watch", Kind::Choice(&["open", "login"])),
+    key("jwt_secret", Kind::Secret),
+    key("jwt_secret_file", Kind::Path),
+    key("user", Kind::Users),
+];
+
+/// One `[[access.user]]`.
+pub static USER: &[Key] = &[
+    required("name", Kind::Id),
+    key("role", Kind::Choice(&["viewer", "operator", "admin"])),
+    key("password_file", Kind::Path),
+    key("ha1_md5", Kind::Secret),
+    key("ha1_sha256", Kind::Secret),
+];
+
+const RPC: &[Key] = &[
+    key("bind", Kind::Address),
+    key("port", Kind::Whole { min: 0, max: 65535, unit: "" }),
+    key("max_connections", Kind::Whole { min: 1, max: 100_000, unit: "" }),
+    key("max_batch", Kind::Whole { min: 1, max: 1000, unit: "" }),
+    key("calls_per_second", Kind::Whole { min: 1, max: 100_000, unit: "" }),
+];
 
 const HEALTH: &[Key] = &[
     key("file", Kind::Path),
@@ -262,6 +292,7 @@ pub fn kind_at(path: &str) -> Option<&'static Kind> {
         match kind {
             Kind::Section(inner) => keys = inner,
             Kind::Cameras => keys = CAMERA,
+            Kind::Users => keys = USER,
             _ => keys = &[],
         }
         found = Some(kind);
