@@ -2,7 +2,7 @@
 //! and then, and the group since the last keyframe for those who join.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 
@@ -56,6 +56,7 @@ struct Kept {
     ticks: i64,
     sequence: u16,
     captured: Instant,
+    captured_at: SystemTime,
 }
 
 impl Stream {
@@ -105,12 +106,13 @@ impl Stream {
             self.reported = Some(now);
         }
         let bytes = Bytes::from(buffer);
-        self.keep(unit, Kept { bytes: bytes.slice(report..), ticks, sequence, captured: unit.captured });
+        let (captured, captured_at) = (unit.captured, unit.captured_at);
+        self.keep(unit, Kept { bytes: bytes.slice(report..), ticks, sequence, captured, captured_at });
         Some(Picture { bytes, keyframe: unit.keyframe })
     }
 
-    /// The kept group for somebody who joins now, its times pulled together; `None` when there is none or
-    /// its pictures are not of now.
+    /// A sender report and the kept group for somebody who joins now, its times pulled together; `None` when
+    /// there is none or its pictures are not of now.
     pub fn join(&mut self, now: Instant) -> Option<Joining> {
         let (first, newest) = (self.gop.front()?, self.gop.back()?);
         let count = u32::try_from(self.gop.len()).unwrap_or(u32::MAX);
@@ -122,7 +124,8 @@ impl Stream {
             let times: Vec<i64> = self.gop.iter().map(|kept| kept.ticks).collect();
             let reorder = self.parameters.as_ref().map_or(0, Parameters::reorder);
             let times = squeeze(&times, reorder);
-            let mut bytes = Vec::with_capacity(self.gop_bytes);
+            let mut bytes = Vec::with_capacity(self.gop_bytes + 256);
+            self.sender.report(newest.captured_at, self.timestamp(newest.ticks), &mut bytes);
             for (kept, ticks) in self.gop.iter().zip(&times) {
                 let from = bytes.len();
                 bytes.extend_from_slice(&kept.bytes);
@@ -160,8 +163,6 @@ impl Stream {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
     use super::*;
     use crate::serve::rtsp::clock::ticks;
 
@@ -227,7 +228,8 @@ mod tests {
         let newest = (u32::MAX - 5).wrapping_add(ticks(ms(1120)) as u32);
         let expected: Vec<_> =
             [(0xffff, 180), (0, 90), (1, 0)].map(|(n, before)| (0, n, newest.wrapping_sub(before))).into();
-        assert_eq!(packets(&joining.bytes), expected);
+        let came = packets(&joining.bytes);
+        assert_eq!((came[0].0, &came[1..]), (1, &expected[..]), "a report, then the pictures");
         assert_eq!((joining.sequence, joining.timestamp), (expected[0].1, expected[0].2));
         let second = stream.join(at(140)).unwrap();
         assert_eq!(second.bytes.as_ptr(), joining.bytes.as_ptr(), "made once for all who join");
