@@ -515,3 +515,118 @@ fn switched_off_there_is_no_port() {
     assert!(service.camera("cam")["urls"]["rtsp"].is_null());
     assert!(!service.log().contains("RTSP: "), "{}", service.log());
 }
+
+/// A service that asks who reads: `anna` with `secret`.
+fn guarded(before: &str) -> (Fanlight, tempfile::TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let password = directory.path().join("anna.password");
+    std::fs::write(&password, "secret\n").unwrap();
+    std::fs::set_permissions(&password, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let users = format!("[[access.user]]\nname = \"anna\"\npassword_file = {password:?}\n");
+    (service(&format!("{before}\n{users}")), directory)
+}
+
+fn with_login(url: &str, login: &str) -> String {
+    url.replacen("://", &format!("://{login}@"), 1)
+}
+
+fn ffprobe(url: &str) -> Output {
+    run(
+        "ffprobe",
+        &["-v", "error", "-rtsp_transport", "tcp", "-show_entries", "stream=width", "-of", "csv=p=0", url],
+    )
+}
+
+#[test]
+fn with_users_readers_log_in_by_digest_and_never_by_a_password_in_the_clear() {
+    let name = "with_users_readers_log_in_by_digest_and_never_by_a_password_in_the_clear";
+    if lacks(name, FFPROBE) || lacks(name, &[("gst-launch-1.0", "gstreamer1.0-tools")]) {
+        return;
+    }
+    let (service, _directory) = guarded("");
+    let url = url(&service, "cam");
+    let mut plain = RtspClient::connect(&url);
+    assert_eq!(plain.ask("OPTIONS", "").status, 200, "what can be asked is no secret");
+    let asked = plain.describe();
+    assert_eq!(asked.status, 401);
+    let challenges: Vec<&str> =
+        asked.head.lines().filter_map(|line| line.strip_prefix("WWW-Authenticate: ")).collect();
+    assert_eq!(challenges.len(), 2, "{challenges:?}");
+    assert!(challenges[0].contains("SHA-256") && challenges[1].contains("MD5"), "{challenges:?}");
+    // anna:secret, right, and still not taken.
+    assert_eq!(plain.ask("DESCRIBE", "Authorization: Basic YW5uYTpzZWNyZXQ=\r\n").status, 401);
+    assert_eq!(plain.setup().status, 401);
+
+    assert!(ffprobe(&with_login(&url, "anna:secret")).status.success());
+    let wrong = ffprobe(&with_login(&url, "anna:other"));
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("401"), "{wrong:?}");
+    let location = format!("location={url}");
+    let login =
+        ["user-id=anna", "user-pw=secret", "protocols=tcp", "!", "rtph264depay", "!", "h264parse", "!"];
+    let sink = ["identity", "eos-after=30", "!", "fakesink", "sync=false"];
+    let output = run("gst-launch-1.0", &[&["rtspsrc", &location], &login[..], &sink].concat());
+    assert!(output.status.success(), "{output:?}");
+    assert!(!service.log().contains("secret"), "{}", service.log());
+}
+
+#[test]
+fn a_user_who_is_removed_reads_no_longer() {
+    let name = "a_user_who_is_removed_reads_no_longer";
+    if lacks(name, FFPROBE) {
+        return;
+    }
+    let (service, _directory) = guarded("[rtsp]\nsession_timeout_seconds = 600");
+    let url = with_login(&url(&service, "cam"), "anna:secret");
+    let arguments = ["-v", "error", "-rtsp_transport", "tcp", "-i", &url, "-f", "null", "-"];
+    let mut reader = Process::spawn("ffmpeg", Command::new("ffmpeg").args(arguments));
+    wait_until("it reads", ARRIVES, || readers(&service, "cam") == 1);
+    let config = std::fs::read_to_string(service.config_file()).unwrap();
+    std::fs::write(service.config_file(), config.replace("anna\"", "bert\"")).unwrap();
+    // The next sign of life is where it ends: ffmpeg reports every few seconds.
+    reader.wait(Duration::from_secs(60));
+    wait_until("nobody reads", ARRIVES, || readers(&service, "cam") == 0);
+}
+
+#[test]
+fn rtsps_is_read_and_takes_basic_as_well() {
+    let name = "rtsps_is_read_and_takes_basic_as_well";
+    if lacks(name, FFPROBE)
+        || lacks(name, &[("openssl", "openssl"), ("gst-launch-1.0", "gstreamer1.0-tools")])
+    {
+        return;
+    }
+    let tls = SelfSigned::new();
+    let files = format!("certificate = {:?}\nkey = {:?}", tls.certificate(), tls.key());
+    let (service, _directory) = guarded(&format!("[rtsp]\ntls_port = 0\n{files}"));
+    let url = service.camera("cam")["urls"]["rtsps"].as_str().expect("an RTSPS URL").to_owned();
+    assert!(url.starts_with("rtsps://127.0.0.1:"), "{url}");
+    let output = ffprobe(&with_login(&url, "anna:secret"));
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "320", "{output:?}");
+    let location = format!("location={url}");
+    let login = ["user-id=anna", "user-pw=secret", "tls-validation-flags=0", "!", "rtph264depay", "!"];
+    let sink = ["h264parse", "!", "identity", "eos-after=30", "!", "fakesink", "sync=false"];
+    let output = run("gst-launch-1.0", &[&["rtspsrc", &location], &login[..], &sink].concat());
+    assert!(output.status.success(), "{output:?}");
+    // Basic, by hand: openssl carries the bytes.
+    let address = url.strip_prefix("rtsps://").unwrap().split('/').next().unwrap();
+    let client = ["s_client", "-quiet", "-no_ign_eof", "-connect", address];
+    let mut client = Process::spawn("openssl", Command::new("openssl").args(client));
+    let describe =
+        |login: &str| format!("DESCRIBE {url} RTSP/1.0\r\nCSeq: 1\r\nAuthorization: Basic {login}\r\n\r");
+    client.write_line(&describe("YW5uYTpvdGhlcg=="));
+    client.wait_line("refuses", 0, ARRIVES, |line| line.contains("401 Unauthorized").then_some(()));
+    client.write_line(&describe("YW5uYTpzZWNyZXQ="));
+    client.wait_line("describes", 0, ARRIVES, |line| line.contains("sprop-parameter-sets").then_some(()));
+    // The plain port next to the other goes on.
+    assert_eq!(RtspClient::connect(&self::url(&service, "cam")).describe().status, 401);
+}
+
+#[test]
+fn a_certificate_that_is_none_stops_the_start_with_words() {
+    let config = format!(
+        "[rtsp]\ntls_port = 0\ncertificate = \"/dev/null\"\nkey = \"/dev/null\"\n{}",
+        camera("cam", "")
+    );
+    let (status, log) = Fanlight::run_to_end(&config, free_port(), STARTS);
+    assert!(!status.success() && log.contains("rtsp.certificate") && log.contains("/dev/null"), "{log}");
+}

@@ -136,7 +136,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
         AppState::new(cameras.clone(), config.subscribe(), hls.subscribe(), whep.clone(), stop.clone());
     state.system = system;
     state.access = Access::new(config.subscribe(), database.clone());
-    let rtsp = rtsp(&config.borrow(), &cameras)?;
+    let rtsp = rtsp(&config.borrow(), &cameras, &state.access)?;
     state.rtsp = rtsp.clone();
     state.publishers = publishers.clone();
     state.published = {
@@ -325,12 +325,12 @@ fn whep(config: &Config) -> Result<Whep, WhepError> {
 
 /// Opens the RTSP port. One that was chosen must be free; when the one of the defaults is taken, by another
 /// media server perhaps, everything else goes on without RTSP: on another port nobody would look for it.
-fn rtsp(config: &Config, cameras: &Cameras) -> Result<Option<Rtsp>, RtspError> {
+fn rtsp(config: &Config, cameras: &Cameras, access: &Access) -> Result<Option<Rtsp>, RtspError> {
     let settings = &config.rtsp;
     if !settings.enabled {
         return Ok(None);
     }
-    match Rtsp::start(settings, config.server.bind, cameras.watch()) {
+    match Rtsp::start(settings, config.server.bind, cameras.watch(), access.clone()) {
         Err(error @ RtspError::InUse(_)) if settings.port == config::model::RtspServer::default().port => {
             tracing::warn!("{error}; everything else goes on");
             Ok(None)

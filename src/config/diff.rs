@@ -86,6 +86,9 @@ impl Difference {
             (rtsp.enabled != rtsp_before.enabled, "rtsp.enabled"),
             (rtsp.bind != rtsp_before.bind, "rtsp.bind"),
             (rtsp.port != rtsp_before.port, "rtsp.port"),
+            (rtsp.tls_port != rtsp_before.tls_port, "rtsp.tls_port"),
+            (rtsp.certificate != rtsp_before.certificate, "rtsp.certificate"),
+            (rtsp.key != rtsp_before.key, "rtsp.key"),
         ]);
         difference.live = named(&[
             (server.cors_origins != old.server.cors_origins, "server.cors_origins"),
@@ -349,6 +352,9 @@ mod tests {
             (|c| c.rtsp.enabled = false, &["rtsp.enabled"], &[]),
             (|c| c.rtsp.bind = Some([0, 0, 0, 0].into()), &["rtsp.bind"], &[]),
             (|c| c.rtsp.port = 1, &["rtsp.port"], &[]),
+            (|c| c.rtsp.tls_port = Some(1), &["rtsp.tls_port"], &[]),
+            (|c| c.rtsp.certificate = Some("x".into()), &["rtsp.certificate"], &[]),
+            (|c| c.rtsp.key = Some("x".into()), &["rtsp.key"], &[]),
             (|c| c.rtsp.max_readers = 9, &[], &["rtsp"]),
             (|c| c.rtsp.session_timeout_seconds = 9.0, &[], &["rtsp"]),
             (|c| c.livekit.rooms = vec!["r".into()], &[], &["livekit"]),

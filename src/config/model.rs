@@ -370,11 +370,26 @@ pub struct RtspServer {
     pub max_readers: usize,
     /// A client that sends nothing for this long is gone.
     pub session_timeout_seconds: f64,
+    /// RTSPS as well, on this port; 0 lets the system choose a free one. Needs the two below.
+    pub tls_port: Option<u16>,
+    /// The certificate, or chain of them, in PEM.
+    pub certificate: Option<PathBuf>,
+    /// Its private key in PEM.
+    pub key: Option<PathBuf>,
 }
 
 impl Default for RtspServer {
     fn default() -> Self {
-        Self { enabled: true, bind: None, port: 8554, max_readers: 200, session_timeout_seconds: 60.0 }
+        Self {
+            enabled: true,
+            bind: None,
+            port: 8554,
+            max_readers: 200,
+            session_timeout_seconds: 60.0,
+            tls_port: None,
+            certificate: None,
+            key: None,
+        }
     }
 }
 

@@ -130,6 +130,9 @@ const RTSP_SERVER: &[Key] = &[
     key("port", Kind::Whole { min: 0, max: 65535, unit: "" }),
     key("max_readers", Kind::Whole { min: 1, max: 100_000, unit: "" }),
     key("session_timeout_seconds", seconds(1.0, 3600.0)),
+    key("tls_port", Kind::Whole { min: 0, max: 65535, unit: "" }),
+    key("certificate", Kind::Path),
+    key("key", Kind::Path),
 ];
 
 /// Where LiveKit's server is; both forms name the same port.

@@ -74,6 +74,8 @@ pub struct Urls {
     pub whep: Option<String>,
     /// The whole URL: it is another port.
     pub rtsp: Option<String>,
+    /// The same inside TLS.
+    pub rtsps: Option<String>,
 }
 
 impl Urls {
@@ -88,6 +90,7 @@ impl Urls {
             hls_ll_fmp4: low_latency.then(|| format!("/hls/{id}/stream_ll_fmp4.m3u8")),
             whep: outputs.whep.then(|| format!("/cameras/{id}/whep")),
             rtsp: rtsp.filter(|_| outputs.rtsp).map(|rtsp| rtsp.url(id)),
+            rtsps: rtsp.filter(|_| outputs.rtsp).and_then(|rtsp| rtsp.tls_url(id)),
         }
     }
 }

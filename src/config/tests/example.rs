@@ -103,6 +103,9 @@ fn full() -> Config {
     config.hls.output_dir = path();
     config.webrtc.bind = Some([127, 0, 0, 1].into());
     config.rtsp.bind = Some([127, 0, 0, 1].into());
+    config.rtsp.tls_port = Some(1);
+    config.rtsp.certificate = path();
+    config.rtsp.key = path();
     config.storage.directory = path();
     config.rpc.bind = config.webrtc.bind;
     config.rpc.port = Some(1);

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use rtsp_types::Request;
+use rtsp_types::headers::AUTHORIZATION;
+use rtsp_types::{Method, Request};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +16,7 @@ use super::answer::{Answer, Status};
 use super::fan::Seat;
 use super::fans::Fans;
 use super::input::{Garbage, Input, Sent};
+use super::login::{Doorkeeper, Login};
 use super::queue::Cut;
 use super::reader::{Reader, Socket};
 use super::sdp;
@@ -32,6 +34,7 @@ const READ: usize = 2048;
 #[derive(Debug)]
 pub struct House {
     pub fans: Fans,
+    pub door: Doorkeeper,
     pub settings: watch::Receiver<model::RtspServer>,
     pub sessions: Arc<AtomicUsize>,
     pub stop: CancellationToken,
@@ -52,6 +55,8 @@ pub enum End {
     Silent,
     #[error("what it sent is no RTSP: {0:?}")]
     Garbage(Garbage),
+    #[error("it may no longer read")]
+    Denied,
     #[error("the service stops")]
     Stopping,
 }
@@ -90,6 +95,7 @@ pub struct Connection {
     /// Where the client reached us.
     address: SocketAddr,
     input: Input,
+    login: Login,
     session: Session,
     place: Option<Place>,
     seat: Option<Seat>,
@@ -99,12 +105,16 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub fn new(house: Arc<House>, socket: Socket, address: SocketAddr) -> Self {
+    /// `address` is where the client reached us, `peer` where it is.
+    pub fn new(house: Arc<House>, socket: Socket, address: SocketAddr, peer: SocketAddr) -> Self {
+        let tls = matches!(socket, Socket::Tls(_));
+        let nonce = format!("{:032x}", rand::random::<u128>());
         Self {
             house,
             reader: Arc::new(Reader::new(socket)),
             address,
             input: Input::default(),
+            login: Login::new(nonce, peer.ip(), tls),
             session: Session::default(),
             place: None,
             seat: None,
@@ -161,6 +171,9 @@ impl Connection {
 
     /// Does what was asked for, as far as it is whole.
     async fn hear(&mut self) -> Result<(), End> {
+        if self.place.is_some() && !self.login.still(&self.house.door).await {
+            return Err(End::Denied);
+        }
         loop {
             match self.input.next() {
                 Ok(Some(Sent::Request(request))) => self.answer(&request).await?,
@@ -182,6 +195,13 @@ impl Connection {
 
     async fn answer(&mut self, request: &Request<Vec<u8>>) -> Result<(), End> {
         let number = session::number(request);
+        if *request.method() != Method::Options {
+            let shown = request.header(&AUTHORIZATION).map(|value| value.as_str());
+            let method: &str = request.method().into();
+            if let Err(refusal) = self.login.enter(&self.house.door, method, shown).await {
+                return self.say(number, &refusal);
+            }
+        }
         let answer = match self.session.hear(request) {
             Action::Answer(answer) => answer,
             Action::Describe { camera } => self.describe(request, &camera).await,

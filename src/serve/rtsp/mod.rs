@@ -17,12 +17,14 @@ mod connection;
 mod fan;
 mod fans;
 mod input;
+mod login;
 mod packets;
 mod queue;
 mod reader;
 mod sdp;
 mod session;
 mod stream;
+mod tls;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -32,17 +34,20 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket as RawSocket, TcpKeepalive, Type};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::access::Access;
 use crate::capture::Capture;
 use crate::config::model;
 use crate::serve::whep::addresses;
 use answer::{Answer, Status};
-use connection::{Connection, House};
+use connection::{Connection, End, House};
 use fans::Fans;
+use login::Doorkeeper;
 use reader::Socket;
 
 /// What the kernel keeps of a reader's pictures beyond what is on its way: all of it is latency.
@@ -71,6 +76,11 @@ pub enum RtspError {
          this service may use, or rtsp.enabled to false"
     )]
     Bind { address: SocketAddr, source: io::Error },
+    #[error(
+        "cannot serve RTSPS: {0}; set rtsp.certificate and rtsp.key to PEM files that this service may read, or \
+         leave rtsp.tls_port out"
+    )]
+    Certificate(String),
     #[error("the RTSP server cannot start: {0}")]
     Start(io::Error),
 }
@@ -82,6 +92,7 @@ pub struct Rtsp(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     address: SocketAddr,
+    tls_address: Option<SocketAddr>,
     house: Arc<House>,
     settings: watch::Sender<model::RtspServer>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -93,26 +104,33 @@ impl Rtsp {
         settings: &model::RtspServer,
         server_bind: IpAddr,
         cameras: watch::Receiver<Arc<[Capture]>>,
+        access: Access,
     ) -> Result<Self, RtspError> {
-        let address = SocketAddr::new(settings.bind.unwrap_or(server_bind), settings.port);
-        let listener = listen(address).map_err(|source| match source.kind() {
-            io::ErrorKind::AddrInUse => RtspError::InUse(address),
-            _ => RtspError::Bind { address, source },
-        })?;
-        let address = listener.local_addr().map_err(RtspError::Start)?;
+        let bind = settings.bind.unwrap_or(server_bind);
+        let (listener, address) = listen(SocketAddr::new(bind, settings.port))?;
+        let (mut tls, mut tls_address) = (None, None);
+        if let Some(port) = settings.tls_port {
+            let (Some(certificate), Some(key)) = (&settings.certificate, &settings.key) else {
+                return Err(RtspError::Certificate("the certificate or its key is not named".to_owned()));
+            };
+            let acceptor = tls::acceptor(certificate, key).map_err(RtspError::Certificate)?;
+            let (listener, address) = listen(SocketAddr::new(bind, port))?;
+            (tls, tls_address) = (Some((listener, acceptor)), Some(address));
+        }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(RtspError::Start)?;
         let settings = watch::Sender::new(settings.clone());
         let house = Arc::new(House {
             fans: Fans::new(cameras),
+            door: Doorkeeper::new(access),
             settings: settings.subscribe(),
             sessions: Arc::new(AtomicUsize::new(0)),
             stop: CancellationToken::new(),
         });
-        let serving = serve(listener, Arc::clone(&house));
+        let serving = serve(listener, tls, Arc::clone(&house));
         let thread = std::thread::Builder::new().name("rtsp".to_owned());
         let thread = thread.spawn(move || runtime.block_on(serving)).map_err(RtspError::Start)?;
-        Ok(Self(Arc::new(Inner { address, house, settings, thread: Mutex::new(Some(thread)) })))
+        Ok(Self(Arc::new(Inner { address, tls_address, house, settings, thread: Mutex::new(Some(thread)) })))
     }
 
     /// Where it listens, with the real port.
@@ -122,9 +140,13 @@ impl Rtsp {
 
     /// Where a camera is read. When every address is listened on, one that others reach.
     pub fn url(&self, camera: &str) -> String {
-        let bound = self.0.address;
-        let address = addresses::local(bound).into_iter().next().unwrap_or(bound);
-        format!("rtsp://{address}/{camera}")
+        format!("rtsp://{}/{camera}", reachable(self.0.address))
+    }
+
+    /// The same inside TLS, where that is served.
+    pub fn tls_url(&self, camera: &str) -> Option<String> {
+        let address = reachable(self.0.tls_address?);
+        Some(format!("rtsps://{address}/{camera}"))
     }
 
     /// Readers of one camera that play.
@@ -155,8 +177,22 @@ impl Rtsp {
     }
 }
 
+fn reachable(bound: SocketAddr) -> SocketAddr {
+    addresses::local(bound).into_iter().next().unwrap_or(bound)
+}
+
+/// Listens; with port 0 on one that is free. The real address comes with it.
+fn listen(address: SocketAddr) -> Result<(std::net::TcpListener, SocketAddr), RtspError> {
+    let listener = bind(address).map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => RtspError::InUse(address),
+        _ => RtspError::Bind { address, source },
+    })?;
+    let address = listener.local_addr().map_err(RtspError::Start)?;
+    Ok((listener, address))
+}
+
 /// Options are set on the listening socket: Linux hands them to the sockets that it accepts.
-fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_tcp_nodelay(true)?;
@@ -169,23 +205,38 @@ fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 }
 
 /// Runs until the stop, with everything that it began.
-async fn serve(listener: std::net::TcpListener, house: Arc<House>) {
-    let listener = match TcpListener::from_std(listener) {
-        Ok(listener) => listener,
-        Err(error) => return tracing::error!(%error, "the RTSP server cannot listen"),
-    };
+async fn serve(
+    listener: std::net::TcpListener,
+    tls: Option<(std::net::TcpListener, TlsAcceptor)>,
+    house: Arc<House>,
+) {
     let connections = TaskTracker::new();
+    let (tls, acceptor) = tls.unzip();
     tokio::select! {
         () = house.stop.cancelled() => {}
-        () = accept(&listener, &house, &connections) => {}
+        () = accept(Some(listener), None, &house, &connections) => {}
+        () = accept(tls, acceptor.as_ref(), &house, &connections) => {}
         () = async { house.fans.follow().await; house.stop.cancelled().await } => {}
     }
-    drop(listener);
     connections.close();
     connections.wait().await;
 }
 
-async fn accept(listener: &TcpListener, house: &Arc<House>, connections: &TaskTracker) {
+/// Accepts for ever; without a listener it is never anybody's turn.
+async fn accept(
+    listener: Option<std::net::TcpListener>,
+    tls: Option<&TlsAcceptor>,
+    house: &Arc<House>,
+    connections: &TaskTracker,
+) {
+    let listener = match listener.map(TcpListener::from_std) {
+        None => return std::future::pending().await,
+        Some(Ok(listener)) => listener,
+        Some(Err(error)) => {
+            tracing::error!(%error, "the RTSP server cannot listen");
+            return std::future::pending().await;
+        }
+    };
     let mut failing = false;
     loop {
         let (stream, peer) = match listener.accept().await {
@@ -206,17 +257,45 @@ async fn accept(listener: &TcpListener, house: &Arc<House>, connections: &TaskTr
         };
         failing = false;
         let most = house.settings.borrow().max_readers.saturating_add(STRANGERS);
-        let Ok(address) = stream.local_addr() else { continue };
         if connections.len() >= most {
             // Whether it gets the answer is up to the client.
-            let _ =
-                stream.try_write(&Answer::new(Status::Unavailable).header("Retry-After", "5").bytes(None));
+            let answer = Answer::new(Status::Unavailable).header("Retry-After", "5");
+            let _ = stream.try_write(&answer.bytes(None));
             continue;
         }
-        let connection = Connection::new(Arc::clone(house), Socket::Plain(stream), address);
+        let (house, tls) = (Arc::clone(house), tls.cloned());
         connections.spawn(async move {
-            let end = connection.run().await;
-            tracing::debug!(%peer, "an RTSP connection ended: {end}");
+            match converse(house, stream, peer, tls).await {
+                Ok(end) => tracing::debug!(%peer, "an RTSP connection ended: {end}"),
+                Err(error) => tracing::debug!(%peer, %error, "an RTSP connection did not begin"),
+            }
         });
     }
+}
+
+/// One client, from its arrival to its end.
+async fn converse(
+    house: Arc<House>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: Option<TlsAcceptor>,
+) -> io::Result<End> {
+    let address = stream.local_addr()?;
+    let Some(tls) = tls else {
+        return Ok(Connection::new(house, Socket::Plain(stream), address, peer).run().await);
+    };
+    let stop = house.stop.clone();
+    let opened = tokio::select! {
+        () = stop.cancelled() => return Ok(End::Stopping),
+        opened = tls::open(&tls, stream) => opened,
+    };
+    let (socket, carry) = opened?;
+    let connection = Connection::new(house, Socket::Tls(socket), address, peer);
+    let (end, ()) = tokio::join!(connection.run(), async {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = carry => {}
+        }
+    });
+    Ok(end)
 }
