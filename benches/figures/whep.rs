@@ -28,7 +28,7 @@ const VIEWERS: usize = 40;
 const ROUNDS: usize = 4;
 const SETTLE: Duration = Duration::from_secs(4);
 const MEASURE: Duration = Duration::from_secs(8);
-const FPS: f64 = 30.0;
+pub const FPS: f64 = 30.0;
 /// Longer than a measurement, or pictures could be taken for those of the round before.
 const CLIP_SECONDS: u32 = 40;
 
@@ -115,7 +115,7 @@ pub fn run(verdicts: &mut Verdicts) {
 }
 
 /// Noise: the encoder's rate control gives it all of 2 Mbit/s, and no two pictures are alike.
-fn clip(directory: &Path) -> PathBuf {
+pub fn clip(directory: &Path) -> PathBuf {
     let path = directory.join("clip.mp4");
     let line = format!(
         "videotestsrc num-buffers={} pattern=snow ! video/x-raw,format=I420,width=1280,height=720,framerate={FPS}/1 \
@@ -262,7 +262,7 @@ fn megabytes(pid: u32) -> f64 {
     meter::resident_kb(pid) as f64 / 1024.0
 }
 
-fn percentile(values: &mut [f64], percent: f64) -> f64 {
+pub fn percentile(values: &mut [f64], percent: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     let rank = (percent / 100.0 * values.len() as f64).ceil() as usize;
     values.get(rank.clamp(1, values.len().max(1)) - 1).copied().unwrap_or(f64::NAN)

@@ -49,6 +49,16 @@ pub(super) fn broken(config: &Config) -> Vec<Finding> {
         let key = "record.name";
         findings.push(Finding { key: key.into(), other: key.into(), message });
     }
+    let rtsp = &config.rtsp;
+    for (name, file) in [("certificate", &rtsp.certificate), ("key", &rtsp.key)] {
+        if rtsp.tls_port.is_some() && file.is_none() {
+            findings.push(Finding {
+                key: "rtsp.tls_port".into(),
+                other: format!("rtsp.{name}"),
+                message: format!("RTSPS needs a certificate and its key; set rtsp.{name} to a PEM file"),
+            });
+        }
+    }
     findings.extend(lost_cameras(config));
     findings.extend(transforms(config));
     findings.extend(clashes(config));

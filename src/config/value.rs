@@ -55,6 +55,8 @@ pub enum Kind {
     Source,
     /// The list of a camera's privacy masks.
     Masks,
+    /// The list of users.
+    Users,
     /// The list of published outputs, whose keys depend on their `type`.
     Outputs,
 }
@@ -89,6 +91,7 @@ impl Kind {
             Kind::Section(_) => "a table".into(),
             Kind::Cameras => "[[camera]] in double brackets".into(),
             Kind::Masks => "[[camera.mask]] in double brackets".into(),
+            Kind::Users => "[[access.user]] in double brackets".into(),
             Kind::Source => "a table with a type, such as { type = \"auto\" }".into(),
             Kind::Outputs => "[[publish]] in double brackets".into(),
             Kind::PublicAddress => PublicAddress::ALLOWED.into(),
@@ -189,7 +192,7 @@ impl Kind {
                 .map(|item| Value::String(item.into()))
                 .collect::<Vec<_>>()
                 .into(),
-            Kind::Section(_) | Kind::Cameras | Kind::Source | Kind::Masks | Kind::Outputs => {
+            Kind::Section(_) | Kind::Cameras | Kind::Users | Kind::Source | Kind::Masks | Kind::Outputs => {
                 return Err(refused());
             }
             _ => Value::String(text.into()),

@@ -59,9 +59,21 @@ impl Fanlight {
 
     /// Runs the binary to its end with this TOML on this port: for starts that have to fail.
     pub fn run_to_end(config: &str, port: u16, within: Duration) -> (std::process::ExitStatus, String) {
+        Self::run_to_end_with(config, port, &[], within)
+    }
+
+    /// As [`Fanlight::run_to_end`], with variables for its environment.
+    pub fn run_to_end_with(
+        config: &str,
+        port: u16,
+        environment: &[(&str, &str)],
+        within: Duration,
+    ) -> (std::process::ExitStatus, String) {
         let directory = tempfile::tempdir().expect("a temporary directory");
         std::fs::write(directory.path().join("fanlight.toml"), config).expect("the configuration file");
-        let mut process = spawn(directory.path(), port, &[], &[]);
+        let environment: Vec<_> =
+            environment.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let mut process = spawn(directory.path(), port, &environment, &[]);
         let status = process.wait(within);
         (status, process.output())
     }
@@ -157,7 +169,10 @@ fn spawn(directory: &Path, port: u16, environment: &[(String, String)], runner: 
         .current_dir(directory)
         .env("FANLIGHT_PORT", port.to_string())
         .env("STATE_DIRECTORY", directory.join("state"))
+        // Any free one: the API tells which.
+        .env("FANLIGHT_RTSP_PORT", "0")
         .env("HEALTH_FILE", directory.join("health.json"))
+        .env("STATE_DIRECTORY", directory.join("state"))
         .env("NO_COLOR", "1")
         .envs(environment.iter().map(|(name, value)| (name, value)));
     Process::spawn("fanlight", &mut command)

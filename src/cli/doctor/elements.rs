@@ -91,7 +91,8 @@ mod tests {
             assert_eq!(role(element, config, pi), expected, "{element}");
         }
         let mut quiet = usb;
-        quiet.cameras[0].outputs = Outputs { mjpeg: false, snapshot: false, hls: true, whep: false };
+        quiet.cameras[0].outputs =
+            Outputs { mjpeg: false, snapshot: false, hls: true, whep: false, rtsp: false };
         assert_eq!(role("jpegenc", &quiet, false), Role::Spare);
     }
 }
