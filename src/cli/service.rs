@@ -147,6 +147,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
         cameras: cameras.clone(),
         publishers: publishers.clone(),
         published: state.published.clone(),
+        rtsp: rtsp.clone(),
         vitals: vitals.clone(),
         started: state.started.at,
     };
@@ -355,6 +356,7 @@ struct Document {
     cameras: Cameras,
     publishers: Publishers,
     published: PublishedNow,
+    rtsp: Option<Rtsp>,
     vitals: Vitals,
     started: SystemTime,
 }
@@ -369,6 +371,8 @@ impl Document {
             "updated": telemetry::timestamp(SystemTime::now()),
             "status": words(&cameras),
             "frozen": self.vitals.frozen(),
+            // Null when it is off, or its port could not be had.
+            "rtsp": self.rtsp.as_ref().map(Rtsp::address),
             "cameras": cameras,
             "outputs": self.publishers.statuses(),
         })
