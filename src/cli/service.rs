@@ -5,7 +5,7 @@
 //! to start anew).
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -26,14 +26,15 @@ use crate::config::model::Config;
 use crate::config::{self, Difference, Warning};
 use crate::pipelines::Library;
 use crate::publish::{self, Publishers};
+use crate::record::Recordings;
 use crate::serve::hls::Hls;
 use crate::serve::rtsp::{Rtsp, RtspError};
 use crate::serve::whep::{Whep, WhepError};
-use crate::storage::Database;
+use crate::storage::{self, Database};
 use crate::supervision::published::{PublishedNow, Publisher};
 use crate::supervision::systemd::Notifier;
 use crate::supervision::{EXIT_FROZEN, State, Timing, Vitals, any_change, health};
-use crate::telemetry::system::{self, System};
+use crate::telemetry::system::System;
 use crate::telemetry::{self, logs};
 
 /// Cameras have this much of a stop.
@@ -88,6 +89,7 @@ struct House {
     rtsp: Option<Rtsp>,
     cameras: Cameras,
     publishers: Publishers,
+    recordings: Recordings,
     means: Means,
     level: logs::Level,
     telling: Option<Telling>,
@@ -119,6 +121,8 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     let cameras = Cameras::start(&config.cameras, &means);
     hls.cameras(&cameras.all());
     let publishers = Publishers::start(&config, cameras.watch(), &means);
+    let (directory, database) = storage(&config).await;
+    let recordings = Recordings::begin(&config, &directory, database.clone(), cameras.watch(), &means).await;
     let stop = CancellationToken::new();
     let config = watch::Sender::new(config);
     let hls = watch::Sender::new(hls);
@@ -126,12 +130,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
         let (whep, list) = (whep.clone(), cameras.watch());
         AbortOnDropHandle::new(tokio::spawn(async move { whep.follow(list).await }))
     };
-    let state_directory = {
-        let configured = config.borrow().storage.directory.clone();
-        configured.unwrap_or_else(|| system::state_directory(config::process_environment))
-    };
-    let database = database(&state_directory).await;
-    let (system, _reading) = System::watch(state_directory);
+    let (system, _reading) = System::watch(directory);
     let mut state =
         AppState::new(cameras.clone(), config.subscribe(), hls.subscribe(), whep.clone(), stop.clone());
     state.system = system;
@@ -139,6 +138,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     let rtsp = rtsp(&config.borrow(), &cameras, &state.access)?;
     state.rtsp = rtsp.clone();
     state.publishers = publishers.clone();
+    state.recordings = recordings.clone();
     state.published = {
         let publishers = publishers.clone();
         PublishedNow::new(move || publishers.statuses().into_iter().map(Into::into).collect())
@@ -159,6 +159,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
         rtsp,
         cameras,
         publishers,
+        recordings,
         means,
         level,
         telling: Some(telling),
@@ -207,6 +208,8 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     drop((watchdog, following));
     stop.cancel();
     let over = async {
+        // Files are closed while their cameras still give pictures.
+        let _ = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.recordings.shutdown()).await;
         // A camera that hangs does not keep the health file from saying how it ended.
         let cameras = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.cameras.shutdown());
         let outputs = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.publishers.shutdown());
@@ -282,6 +285,7 @@ impl House {
         self.config.send_replace(Arc::clone(&new));
         self.cameras.apply(&difference, &new.cameras, &self.means).await;
         self.publishers.apply(&new, &self.means).await;
+        self.recordings.apply(&new);
         if new.hls != old.hls {
             self.hls.send_replace(Hls::new(new.hls.clone()));
         }
@@ -298,6 +302,28 @@ impl House {
                 telling.end().await;
             }
             self.telling = Some(Telling::begin(&new, &self.document, &self.notifier));
+        }
+    }
+}
+
+/// Opens what outlives a restart: its directory, and the database in it. Without them cameras stream all the
+/// same.
+async fn storage(config: &Config) -> (PathBuf, Result<Database, String>) {
+    let places = storage::places(config.storage.directory.as_deref(), config::process_environment);
+    let best = places.first().cloned().unwrap_or_default();
+    let found = tokio::task::spawn_blocking(move || storage::first_writable(&places)).await;
+    let opened = match found {
+        Ok(Ok(directory)) => Database::open(&directory).await.map(|database| (directory, database)),
+        Ok(Err(error)) => Err(error),
+        Err(panic) => return (best, Err(panic.to_string())),
+    };
+    match opened {
+        Ok((directory, database)) => (directory, Ok(database)),
+        Err(error) => {
+            tracing::error!(
+                "{error}; cameras are served, without a list of recordings, and no API key is known"
+            );
+            (best, Err(error.to_string()))
         }
     }
 }
@@ -338,16 +364,6 @@ fn rtsp(config: &Config, cameras: &Cameras, access: &Access) -> Result<Option<Rt
         }
         started => started.map(Some),
     }
-}
-
-/// Opens the database. Cameras and viewers need none, so without one the service goes on and says what it
-/// cannot do.
-async fn database(directory: &Path) -> Result<Database, String> {
-    let opened = Database::open(directory).await;
-    opened.map_err(|error| {
-        tracing::warn!("{error}; API keys are not known, and nothing is kept over a restart");
-        error.to_string()
-    })
 }
 
 /// The health file's content.

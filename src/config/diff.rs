@@ -43,7 +43,9 @@ impl Difference {
         for camera in &new.cameras {
             let list = match find(old, &camera.id) {
                 None => &mut difference.added,
-                Some(before) if before == camera && !fragments_changed => &mut difference.unchanged,
+                Some(before) if same_capture(before, camera) && !fragments_changed => {
+                    &mut difference.unchanged
+                }
                 Some(_) => &mut difference.changed,
             };
             list.push(camera.id.clone());
@@ -57,7 +59,6 @@ impl Difference {
         let Config {
             server,
             log,
-            storage,
             access,
             rpc,
             health,
@@ -68,6 +69,8 @@ impl Difference {
             webrtc,
             rtsp,
             livekit,
+            storage,
+            record,
             publish: _,
             cameras: _,
         } = new;
@@ -77,12 +80,12 @@ impl Difference {
             (server.bind != old.server.bind, "server.bind"),
             (server.port != old.server.port, "server.port"),
             (log.format != old.log.format, "log.format"),
-            (*storage != old.storage, "storage"),
             (rpc.bind != old.rpc.bind, "rpc.bind"),
             (rpc.port != old.rpc.port, "rpc.port"),
             (webrtc.bind != before.bind, "webrtc.bind"),
             (webrtc.port != before.port, "webrtc.port"),
             (webrtc.tcp != before.tcp, "webrtc.tcp"),
+            (*storage != old.storage, "storage.directory"),
             (rtsp.enabled != rtsp_before.enabled, "rtsp.enabled"),
             (rtsp.bind != rtsp_before.bind, "rtsp.bind"),
             (rtsp.port != rtsp_before.port, "rtsp.port"),
@@ -106,6 +109,8 @@ impl Difference {
             ),
             (limits(rtsp) != limits(rtsp_before), "rtsp"),
             (*livekit != old.livekit, "livekit"),
+            (*record != old.record, "record"),
+            (recorded_otherwise(old, new), "camera.record"),
         ]);
         difference.publish = difference.outputs(old, new);
         difference
@@ -156,6 +161,19 @@ fn taken<'l>(livekit: &'l LiveKit, output: &Publish) -> [Option<&'l str>; 3] {
     let key = livekit.api_key.as_deref().filter(|_| !own_key);
     let secret = livekit.api_secret.as_ref().map(super::Secret::expose).filter(|_| !own_key);
     [url, key, secret]
+}
+
+/// Whether a camera's pictures are the same; when it is recorded is no matter of its capture.
+fn same_capture(before: &Camera, camera: &Camera) -> bool {
+    *before == Camera { record: before.record, schedule: before.schedule.clone(), ..camera.clone() }
+}
+
+fn recorded_otherwise(old: &Config, new: &Config) -> bool {
+    let other = |camera: &Camera| {
+        let before = find(old, &camera.id);
+        before.is_some_and(|before| (before.record, &before.schedule) != (camera.record, &camera.schedule))
+    };
+    new.cameras.iter().any(other)
 }
 
 fn find<'c>(config: &'c Config, id: &str) -> Option<&'c Camera> {

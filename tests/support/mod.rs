@@ -15,6 +15,7 @@ pub mod ingress;
 pub mod livekit;
 pub mod namespace;
 pub mod process;
+pub mod recording;
 pub mod redis;
 pub mod relay;
 pub mod rtmp;

@@ -11,6 +11,7 @@ use super::answer::{self, Fault, Response};
 use crate::capture::Capture;
 use crate::capture::status::CameraStatus;
 use crate::publish::status::OutputStatus;
+use crate::record::RecordingStatus;
 use crate::serve::rtsp::Rtsp;
 use crate::supervision::State;
 use crate::telemetry;
@@ -32,6 +33,8 @@ pub struct CameraView {
     urls: Urls,
     /// What is published of it to servers elsewhere.
     outputs: Vec<OutputStatus>,
+    /// Whether it is being recorded.
+    recording: Option<RecordingStatus>,
     /// The LiveKit rooms that it is published into.
     livekit: Vec<LiveKitRoom>,
 }
@@ -102,6 +105,7 @@ pub fn view(state: &AppState, capture: &Capture) -> CameraView {
     CameraView {
         livekit: outputs.iter().filter_map(LiveKitRoom::of).collect(),
         outputs,
+        recording: state.recordings.status(capture.id()).ok(),
         status: capture.status(),
         mjpeg_viewers: mjpeg,
         viewers: Viewers {

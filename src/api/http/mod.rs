@@ -2,8 +2,8 @@
 //!
 //! [`routes`] is the table of all paths; [`service`] answers a request by it. Areas have a file each:
 //! [`streams`] (MJPEG, snapshots), [`whep`] (WebRTC signalling), [`livekit`], [`system`], [`probes`],
-//! [`metrics`], [`cameras`], [`events`], [`assets`] (the dashboard), [`page`] (the plain one), [`openapi`];
-//! [`door`] asks who comes in.
+//! [`metrics`], [`cameras`], [`recordings`], [`files`], [`transforms`], [`events`], [`assets`] (the dashboard),
+//! [`page`] (the plain one), [`openapi`]; [`door`] asks who comes in.
 //! Nothing here waits for a camera except MJPEG, snapshot and WebRTC requests, which are bounded.
 
 mod answer;
@@ -13,15 +13,18 @@ mod cameras;
 mod cors;
 mod door;
 mod events;
+mod files;
 mod livekit;
 mod metrics;
 mod openapi;
 mod page;
 mod probes;
+mod recordings;
 pub mod routes;
 pub mod server;
 mod streams;
 mod system;
+mod transforms;
 mod whep;
 
 use std::net::{IpAddr, SocketAddr};
@@ -42,6 +45,7 @@ use crate::cameras::Cameras;
 use crate::capture::Capture;
 use crate::config::Config;
 use crate::publish::Publishers;
+use crate::record::Recordings;
 use crate::serve::hls::Hls;
 use crate::serve::mjpeg::Mjpeg;
 use crate::serve::rtsp::Rtsp;
@@ -81,6 +85,7 @@ pub struct AppState {
     /// How the published outputs are.
     pub published: PublishedNow,
     pub publishers: Publishers,
+    pub recordings: Recordings,
     pub started: Started,
 }
 
@@ -111,6 +116,7 @@ impl AppState {
             system: System::none(),
             published: PublishedNow::default(),
             publishers: Publishers::none(),
+            recordings: Recordings::none(cameras.watch()),
             access: Access::new(config.clone(), Err("this service has no database".into())),
             started: Started { at: SystemTime::now(), instant: Instant::now() },
             cameras,
@@ -259,6 +265,14 @@ async fn dispatch(
             cors::may_act(request.headers, origins)?;
             cameras::restart(state, params.id)
         }
+        Target::Transforms if matches!(*request.method, Method::PUT | Method::DELETE) => {
+            cors::may_act(request.headers, origins)?;
+            match *request.method {
+                Method::PUT => transforms::change(state, params.id, request).await,
+                _ => transforms::reset(state, params.id, request).await,
+            }
+        }
+        Target::Transforms => transforms::show(state, params.id),
         Target::Events => events::events(state, request),
         Target::WebrtcConfig => Ok(livekit::config(state)),
         Target::ViewerToken => livekit::token(state, request),
@@ -269,12 +283,48 @@ async fn dispatch(
             cors::may_act(request.headers, origins)?;
             cameras::retry(state, params.id)
         }
+        Target::Recordings => recordings::list(state, request).await,
+        Target::Snapshots => recordings::snapshots(state, request).await,
+        Target::Storage => recordings::storage(state).await,
+        Target::RecordingFile => files::recording(state, params.file, request).await,
+        Target::RecordingPlaylist => files::playlist(state, params.file).await,
+        Target::SnapshotFile => files::snapshot(state, params.file, request).await,
+        Target::Recording
+        | Target::KeepRecording
+        | Target::CameraRecording
+        | Target::TakeSnapshot
+        | Target::StoredSnapshot
+        | Target::Retention
+        | Target::Cleanup => {
+            if !matches!(*request.method, Method::GET | Method::HEAD) {
+                cors::may_act(request.headers, origins)?;
+            }
+            record(state, target, params, request).await
+        }
         Target::OpenApi => Ok(openapi::document()),
         Target::Viewers => whep::viewers::list(state, params.id),
         Target::Whep | Target::WhepSession | Target::Signalling | Target::Go2rtc | Target::Go2rtcSocket => {
             cors::may_watch(request.headers, origins)?;
             watch(state, target, params, request).await
         }
+    }
+}
+
+/// Recordings and snapshots: looked at, or changed.
+async fn record(
+    state: &AppState,
+    target: Target,
+    params: Params<'_>,
+    request: &Request<'_>,
+) -> Result<Response, Fault> {
+    match target {
+        Target::Recording => recordings::one(state, params.file, request).await,
+        Target::KeepRecording => recordings::keep(state, params.file, request).await,
+        Target::CameraRecording => recordings::camera(state, params.id, request).await,
+        Target::TakeSnapshot => recordings::take(state, params.id, request).await,
+        Target::StoredSnapshot => recordings::snapshot(state, params.file, request).await,
+        Target::Retention => recordings::retention(state, request).await,
+        _ => recordings::cleanup(state).await,
     }
 }
 
