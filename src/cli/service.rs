@@ -147,6 +147,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
         cameras: cameras.clone(),
         publishers: publishers.clone(),
         published: state.published.clone(),
+        rtsp: rtsp.clone(),
         vitals: vitals.clone(),
         started: state.started.at,
     };
@@ -371,6 +372,7 @@ struct Document {
     cameras: Cameras,
     publishers: Publishers,
     published: PublishedNow,
+    rtsp: Option<Rtsp>,
     vitals: Vitals,
     started: SystemTime,
 }
@@ -385,6 +387,8 @@ impl Document {
             "updated": telemetry::timestamp(SystemTime::now()),
             "status": words(&cameras),
             "frozen": self.vitals.frozen(),
+            // Null when it is off, or its port could not be had.
+            "rtsp": self.rtsp.as_ref().map(Rtsp::address),
             "cameras": cameras,
             "outputs": self.publishers.statuses(),
         })
