@@ -108,6 +108,15 @@ impl Cutter {
         std::mem::take(&mut self.steps)
     }
 
+    /// No more pictures are needed to tell rate and reordering.
+    pub fn settle(&mut self) -> Vec<Step> {
+        let probe = std::mem::take(&mut self.probe);
+        if !probe.is_empty() {
+            self.begin(probe);
+        }
+        std::mem::take(&mut self.steps)
+    }
+
     /// Nothing has come for a while: what is there is given out.
     pub fn flush(&mut self) -> Vec<Step> {
         self.cut();
@@ -116,13 +125,11 @@ impl Cutter {
 
     /// The end: everything is given out, and the file closed.
     pub fn finish(&mut self) -> Vec<Step> {
-        let probe = std::mem::take(&mut self.probe);
-        if !probe.is_empty() {
-            self.begin(probe);
-        }
+        let mut steps = self.settle();
         self.end_stream();
         self.close();
-        std::mem::take(&mut self.steps)
+        steps.append(&mut self.steps);
+        steps
     }
 
     fn take(&mut self, unit: AccessUnit) {
