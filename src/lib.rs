@@ -2,9 +2,10 @@
 //! each supervised on its own.
 //!
 //! Floors, from the ground; a room imports only from below: [`config`], [`frames`], [`h264`], [`mux`],
-//! [`storage`], [`telemetry`], [`tls`]; [`supervision`], [`pipelines`]; [`capture`]; [`serve`], [`publish`],
+//! [`storage`], [`telemetry`], [`tls`]; [`supervision`], [`pipelines`], [`access`]; [`capture`]; [`serve`], [`publish`],
 //! [`record`]; [`cameras`], [`livekit`]; [`api`]; [`cli`].
 
+pub mod access;
 pub mod api;
 pub mod cameras;
 pub mod capture;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::model::{Camera, Config, Publish, RecordMode, Source, Target, TlsCheck};
 use super::secret::Secret;
+use super::transforms::Transforms;
 use super::value::{nearest, shortened};
 use super::{addresses, urls};
 
@@ -48,7 +49,18 @@ pub(super) fn broken(config: &Config) -> Vec<Finding> {
         let key = "record.name";
         findings.push(Finding { key: key.into(), other: key.into(), message });
     }
+    let rtsp = &config.rtsp;
+    for (name, file) in [("certificate", &rtsp.certificate), ("key", &rtsp.key)] {
+        if rtsp.tls_port.is_some() && file.is_none() {
+            findings.push(Finding {
+                key: "rtsp.tls_port".into(),
+                other: format!("rtsp.{name}"),
+                message: format!("RTSPS needs a certificate and its key; set rtsp.{name} to a PEM file"),
+            });
+        }
+    }
     findings.extend(lost_cameras(config));
+    findings.extend(transforms(config));
     findings.extend(clashes(config));
     findings
 }
@@ -65,6 +77,20 @@ fn recording_name(template: &str) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+/// Masks and overlays that cannot be drawn.
+fn transforms(config: &Config) -> Vec<Finding> {
+    let of = |(index, camera): (usize, &Camera)| {
+        let wrong = Transforms::of(camera).check(&camera.id, camera.display_name());
+        let at = format!("camera.{index}");
+        wrong.into_iter().map(move |(key, message)| Finding {
+            key: format!("{at}.{key}"),
+            other: at.clone(),
+            message,
+        })
+    };
+    config.cameras.iter().enumerate().flat_map(of).collect()
 }
 
 /// Published outputs of cameras that do not exist.

@@ -53,6 +53,10 @@ pub enum Kind {
     Cameras,
     /// A camera's source, whose keys depend on its `type`.
     Source,
+    /// The list of a camera's privacy masks.
+    Masks,
+    /// The list of users.
+    Users,
     /// The list of published outputs, whose keys depend on their `type`.
     Outputs,
 }
@@ -86,6 +90,8 @@ impl Kind {
             }
             Kind::Section(_) => "a table".into(),
             Kind::Cameras => "[[camera]] in double brackets".into(),
+            Kind::Masks => "[[camera.mask]] in double brackets".into(),
+            Kind::Users => "[[access.user]] in double brackets".into(),
             Kind::Source => "a table with a type, such as { type = \"auto\" }".into(),
             Kind::Outputs => "[[publish]] in double brackets".into(),
             Kind::PublicAddress => PublicAddress::ALLOWED.into(),
@@ -186,7 +192,9 @@ impl Kind {
                 .map(|item| Value::String(item.into()))
                 .collect::<Vec<_>>()
                 .into(),
-            Kind::Section(_) | Kind::Cameras | Kind::Source | Kind::Outputs => return Err(refused()),
+            Kind::Section(_) | Kind::Cameras | Kind::Users | Kind::Source | Kind::Masks | Kind::Outputs => {
+                return Err(refused());
+            }
             _ => Value::String(text.into()),
         };
         if self.holds(&value) { Ok(value) } else { Err(refused()) }

@@ -5,13 +5,17 @@
 //! never wait for a writer. What can go wrong: a directory that cannot be written, a file that is not a
 //! database, a disk that is full.
 
+mod keys;
 pub mod media;
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{SqlitePool, migrate::MigrateError, migrate::Migrator};
+
+pub use keys::ApiKey;
 
 /// The database's file in the state directory.
 pub const FILE: &str = "fanlight.db";
@@ -103,6 +107,11 @@ impl Database {
             .busy_timeout(BUSY_TIMEOUT);
         let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS).connect_with(options).await;
         let pool = pool.map_err(|source| StorageError::Open { path: path.clone(), source })?;
+        // Addresses of cameras may have passwords in them.
+        let private = std::fs::Permissions::from_mode(0o600);
+        tokio::fs::set_permissions(&path, private)
+            .await
+            .map_err(|error| StorageError::Open { path: path.clone(), source: error.into() })?;
         MIGRATIONS.run(&pool).await.map_err(|source| StorageError::Migrate { path, source })?;
         Ok(Self { pool })
     }
@@ -111,6 +120,11 @@ impl Database {
     pub async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+/// A time as the tables keep it; one that cannot be read is long ago.
+fn time(text: &str) -> SystemTime {
+    text.parse::<jiff::Timestamp>().map_or(SystemTime::UNIX_EPOCH, SystemTime::from)
 }
 
 #[cfg(test)]

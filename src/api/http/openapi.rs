@@ -20,8 +20,10 @@ use super::recordings::{
 };
 use super::routes::{ROUTES, Route, Target, Verb};
 use super::system::Stats;
+use super::transforms::TransformsView;
 use super::whep::dialect::{Description, Message};
 use super::whep::viewers::ViewerList;
+use crate::config::transforms::Transforms;
 use crate::livekit::viewer::ViewerConfig;
 use crate::record::{Cleanup, RecordingInfo, RecordingStatus, Retention, SnapshotInfo, TimelapseStatus};
 use crate::supervision::published::Publisher;
@@ -40,6 +42,8 @@ use crate::telemetry::system::SystemMetrics;
         CameraView,
         Restarting,
         Retrying,
+        TransformsView,
+        Transforms,
         LiveKitRoom,
         crate::publish::status::OutputStatus,
         HouseView,
@@ -87,6 +91,7 @@ fn build() -> utoipa::openapi::OpenApi {
             // HEAD has the same answer without its body and is not listed apart.
             Verb::Get => HttpMethod::Get,
             Verb::Post => HttpMethod::Post,
+            Verb::Put => HttpMethod::Put,
             Verb::Patch => HttpMethod::Patch,
             Verb::Delete => HttpMethod::Delete,
         };
@@ -124,6 +129,13 @@ fn operation(route: &Route) -> Operation {
         Target::Camera => ("cameras", "One camera and how it is"),
         Target::Retry => ("cameras", "Try a published output again at once"),
         Target::Restart => ("cameras", "Begin anew with this camera, without waiting for a back-off"),
+        Target::Transforms if verb == Verb::Put => {
+            ("cameras", "Change rotation, flip, overlay and privacy masks while it runs; all of them at once")
+        }
+        Target::Transforms if verb == Verb::Delete => {
+            ("cameras", "Go back to the rotation, flip, overlay and masks of the configuration")
+        }
+        Target::Transforms => ("cameras", "Rotation, flip, overlay and privacy masks of a camera"),
         Target::Events => ("cameras", "How everything is, pushed as server-sent events"),
         Target::WebrtcConfig => ("livekit", "Where LiveKit is, with ICE servers; notes say what is missing"),
         Target::ViewerToken => ("livekit", "A token to watch a room"),
@@ -194,6 +206,13 @@ fn operation(route: &Route) -> Operation {
         let camera = text("camera", ParameterIn::Query, Required::False);
         operation =
             operation.parameter(camera.description(Some("The camera that decides; default: the first")));
+    }
+    if target == Target::Transforms && verb != Verb::Get {
+        let restart = text("restart", ParameterIn::Query, Required::False);
+        operation =
+            operation.parameter(restart.description(Some(
+                "true: also when encoders have to begin anew for it, which is 409 otherwise",
+            )));
     }
     if matches!(target, Target::Go2rtc | Target::Go2rtcSocket) {
         let source = text("src", ParameterIn::Query, Required::False);
@@ -273,6 +292,10 @@ fn body(verb: Verb, target: Target) -> Option<RequestBody> {
             body.content("application/sdp", sdp()).content("application/json", message()).build()
         }
         (Target::WhepSession, Verb::Patch) => body.content("application/trickle-ice-sdpfrag", sdp()).build(),
+        (Target::Transforms, Verb::Put) => {
+            let schema = Ref::from_schema_name(Transforms::name());
+            body.content("application/json", ContentBuilder::new().schema(Some(schema)).build()).build()
+        }
         (Target::Signalling, _) => body.content("application/json", message()).build(),
         (Target::StandardToken, _) => {
             let schema = Ref::from_schema_name(TokenRequest::name());
@@ -414,6 +437,17 @@ fn responses(route: &Route) -> Vec<(&'static str, Response)> {
             ("202", json::<Restarting>("Asked for")),
             ("403", error("A page of an origin that is not listed asked")),
         ],
+        Target::Transforms => {
+            let mut list = vec![("200", json::<TransformsView>("What is done to its pictures now"))];
+            if verb != Verb::Get {
+                list.push(("403", error("A page of an origin that is not listed asked")));
+                list.push(("409", error("Encoders would begin anew: the reason; nothing was changed")));
+            }
+            if verb == Verb::Put {
+                list.push(("400", error("Not JSON, an unknown key, or a mask outside the picture")));
+            }
+            list
+        }
         Target::Viewers => vec![("200", json::<ViewerList>("The viewers"))],
         Target::Events => vec![
             ("200", {
@@ -535,6 +569,7 @@ mod tests {
             let verb = match route.verb {
                 Verb::Get => "get",
                 Verb::Post => "post",
+                Verb::Put => "put",
                 Verb::Patch => "patch",
                 Verb::Delete => "delete",
             };

@@ -28,6 +28,8 @@ pub enum Target {
     Camera,
     Viewers,
     Restart,
+    /// What is done to a camera's pictures.
+    Transforms,
     /// Of a published output.
     Retry,
     Events,
@@ -75,6 +77,7 @@ pub enum Target {
 pub enum Verb {
     Get,
     Post,
+    Put,
     Patch,
     Delete,
 }
@@ -85,6 +88,7 @@ impl Verb {
         match self {
             Verb::Get => "GET, HEAD",
             Verb::Post => "POST",
+            Verb::Put => "PUT",
             Verb::Patch => "PATCH",
             Verb::Delete => "DELETE",
         }
@@ -94,6 +98,7 @@ impl Verb {
         match self {
             Verb::Get => matches!(*method, Method::GET | Method::HEAD),
             Verb::Post => *method == Method::POST,
+            Verb::Put => *method == Method::PUT,
             Verb::Patch => *method == Method::PATCH,
             Verb::Delete => *method == Method::DELETE,
         }
@@ -114,6 +119,10 @@ const fn get(path: &'static str, target: Target) -> Route {
 
 const fn post(path: &'static str, target: Target) -> Route {
     Route { verb: Verb::Post, path, target }
+}
+
+const fn put(path: &'static str, target: Target) -> Route {
+    Route { verb: Verb::Put, path, target }
 }
 
 const fn patch(path: &'static str, target: Target) -> Route {
@@ -148,6 +157,9 @@ pub const ROUTES: &[Route] = &[
     get("/api/cameras/{id}", Target::Camera),
     get("/api/cameras/{id}/viewers", Target::Viewers),
     post("/api/cameras/{id}/restart", Target::Restart),
+    get("/api/cameras/{id}/transforms", Target::Transforms),
+    put("/api/cameras/{id}/transforms", Target::Transforms),
+    delete("/api/cameras/{id}/transforms", Target::Transforms),
     post("/api/outputs/{id}/retry", Target::Retry),
     get("/api/events", Target::Events),
     get("/webrtc/config", Target::WebrtcConfig),
@@ -371,6 +383,7 @@ mod tests {
             let method = match route.verb {
                 Verb::Get => Method::GET,
                 Verb::Post => Method::POST,
+                Verb::Put => Method::PUT,
                 Verb::Patch => Method::PATCH,
                 Verb::Delete => Method::DELETE,
             };
