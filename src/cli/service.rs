@@ -208,17 +208,16 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     drop((watchdog, following));
     stop.cancel();
     let over = async {
-        // Files are closed while their cameras still give pictures.
-        let _ = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.recordings.shutdown()).await;
         // A camera that hangs does not keep the health file from saying how it ended.
         let cameras = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.cameras.shutdown());
         let outputs = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.publishers.shutdown());
+        let recordings = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.recordings.shutdown());
         let rtsp = async {
             if let Some(rtsp) = &house.rtsp {
                 rtsp.shutdown().await;
             }
         };
-        let _ = tokio::join!(cameras, outputs, serving, house.whep.shutdown(), rtsp);
+        let _ = tokio::join!(cameras, outputs, recordings, serving, house.whep.shutdown(), rtsp);
         if let Some(telling) = house.telling.take() {
             telling.end().await;
         }

@@ -292,6 +292,7 @@ async fn dispatch(
         Target::Recording
         | Target::KeepRecording
         | Target::CameraRecording
+        | Target::Timelapse
         | Target::TakeSnapshot
         | Target::StoredSnapshot
         | Target::Retention
@@ -321,6 +322,7 @@ async fn record(
         Target::Recording => recordings::one(state, params.file, request).await,
         Target::KeepRecording => recordings::keep(state, params.file, request).await,
         Target::CameraRecording => recordings::camera(state, params.id, request).await,
+        Target::Timelapse => recordings::timelapse(state, params.id, request).await,
         Target::TakeSnapshot => recordings::take(state, params.id, request).await,
         Target::StoredSnapshot => recordings::snapshot(state, params.file, request).await,
         Target::Retention => recordings::retention(state, request).await,

@@ -15,7 +15,9 @@ use super::events::HouseView;
 use super::livekit::{ServerToken, TokenRequest, ViewerToken};
 use super::metrics::{CameraConfig, Metrics};
 use super::probes::{CameraStatusBody, Health, Ready};
-use super::recordings::{RecordingList, SnapshotList, StartRecording, StorageView, TakeSnapshot};
+use super::recordings::{
+    RecordingList, SnapshotList, StartRecording, StartTimelapse, StorageView, TakeSnapshot,
+};
 use super::routes::{ROUTES, Route, Target, Verb};
 use super::system::Stats;
 use super::transforms::TransformsView;
@@ -23,7 +25,7 @@ use super::whep::dialect::{Description, Message};
 use super::whep::viewers::ViewerList;
 use crate::config::transforms::Transforms;
 use crate::livekit::viewer::ViewerConfig;
-use crate::record::{Cleanup, RecordingInfo, RecordingStatus, Retention, SnapshotInfo};
+use crate::record::{Cleanup, RecordingInfo, RecordingStatus, Retention, SnapshotInfo, TimelapseStatus};
 use crate::supervision::published::Publisher;
 use crate::telemetry::system::SystemMetrics;
 
@@ -67,6 +69,8 @@ use crate::telemetry::system::SystemMetrics;
         SnapshotInfo,
         StorageView,
         StartRecording,
+        StartTimelapse,
+        TimelapseStatus,
         TakeSnapshot,
         Retention,
         Cleanup,
@@ -149,6 +153,11 @@ fn operation(route: &Route) -> Operation {
             Verb::Post => ("recordings", "Start to record a camera"),
             Verb::Delete => ("recordings", "Stop to record a camera"),
             _ => ("recordings", "Whether a camera is being recorded"),
+        },
+        Target::Timelapse => match verb {
+            Verb::Post => ("recordings", "Start a timelapse of a camera"),
+            Verb::Delete => ("recordings", "Stop a timelapse"),
+            _ => ("recordings", "How a camera's timelapse is, or how its last one was"),
         },
         Target::TakeSnapshot => ("recordings", "Take a picture and store it"),
         Target::Snapshots => ("recordings", "Snapshots on disk, the newest first"),
@@ -294,6 +303,7 @@ fn body(verb: Verb, target: Target) -> Option<RequestBody> {
             RequestBodyBuilder::new().content("application/json", token).build()
         }
         (Target::CameraRecording, Verb::Post) => optional::<StartRecording>(),
+        (Target::Timelapse, Verb::Post) => optional::<StartTimelapse>(),
         (Target::TakeSnapshot, _) => optional::<TakeSnapshot>(),
         (Target::Retention, Verb::Patch) => optional::<Retention>(),
         _ => return None,
@@ -317,6 +327,8 @@ fn record_responses(verb: Verb, target: Target) -> Vec<(&'static str, Response)>
             ("201", json::<RecordingStatus>("It records, or waits for pictures: see state"))
         }
         (Target::CameraRecording, _) => ("200", json::<RecordingStatus>("How it is")),
+        (Target::Timelapse, Verb::Post) => ("201", json::<TimelapseStatus>("It has begun")),
+        (Target::Timelapse, _) => ("200", json::<TimelapseStatus>("How it is")),
         (Target::TakeSnapshot, _) => ("201", json::<SnapshotInfo>("It is stored; Location")),
         (Target::Snapshots, _) => ("200", json::<SnapshotList>("One page")),
         (Target::StoredSnapshot, _) => ("200", json::<SnapshotInfo>("The snapshot")),
@@ -475,6 +487,7 @@ fn responses(route: &Route) -> Vec<(&'static str, Response)> {
         | Target::Recording
         | Target::KeepRecording
         | Target::CameraRecording
+        | Target::Timelapse
         | Target::TakeSnapshot
         | Target::Snapshots
         | Target::StoredSnapshot

@@ -46,6 +46,8 @@ pub enum Target {
     KeepRecording,
     /// Whether a camera is being recorded; starts and stops it.
     CameraRecording,
+    /// The timelapse of a camera; starts and stops it.
+    Timelapse,
     TakeSnapshot,
     /// The list of snapshots on disk.
     Snapshots,
@@ -168,6 +170,9 @@ pub const ROUTES: &[Route] = &[
     get("/api/cameras/{id}/recording", Target::CameraRecording),
     post("/api/cameras/{id}/recording", Target::CameraRecording),
     delete("/api/cameras/{id}/recording", Target::CameraRecording),
+    get("/api/cameras/{id}/timelapse", Target::Timelapse),
+    post("/api/cameras/{id}/timelapse", Target::Timelapse),
+    delete("/api/cameras/{id}/timelapse", Target::Timelapse),
     post("/api/cameras/{id}/snapshots", Target::TakeSnapshot),
     get("/api/recordings", Target::Recordings),
     get("/api/recordings/{file}", Target::Recording),
