@@ -16,7 +16,7 @@ use str0m::net::{Protocol, Receive, Transmit};
 use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc};
 
 use super::demux::Key;
-use super::pace::Pacer;
+use super::pace::{Pacer, STEP};
 use super::ports::Ports;
 use super::types::{ViewerState, ViewerStatus, Who};
 pub use negotiation::Recipe;
