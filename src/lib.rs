@@ -3,7 +3,7 @@
 //!
 //! Floors, from the ground; a room imports only from below: [`config`], [`frames`], [`h264`], [`storage`],
 //! [`telemetry`], [`tls`]; [`supervision`], [`pipelines`], [`access`]; [`capture`]; [`serve`], [`publish`]; [`cameras`],
-//! [`livekit`]; [`api`]; [`cli`].
+//! [`livekit`]; [`control`]; [`api`]; [`cli`].
 
 pub mod access;
 pub mod api;
@@ -11,6 +11,7 @@ pub mod cameras;
 pub mod capture;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod frames;
 pub mod h264;
 pub mod livekit;

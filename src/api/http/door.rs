@@ -18,7 +18,7 @@ const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// has a door of its own.
 const fn needs(target: Target) -> Option<Role> {
     match target {
-        Target::Health | Target::Ready => None,
+        Target::Health | Target::Ready | Target::Rpc => None,
         Target::Restart | Target::Retry => Some(Role::Operator),
         _ => Some(Role::Viewer),
     }

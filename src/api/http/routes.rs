@@ -49,6 +49,8 @@ pub enum Target {
     Go2rtc,
     /// go2rtc's signalling over a WebSocket.
     Go2rtcSocket,
+    /// JSON-RPC over a WebSocket.
+    Rpc,
 }
 
 /// How a path is asked. `Get` includes HEAD.
@@ -174,6 +176,7 @@ pub const ROUTES: &[Route] = &[
     post("/camera/webrtc", Target::Signalling),
     post("/api/webrtc", Target::Go2rtc),
     get("/api/ws", Target::Go2rtcSocket),
+    get("/ws", Target::Rpc),
 ];
 
 /// What stands in a path for `{id}`, `{file}` and `{session}`.
@@ -309,6 +312,7 @@ mod tests {
             ("POST", "/webrtc", Found::Route(Target::Signalling, first)),
             ("POST", "/cameras/front/webrtc", Found::Route(Target::Signalling, front)),
             ("POST", "/api/webrtc", Found::Route(Target::Go2rtc, first)),
+            ("GET", "/ws", Found::Route(Target::Rpc, first)),
             ("GET", "/api/ws", Found::Route(Target::Go2rtcSocket, first)),
             ("OPTIONS", "/nowhere", Found::Nothing),
             ("GET", "/cameras//stream.mjpg", Found::Nothing),
