@@ -1,9 +1,9 @@
 //! Fanlight turns a camera into every stream people point at it: one capture, one tee, many outputs,
 //! each supervised on its own.
 //!
-//! Floors, from the ground; a room imports only from below: [`config`], [`frames`], [`h264`], [`storage`],
-//! [`telemetry`], [`tls`]; [`supervision`], [`pipelines`], [`access`]; [`capture`]; [`serve`], [`publish`]; [`cameras`],
-//! [`livekit`]; [`control`]; [`api`]; [`cli`].
+//! Floors, from the ground; a room imports only from below: [`config`], [`frames`], [`h264`], [`mux`],
+//! [`storage`], [`telemetry`], [`tls`]; [`supervision`], [`pipelines`], [`access`]; [`capture`]; [`serve`],
+//! [`publish`], [`record`]; [`cameras`], [`livekit`]; [`control`]; [`api`]; [`cli`].
 
 pub mod access;
 pub mod api;
@@ -15,8 +15,10 @@ pub mod control;
 pub mod frames;
 pub mod h264;
 pub mod livekit;
+pub mod mux;
 pub mod pipelines;
 pub mod publish;
+pub mod record;
 pub mod serve;
 pub mod storage;
 pub mod supervision;

@@ -10,8 +10,8 @@ use anyhow::Context as _;
 use crate::access::keys::NewKey;
 use crate::config;
 use crate::config::model::Role;
-use crate::storage::{ApiKey, Database};
-use crate::telemetry::{system, timestamp};
+use crate::storage::{self, ApiKey, Database};
+use crate::telemetry::timestamp;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -62,7 +62,8 @@ pub fn run(
     out: &mut dyn Write,
 ) -> anyhow::Result<u8> {
     let loaded = config::load(file, environment)?;
-    let directory = loaded.config.storage.directory.unwrap_or_else(|| system::state_directory(environment));
+    let places = storage::places(loaded.config.storage.directory.as_deref(), environment);
+    let directory = storage::first_writable(&places)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let database = Database::open(&directory).await.with_context(|| {

@@ -22,6 +22,7 @@ pub static SETTINGS: &[(&str, &str)] = &[
     ("LOG_LEVEL", "log.level"),
     ("FANLIGHT_BIND", "server.bind"),
     ("FANLIGHT_PORT", "server.port"),
+    ("FANLIGHT_RTSP_PORT", "rtsp.port"),
     ("FANLIGHT_JWT_SECRET", "access.jwt_secret"),
     ("LIVEKIT_HOST", "livekit.url"),
     ("LIVEKIT_API_KEY", "livekit.api_key"),

@@ -156,6 +156,12 @@ impl Reader<'_> {
                 self.problem(Some(span), path, message);
                 None
             }
+            (Kind::Masks, DeValue::Array(masks)) => Some(self.masks(masks.iter(), &path, place)),
+            (Kind::Masks, _) => {
+                let message = "there may be several masks; write [[camera.mask]] in double brackets".into();
+                self.problem(Some(span), path, message);
+                None
+            }
             (Kind::Users, DeValue::Array(users)) => Some(self.users(users.iter())),
             (Kind::Users, _) => {
                 let message = "there may be several users; write [[access.user]] in double brackets".into();
@@ -236,6 +242,32 @@ impl Reader<'_> {
                 self.problem(Some(span), format!("{path}.id"), message);
             }
             list.push(tree.into());
+        }
+        Value::Array(list)
+    }
+
+    fn masks<'i, 'v>(
+        &mut self,
+        masks: impl Iterator<Item = &'v Spanned<DeValue<'i>>>,
+        path: &str,
+        camera: &Place,
+    ) -> Value
+    where
+        'i: 'v,
+    {
+        let mut list = Vec::new();
+        for (index, mask) in masks.enumerate() {
+            let place = Place {
+                path: format!("{path}.{index}"),
+                label: format!("[[camera.mask]] number {} of {}", index + 1, camera.label),
+            };
+            let DeValue::Table(table) = mask.get_ref() else {
+                let message = "a mask is a table; write [[camera.mask]] and its keys below it".into();
+                self.problem(Some(mask.span()), place.path, message);
+                continue;
+            };
+            self.found(place.path.clone(), mask.span());
+            list.push(self.section(table, Some(mask.span()), schema::MASK, &place).into());
         }
         Value::Array(list)
     }

@@ -37,6 +37,8 @@ pub(super) fn settle(
         (&mut config.health.publisher_file, "health.publisher_file"),
         (&mut config.hls.output_dir, "hls.output_dir"),
         (&mut config.storage.directory, "storage.directory"),
+        (&mut config.rtsp.certificate, "rtsp.certificate"),
+        (&mut config.rtsp.key, "rtsp.key"),
     ] {
         if let Some(path) = path {
             absolute(path, key, origins);

@@ -57,6 +57,12 @@ impl Printer<'_> {
                     writeln!(self.out, "[camera.{}]", key.name)?;
                     self.leaves(keys, table, &path)?;
                 }
+                Kind::Masks => {
+                    for (index, mask) in table.as_array().into_iter().flatten().enumerate() {
+                        writeln!(self.out, "[[camera.{}]]", key.name)?;
+                        self.leaves(schema::MASK, mask, &format!("{path}.{index}"))?;
+                    }
+                }
                 Kind::Source => {
                     writeln!(self.out, "[camera.{}]", key.name)?;
                     let kind = table.get("type").cloned().unwrap_or("".into());
@@ -98,7 +104,15 @@ impl Printer<'_> {
         for key in keys {
             match (&key.kind, table.get(key.name)) {
                 (_, None)
-                | (Kind::Section(_) | Kind::Cameras | Kind::Users | Kind::Source | Kind::Outputs, _) => {}
+                | (
+                    Kind::Section(_)
+                    | Kind::Cameras
+                    | Kind::Users
+                    | Kind::Source
+                    | Kind::Masks
+                    | Kind::Outputs,
+                    _,
+                ) => {}
                 // It came out of the file, which has its own line; both together would not load again.
                 (Kind::Secret, _) if table.get(format!("{}_file", key.name)).is_some() => {}
                 (Kind::Url(_) | Kind::PlainUrl(_), Some(Value::String(url))) => {

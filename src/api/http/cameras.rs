@@ -12,6 +12,7 @@ use crate::capture::Capture;
 use crate::capture::status::CameraStatus;
 use crate::control::Urls;
 use crate::publish::status::OutputStatus;
+use crate::record::RecordingStatus;
 use crate::supervision::State;
 use crate::telemetry;
 
@@ -32,6 +33,8 @@ pub struct CameraView {
     urls: Urls,
     /// What is published of it to servers elsewhere.
     outputs: Vec<OutputStatus>,
+    /// Whether it is being recorded.
+    recording: Option<RecordingStatus>,
     /// The LiveKit rooms that it is published into.
     livekit: Vec<LiveKitRoom>,
 }
@@ -58,6 +61,7 @@ pub struct Viewers {
     mjpeg: usize,
     /// Those that are connected; `/api/cameras/{id}/viewers` lists those that still connect too.
     webrtc: usize,
+    rtsp: usize,
 }
 
 pub fn view(state: &AppState, capture: &Capture) -> CameraView {
@@ -67,10 +71,15 @@ pub fn view(state: &AppState, capture: &Capture) -> CameraView {
     CameraView {
         livekit: outputs.iter().filter_map(LiveKitRoom::of).collect(),
         outputs,
+        recording: state.recordings.status(capture.id()).ok(),
         status: capture.status(),
         mjpeg_viewers: mjpeg,
-        viewers: Viewers { mjpeg, webrtc: state.whep.watching(capture.id()) },
-        urls: Urls::of(capture, state.config.borrow().hls.low_latency),
+        viewers: Viewers {
+            mjpeg,
+            webrtc: state.whep.watching(capture.id()),
+            rtsp: state.rtsp.as_ref().map_or(0, |rtsp| rtsp.watching(capture.id())),
+        },
+        urls: Urls::of(capture, state.config.borrow().hls.low_latency, state.rtsp.as_ref()),
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! [`routes`] is the table of all paths; [`service`] answers a request by it. Areas have a file each:
 //! [`streams`] (MJPEG, snapshots), [`whep`] (WebRTC signalling), [`livekit`], [`system`], [`probes`],
-//! [`metrics`], [`cameras`], [`events`], [`assets`] (the dashboard), [`page`] (the plain one), [`openapi`];
-//! [`door`] asks who comes in.
+//! [`metrics`], [`cameras`], [`recordings`], [`files`], [`transforms`], [`events`], [`assets`] (the dashboard),
+//! [`page`] (the plain one), [`openapi`]; [`door`] asks who comes in.
 //! Nothing here waits for a camera except MJPEG, snapshot and WebRTC requests, which are bounded.
 
 mod answer;
@@ -13,16 +13,19 @@ mod cameras;
 mod cors;
 mod door;
 mod events;
+mod files;
 mod livekit;
 mod metrics;
 mod openapi;
 mod page;
 mod probes;
+mod recordings;
 pub mod routes;
 mod rpc;
 pub mod server;
 mod streams;
 mod system;
+mod transforms;
 mod websocket;
 mod whep;
 
@@ -46,8 +49,10 @@ use crate::capture::Capture;
 use crate::config::Config;
 use crate::control::Control;
 use crate::publish::Publishers;
+use crate::record::Recordings;
 use crate::serve::hls::Hls;
 use crate::serve::mjpeg::Mjpeg;
+use crate::serve::rtsp::Rtsp;
 use crate::serve::snapshot::Snapshots;
 use crate::serve::whep::Whep;
 use crate::supervision::published::PublishedNow;
@@ -75,6 +80,8 @@ pub struct AppState {
     /// HLS of the cameras; a reload of its settings sends a new one.
     pub hls: watch::Receiver<Hls>,
     pub whep: Whep,
+    /// None when it is off, or its port could not be had.
+    pub rtsp: Option<Rtsp>,
     /// Open WebSockets, each a task that ends at the stop.
     pub sockets: TaskTracker,
     /// The state of the house, pushed to pages.
@@ -86,6 +93,7 @@ pub struct AppState {
     /// How the published outputs are.
     pub published: PublishedNow,
     pub publishers: Publishers,
+    pub recordings: Recordings,
     pub started: Started,
     /// Set by the server that runs.
     pub entrance: Entrance,
@@ -117,25 +125,31 @@ impl AppState {
         whep: Whep,
         stop: CancellationToken,
     ) -> Self {
+        let recordings = Recordings::none(cameras.watch());
         let mjpeg = Mjpeg::new(cameras.watch(), stop.clone());
         let started = Started { at: SystemTime::now(), instant: Instant::now() };
+        let control = Control::new(cameras.clone(), Publishers::none());
+        let access = Access::new(config.clone(), Err("this service has no database".into()));
         let house = House {
-            control: Control::new(cameras.clone(), Publishers::none()),
-            access: Access::new(config.clone(), Err("this service has no database".into())),
+            control: control.clone(),
+            access: access.clone(),
             config: config.clone(),
             mjpeg: mjpeg.clone(),
             whep: whep.clone(),
+            rtsp: None,
+            recordings: recordings.clone(),
             published: PublishedNow::default(),
             system: System::none(),
             started: (started.at, started.instant),
             stop: stop.clone(),
         };
         Self {
-            control: house.control.clone(),
-            access: house.access.clone(),
+            control,
+            access,
             rpc: Rpc::new(house),
             hls,
             whep,
+            rtsp: None,
             sockets: TaskTracker::new(),
             mjpeg,
             snapshots: Snapshots::new(stop.clone()),
@@ -144,6 +158,7 @@ impl AppState {
             system: System::none(),
             published: PublishedNow::default(),
             publishers: Publishers::none(),
+            recordings,
             started,
             entrance: Entrance { listens: NOWHERE, http: NOWHERE, rpc_only: false },
             cameras,
@@ -152,18 +167,20 @@ impl AppState {
         }
     }
 
-    /// Takes in what else there is in a running service.
-    pub fn complete(mut self, system: System, publishers: Publishers, access: Access) -> Self {
+    /// Takes in the publishers, and hands what there is now to JSON-RPC: the last step of making one.
+    pub fn publishing(mut self, publishers: Publishers) -> Self {
         let statuses = publishers.clone();
         self.published = PublishedNow::new(move || statuses.statuses().into_iter().map(Into::into).collect());
         self.control = Control::new(self.cameras.clone(), publishers.clone());
-        (self.system, self.publishers, self.access) = (system, publishers, access);
+        self.publishers = publishers;
         self.rpc = Rpc::new(House {
             control: self.control.clone(),
             access: self.access.clone(),
             config: self.config.clone(),
             mjpeg: self.mjpeg.clone(),
             whep: self.whep.clone(),
+            rtsp: self.rtsp.clone(),
+            recordings: self.recordings.clone(),
             published: self.published.clone(),
             system: self.system.clone(),
             started: (self.started.at, self.started.instant),
@@ -268,7 +285,7 @@ async fn handle(state: &AppState, path: &str, request: &Request<'_>, fault: Opti
             Fault::no_path(path).into_response()
         }
         Found::Route(target, params) => {
-            match door::enter(&state.access, target, request.headers, request.client).await {
+            match door::enter(&state.access, target, request.method, request.headers, request.client).await {
                 Ok(()) => dispatch(state, target, params, request, &origins).await,
                 Err(fault) => Err(fault),
             }
@@ -318,6 +335,14 @@ async fn dispatch(
             cors::may_act(request.headers, origins)?;
             cameras::restart(state, params.id)
         }
+        Target::Transforms if matches!(*request.method, Method::PUT | Method::DELETE) => {
+            cors::may_act(request.headers, origins)?;
+            match *request.method {
+                Method::PUT => transforms::change(state, params.id, request).await,
+                _ => transforms::reset(state, params.id, request).await,
+            }
+        }
+        Target::Transforms => transforms::show(state, params.id),
         Target::Events => events::events(state, request),
         Target::WebrtcConfig => Ok(livekit::config(state)),
         Target::ViewerToken => livekit::token(state, request),
@@ -332,12 +357,48 @@ async fn dispatch(
             cors::may_act(request.headers, origins)?;
             rpc::socket(state, request)
         }
+        Target::Recordings => recordings::list(state, request).await,
+        Target::Snapshots => recordings::snapshots(state, request).await,
+        Target::Storage => recordings::storage(state).await,
+        Target::RecordingFile => files::recording(state, params.file, request).await,
+        Target::RecordingPlaylist => files::playlist(state, params.file).await,
+        Target::SnapshotFile => files::snapshot(state, params.file, request).await,
+        Target::Recording
+        | Target::KeepRecording
+        | Target::CameraRecording
+        | Target::TakeSnapshot
+        | Target::StoredSnapshot
+        | Target::Retention
+        | Target::Cleanup => {
+            if !matches!(*request.method, Method::GET | Method::HEAD) {
+                cors::may_act(request.headers, origins)?;
+            }
+            record(state, target, params, request).await
+        }
         Target::OpenApi => Ok(openapi::document()),
         Target::Viewers => whep::viewers::list(state, params.id),
         Target::Whep | Target::WhepSession | Target::Signalling | Target::Go2rtc | Target::Go2rtcSocket => {
             cors::may_watch(request.headers, origins)?;
             watch(state, target, params, request).await
         }
+    }
+}
+
+/// Recordings and snapshots: looked at, or changed.
+async fn record(
+    state: &AppState,
+    target: Target,
+    params: Params<'_>,
+    request: &Request<'_>,
+) -> Result<Response, Fault> {
+    match target {
+        Target::Recording => recordings::one(state, params.file, request).await,
+        Target::KeepRecording => recordings::keep(state, params.file, request).await,
+        Target::CameraRecording => recordings::camera(state, params.id, request).await,
+        Target::TakeSnapshot => recordings::take(state, params.id, request).await,
+        Target::StoredSnapshot => recordings::snapshot(state, params.file, request).await,
+        Target::Retention => recordings::retention(state, request).await,
+        _ => recordings::cleanup(state).await,
     }
 }
 

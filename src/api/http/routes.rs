@@ -28,6 +28,8 @@ pub enum Target {
     Camera,
     Viewers,
     Restart,
+    /// What is done to a camera's pictures.
+    Transforms,
     /// Of a published output.
     Retry,
     Events,
@@ -38,6 +40,23 @@ pub enum Target {
     StandardToken,
     Stats,
     SystemMetrics,
+    /// The list of recordings on disk.
+    Recordings,
+    Recording,
+    KeepRecording,
+    /// Whether a camera is being recorded; starts and stops it.
+    CameraRecording,
+    TakeSnapshot,
+    /// The list of snapshots on disk.
+    Snapshots,
+    StoredSnapshot,
+    Storage,
+    Retention,
+    Cleanup,
+    RecordingFile,
+    /// By which a browser plays a recording while it is being written.
+    RecordingPlaylist,
+    SnapshotFile,
     OpenApi,
     /// Where offers are posted (WHEP).
     Whep,
@@ -58,6 +77,7 @@ pub enum Target {
 pub enum Verb {
     Get,
     Post,
+    Put,
     Patch,
     Delete,
 }
@@ -68,6 +88,7 @@ impl Verb {
         match self {
             Verb::Get => "GET, HEAD",
             Verb::Post => "POST",
+            Verb::Put => "PUT",
             Verb::Patch => "PATCH",
             Verb::Delete => "DELETE",
         }
@@ -77,6 +98,7 @@ impl Verb {
         match self {
             Verb::Get => matches!(*method, Method::GET | Method::HEAD),
             Verb::Post => *method == Method::POST,
+            Verb::Put => *method == Method::PUT,
             Verb::Patch => *method == Method::PATCH,
             Verb::Delete => *method == Method::DELETE,
         }
@@ -97,6 +119,10 @@ const fn get(path: &'static str, target: Target) -> Route {
 
 const fn post(path: &'static str, target: Target) -> Route {
     Route { verb: Verb::Post, path, target }
+}
+
+const fn put(path: &'static str, target: Target) -> Route {
+    Route { verb: Verb::Put, path, target }
 }
 
 const fn patch(path: &'static str, target: Target) -> Route {
@@ -131,6 +157,9 @@ pub const ROUTES: &[Route] = &[
     get("/api/cameras/{id}", Target::Camera),
     get("/api/cameras/{id}/viewers", Target::Viewers),
     post("/api/cameras/{id}/restart", Target::Restart),
+    get("/api/cameras/{id}/transforms", Target::Transforms),
+    put("/api/cameras/{id}/transforms", Target::Transforms),
+    delete("/api/cameras/{id}/transforms", Target::Transforms),
     post("/api/outputs/{id}/retry", Target::Retry),
     get("/api/events", Target::Events),
     get("/webrtc/config", Target::WebrtcConfig),
@@ -138,6 +167,25 @@ pub const ROUTES: &[Route] = &[
     post("/webrtc/token", Target::StandardToken),
     get("/api/stats", Target::Stats),
     get("/api/system/metrics", Target::SystemMetrics),
+    get("/api/cameras/{id}/recording", Target::CameraRecording),
+    post("/api/cameras/{id}/recording", Target::CameraRecording),
+    delete("/api/cameras/{id}/recording", Target::CameraRecording),
+    post("/api/cameras/{id}/snapshots", Target::TakeSnapshot),
+    get("/api/recordings", Target::Recordings),
+    get("/api/recordings/{file}", Target::Recording),
+    delete("/api/recordings/{file}", Target::Recording),
+    post("/api/recordings/{file}/keep", Target::KeepRecording),
+    delete("/api/recordings/{file}/keep", Target::KeepRecording),
+    get("/api/snapshots", Target::Snapshots),
+    get("/api/snapshots/{file}", Target::StoredSnapshot),
+    delete("/api/snapshots/{file}", Target::StoredSnapshot),
+    get("/api/storage", Target::Storage),
+    get("/api/storage/retention", Target::Retention),
+    patch("/api/storage/retention", Target::Retention),
+    post("/api/storage/cleanup", Target::Cleanup),
+    get("/files/recordings/{file}", Target::RecordingFile),
+    get("/files/recordings/{file}/index.m3u8", Target::RecordingPlaylist),
+    get("/files/snapshots/{file}", Target::SnapshotFile),
     get("/api/openapi.json", Target::OpenApi),
     // WHEP, and WHEP at `<stream_url>/whep` for every stream_url that people have configured.
     post("/cameras/{id}/whep", Target::Whep),
@@ -334,6 +382,7 @@ mod tests {
             let method = match route.verb {
                 Verb::Get => Method::GET,
                 Verb::Post => Method::POST,
+                Verb::Put => Method::PUT,
                 Verb::Patch => Method::PATCH,
                 Verb::Delete => Method::DELETE,
             };

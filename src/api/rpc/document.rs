@@ -8,12 +8,14 @@ use utoipa::{PartialSchema as _, ToSchema as _};
 
 use super::error::CODES;
 use super::methods::cameras::CameraUpdate;
+use super::methods::files::RecordingUpdate;
 use super::table::Method;
 
 /// The OpenRPC document.
 pub fn openrpc(methods: &[Method]) -> Value {
     let mut schemas = Vec::new();
     CameraUpdate::schemas(&mut schemas);
+    RecordingUpdate::schemas(&mut schemas);
     for method in methods {
         (method.schemas)(&mut schemas);
     }
@@ -39,6 +41,10 @@ pub fn openrpc(methods: &[Method]) -> Value {
             "name": "camera_status_update",
             "summary": "A camera came, went, or is in another state.",
             "params": CameraUpdate::schema(),
+        }, {
+            "name": "recording_status_update",
+            "summary": "A recording began, waits, failed or ended.",
+            "params": RecordingUpdate::schema(),
         }],
     })
 }

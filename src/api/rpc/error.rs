@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::access::Denied;
 use crate::control::Refusal;
+use crate::record::RecordError;
 
 /// Every code that is used, for the documents: code, name, when.
 pub const CODES: &[(i64, &str, &str)] = &[
@@ -70,6 +71,10 @@ impl Error {
         Self::new(-32040, reason).detail("retry_after_seconds", wait.as_secs_f64())
     }
 
+    pub fn unsupported(reason: impl Into<String>) -> Self {
+        Self::new(-32030, reason)
+    }
+
     pub fn too_long(seconds: u64) -> Self {
         Self::new(-32050, format!("it took longer than {seconds} s and was given up"))
     }
@@ -87,6 +92,18 @@ impl From<Denied> for Error {
             Denied::TooMany(wait) => Self::rate(reason, wait),
             Denied::Unavailable(_) => Self::new(-32050, reason),
         }
+    }
+}
+
+impl From<RecordError> for Error {
+    fn from(error: RecordError) -> Self {
+        let code = match &error {
+            RecordError::NoCamera(_) | RecordError::NotFound { .. } => -32010,
+            RecordError::InvalidState(_) => -32020,
+            RecordError::InvalidName { .. } | RecordError::Invalid(_) => -32602,
+            _ => -32050,
+        };
+        Self::new(code, error.to_string())
     }
 }
 

@@ -28,9 +28,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access::Access;
+use crate::capture::Capture;
 use crate::config::Config;
-use crate::control::Control;
+use crate::control::{Control, Urls};
+use crate::record::Recordings;
 use crate::serve::mjpeg::Mjpeg;
+use crate::serve::rtsp::Rtsp;
 use crate::serve::whep::Whep;
 use crate::supervision::published::PublishedNow;
 use crate::telemetry::system::System;
@@ -47,6 +50,8 @@ pub struct House {
     pub config: watch::Receiver<Arc<Config>>,
     pub mjpeg: Mjpeg,
     pub whep: Whep,
+    pub rtsp: Option<Rtsp>,
+    pub recordings: Recordings,
     pub published: PublishedNow,
     pub system: System,
     pub started: (SystemTime, Instant),
@@ -124,7 +129,8 @@ impl Rpc {
     /// Tells subscribers what changes, until the service stops. One of these runs.
     pub async fn tell(self) {
         let stop = self.house().stop.clone();
-        stop.run_until_cancelled(news::cameras(&self)).await;
+        let telling = async { tokio::join!(news::cameras(&self), news::recordings(&self)) };
+        stop.run_until_cancelled(telling).await;
     }
 
     /// Ends when every connection has, after the stop.
@@ -135,6 +141,12 @@ impl Rpc {
 
     fn house(&self) -> &House {
         &self.0.house
+    }
+
+    /// Where the pictures of a camera are, for who reaches HTTP at `base`.
+    fn urls(&self, capture: &Capture, base: &str) -> Urls {
+        let low_latency = self.house().config.borrow().hls.low_latency;
+        Urls::of(capture, low_latency, self.house().rtsp.as_ref()).at(base)
     }
 
     fn methods(&self) -> &[Method] {

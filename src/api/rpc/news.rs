@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{sleep, timeout};
 
 use super::engine::notification;
 use super::methods::cameras::{CameraUpdate, Essence};
+use super::methods::files::RecordingUpdate;
 use super::{Rpc, Topic};
 use crate::supervision::any_change;
 
@@ -44,6 +46,30 @@ pub async fn cameras(rpc: &Rpc) {
             }
         };
         let _ = timeout(LOOK, any).await;
+    }
+}
+
+/// Tells `recording_status_update` until it is dropped.
+pub async fn recordings(rpc: &Rpc) {
+    let mut changes = rpc.house().recordings.changes();
+    loop {
+        let change = match changes.recv().await {
+            Ok(change) => change,
+            // Some were missed; the next ones say how things are.
+            Err(RecvError::Lagged(_)) => continue,
+            Err(RecvError::Closed) => return,
+        };
+        let camera = rpc.house().control.camera(&change.camera);
+        let update = RecordingUpdate {
+            device: camera.map_or_else(|_| change.camera.clone(), |camera| camera.alias),
+            id: change.camera,
+            status: change.status,
+            filename: change.filename,
+            duration: change.duration,
+            message: change.message,
+        };
+        let topic = Topic::RecordingStatusUpdate;
+        rpc.publish(topic, &update.id, |_| notification(topic.name(), &update).ok());
     }
 }
 

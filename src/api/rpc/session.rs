@@ -33,14 +33,16 @@ pub struct From {
 #[serde(rename_all = "snake_case")]
 pub enum Topic {
     CameraStatusUpdate,
+    RecordingStatusUpdate,
 }
 
 impl Topic {
-    pub const ALL: [Topic; 1] = [Topic::CameraStatusUpdate];
+    pub const ALL: [Topic; 2] = [Topic::CameraStatusUpdate, Topic::RecordingStatusUpdate];
 
     pub const fn name(self) -> &'static str {
         match self {
             Topic::CameraStatusUpdate => "camera_status_update",
+            Topic::RecordingStatusUpdate => "recording_status_update",
         }
     }
 }

@@ -12,6 +12,7 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncReadExt as _;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
@@ -51,7 +52,17 @@ pub async fn run(session: Arc<Session>, upgrade: OnUpgrade, stop: CancellationTo
     if let Some((code, reason)) = last_words {
         let close = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
         let _ = timeout(CLOSE_WITHIN, sink.send(close)).await;
+        // Closed with something unread, the kernel would take the last words back.
+        if let Ok(mut socket) = sink.reunite(stream) {
+            let _ = timeout(CLOSE_WITHIN, drain(socket.get_mut())).await;
+        }
     }
+}
+
+/// Reads and forgets, until the client has closed.
+async fn drain(socket: &mut TokioIo<hyper::upgrade::Upgraded>) {
+    let mut forgotten = [0; 4096];
+    while socket.read(&mut forgotten).await.is_ok_and(|length| length > 0) {}
 }
 
 type LastWords = Option<(CloseCode, String)>;

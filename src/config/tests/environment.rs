@@ -36,6 +36,7 @@ fn each_variable_sets_its_key() {
         ("LOG_LEVEL", "debug", "log.level", |c| c.log.level == "debug"),
         ("FANLIGHT_BIND", "0.0.0.0", "server.bind", |c| c.server.bind.is_unspecified()),
         ("FANLIGHT_PORT", "9090", "server.port", |c| c.server.port == 9090),
+        ("FANLIGHT_RTSP_PORT", "9091", "rtsp.port", |c| c.rtsp.port == 9091),
         ("CORS_ORIGINS", "https://a, http://b:3000", "server.cors_origins", |c| {
             c.server.cors_origins == ["https://a", "http://b:3000"]
         }),
@@ -92,6 +93,7 @@ fn a_bad_variable_falls_back_to_the_default_and_warns() {
         ("LOG_LEVEL", "inof", "using the default, info"),
         ("FANLIGHT_BIND", "localhost", "using the default, 127.0.0.1"),
         ("FANLIGHT_PORT", "65536", "using the default, 8080"),
+        ("FANLIGHT_RTSP_PORT", "rtsp", "using the default, 8554"),
         (
             "LIVEKIT_HOST",
             "sfu:7880",

@@ -6,6 +6,7 @@ use super::super::model::{
     self, Autofocus, Camera, Http, Libcamera, LiveKit, Publish, PublishLiveKit, PublishRtmp, PublishWhip,
     Resolution, Rtsp, Source, Target, TlsCheck, Transport, V4l2,
 };
+use super::super::transforms::{Mask, Overlay};
 use super::super::value::Kind;
 use super::*;
 
@@ -43,7 +44,7 @@ fn paths(value: &Value, path: &str, found: &mut BTreeMap<String, Value>) {
                 }
             }
         }
-        Value::Array(items) if ["camera", "publish", "access.user"].contains(&path) => {
+        Value::Array(items) if ["camera", "publish", "camera.mask", "access.user"].contains(&path) => {
             items.iter().for_each(|item| paths(item, path, found))
         }
         // The first one counts: later cameras of the example show other values.
@@ -102,6 +103,10 @@ fn full() -> Config {
     config.health.publisher_file = path();
     config.hls.output_dir = path();
     config.webrtc.bind = Some([127, 0, 0, 1].into());
+    config.rtsp.bind = Some([127, 0, 0, 1].into());
+    config.rtsp.tls_port = Some(1);
+    config.rtsp.certificate = path();
+    config.rtsp.key = path();
     config.storage.directory = path();
     config.rpc.bind = config.webrtc.bind;
     config.rpc.port = Some(1);
@@ -158,6 +163,9 @@ fn full() -> Config {
         targets.into_iter().map(|target| Publish { id: "x".into(), camera: text(), target }).collect();
     config.cameras = sources.into_iter().map(|source| Camera::new("x", source)).collect();
     config.cameras[0].name = text();
+    config.cameras[0].overlay = Some(Overlay::default());
+    config.cameras[0].masks =
+        vec![Mask { name: text(), enabled: true, x: 0.0, y: 0.0, width: 0.5, height: 0.5 }];
     config.cameras[0].h264.bitrate_kbps = Some(1);
     config
 }
@@ -169,6 +177,7 @@ fn schema_paths(keys: &[schema::Key], path: &str, found: &mut BTreeSet<String>) 
         match key.kind {
             Kind::Section(keys) => schema_paths(keys, &below, found),
             Kind::Cameras => schema_paths(schema::CAMERA, &below, found),
+            Kind::Masks => schema_paths(schema::MASK, &below, found),
             Kind::Users => schema_paths(schema::USER, &below, found),
             Kind::Source | Kind::Outputs => {
                 let types = if matches!(key.kind, Kind::Source) { schema::SOURCES } else { schema::TARGETS };
@@ -224,6 +233,7 @@ fn the_defaults_in_the_example_are_the_defaults_of_the_types() {
     let example = paths_of(&toml::from_str::<Value>(&uncommented()).unwrap());
     // What a file with only the required keys gives.
     let least = "[[camera]]\nid = 'a'\nsource = { type = 'v4l2', device = 'x' }\n\
+                 [camera.overlay]\n[[camera.mask]]\nx = 0.0\ny = 0.5\nwidth = 0.25\nheight = 0.5\n\
                  [[camera]]\nid = 'b'\nsource = { type = 'rtsp', url = 'rtsp://x' }\n\
                  [[camera]]\nid = 'c'\nsource = { type = 'http', url = 'http://x' }\n\
                  [[publish]]\nid = 'p'\ntype = 'livekit'\nroom = 'x'\n\

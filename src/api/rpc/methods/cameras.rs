@@ -84,7 +84,11 @@ impl Essence {
         let status = camera.capture.status();
         Self {
             device: camera.alias.clone(),
-            streams: Urls::of(&camera.capture, rpc.house().config.borrow().hls.low_latency),
+            streams: Urls::of(
+                &camera.capture,
+                rpc.house().config.borrow().hls.low_latency,
+                rpc.house().rtsp.as_ref(),
+            ),
             status: status.lifecycle.state.into(),
             state: status.lifecycle.state,
             id: status.id,
@@ -169,7 +173,7 @@ struct CameraMetrics {
     /// Times it was live and had to begin again.
     restarts: u64,
     attempts: u64,
-    /// Open MJPEG streams and WebRTC sessions.
+    /// MJPEG, WebRTC and RTSP.
     readers: usize,
     /// Encoded, H.264 and JPEG together.
     bytes: u64,
@@ -187,7 +191,9 @@ async fn status(session: Arc<Session>, params: Device) -> Result<CameraDetail, E
             frame_age_seconds: status.frame_age_seconds,
             restarts: status.lifecycle.restarts,
             attempts: status.lifecycle.attempts,
-            readers: house.mjpeg.viewers_of(id) + house.whep.watching(id),
+            readers: house.mjpeg.viewers_of(id)
+                + house.whep.watching(id)
+                + house.rtsp.as_ref().map_or(0, |rtsp| rtsp.watching(id)),
             bytes: status.h264.counters.bytes + status.jpeg.counters.bytes,
         },
         notes: status.notes,
@@ -217,7 +223,8 @@ struct Capabilities {
 }
 
 async fn capabilities(session: Arc<Session>, params: Device) -> Result<Capabilities, Error> {
-    let camera = session.rpc.house().control.camera(&params.device)?;
+    let house = session.rpc.house();
+    let camera = house.control.camera(&params.device)?;
     let status = camera.capture.status();
     let configured = camera.capture.camera();
     let mut resolutions: Vec<String> = status.resolution.into_iter().collect();
@@ -232,6 +239,7 @@ async fn capabilities(session: Arc<Session>, params: Device) -> Result<Capabilit
         (outputs.snapshot, "snapshot"),
         (outputs.hls, "hls"),
         (outputs.whep, "whep"),
+        (outputs.rtsp && house.rtsp.is_some(), "rtsp"),
     ];
     Ok(Capabilities {
         device: camera.alias.clone(),

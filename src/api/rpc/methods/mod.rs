@@ -2,6 +2,7 @@
 //! lists them; the functions ask [`crate::control`] and put the answer into the words of the interface.
 
 pub mod cameras;
+pub mod files;
 mod service;
 mod session;
 mod streams;
@@ -13,6 +14,7 @@ pub fn all() -> Vec<Method> {
     let mut methods = session::methods();
     methods.extend(cameras::methods());
     methods.extend(streams::methods());
+    methods.extend(files::methods());
     methods.extend(service::methods());
     methods
 }

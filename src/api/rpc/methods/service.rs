@@ -53,6 +53,7 @@ struct CameraCount {
 struct ViewerCount {
     mjpeg: usize,
     webrtc: usize,
+    rtsp: usize,
 }
 
 fn count(session: &Session) -> CameraCount {
@@ -77,6 +78,10 @@ async fn metrics(session: Arc<Session>, _: Nothing) -> Result<Metrics, Error> {
         cameras: count(&session),
         viewers: ViewerCount {
             mjpeg: house.mjpeg.viewers(),
+            rtsp: house
+                .rtsp
+                .as_ref()
+                .map_or(0, |rtsp| cameras.iter().map(|camera| rtsp.watching(camera.capture.id())).sum()),
             webrtc: cameras.iter().map(|camera| house.whep.watching(camera.capture.id())).sum(),
         },
         memory_bytes: machine.as_ref().and_then(|machine| machine.process.memory_bytes),
@@ -190,6 +195,6 @@ async fn info(session: Arc<Session>, _: Nothing) -> Result<ServerInfo, Error> {
         methods: session.rpc.methods().iter().map(|method| method.name.to_owned()).collect(),
         topics: Topic::ALL.to_vec(),
         error_codes: CODES.iter().map(|(code, ..)| *code).collect(),
-        supported_formats: vec!["mjpeg", "jpeg", "hls", "ll-hls", "webrtc"],
+        supported_formats: vec!["mjpeg", "jpeg", "hls", "ll-hls", "webrtc", "rtsp", "mp4"],
     })
 }

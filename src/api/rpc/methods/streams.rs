@@ -119,11 +119,10 @@ struct StreamUrl {
 async fn url(session: Arc<Session>, params: Device) -> Result<StreamUrl, Error> {
     let house = session.rpc.house();
     let camera = house.control.camera(&params.device)?;
-    let low_latency = house.config.borrow().hls.low_latency;
     Ok(StreamUrl {
         stream_url: best(&session, &camera)?,
         stream_name: camera.capture.id().to_owned(),
-        streams: Urls::of(&camera.capture, low_latency).at(&session.from.base),
+        streams: session.rpc.urls(&camera.capture, &session.from.base),
         available: Status::from(camera.capture.status().lifecycle.state) == Status::Connected,
         active_consumers: demand(&camera),
         device: camera.alias,
@@ -132,8 +131,7 @@ async fn url(session: Arc<Session>, params: Device) -> Result<StreamUrl, Error> 
 
 /// The address that most players take.
 fn best(session: &Session, camera: &Named) -> Result<String, Error> {
-    let low_latency = session.rpc.house().config.borrow().hls.low_latency;
-    let streams = Urls::of(&camera.capture, low_latency).at(&session.from.base);
+    let streams = session.rpc.urls(&camera.capture, &session.from.base);
     let best = streams.best().map(str::to_owned);
     Ok(best.ok_or_else(|| Refusal::NoStream(camera.capture.id().to_owned()))?)
 }
@@ -146,6 +144,7 @@ fn demand(camera: &Named) -> usize {
 struct Readers {
     mjpeg: usize,
     webrtc: usize,
+    rtsp: usize,
     /// Whether the service itself keeps it running.
     held: bool,
 }
@@ -155,6 +154,7 @@ fn readers(session: &Session, camera: &Named) -> Readers {
     Readers {
         mjpeg: house.mjpeg.viewers_of(id),
         webrtc: house.whep.watching(id),
+        rtsp: house.rtsp.as_ref().map_or(0, |rtsp| rtsp.watching(id)),
         held: house.control.streaming(id).is_some(),
     }
 }
