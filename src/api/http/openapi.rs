@@ -182,6 +182,7 @@ fn operation(route: &Route) -> Operation {
         Target::Signalling => ("webrtc", "Signalling of camera-streamer and OctoPrint"),
         Target::Go2rtc => ("webrtc", "Signalling of go2rtc: WHEP, a description as JSON, or bare SDP"),
         Target::Go2rtcSocket => ("webrtc", "Signalling of go2rtc by WebSocket"),
+        Target::Rpc => ("cameras", "JSON-RPC 2.0 by WebSocket; rpc.discover describes it (OpenRPC)"),
     };
     let mut operation = OperationBuilder::new().tag(tag).summary(Some(summary));
     for name in ["id", "file", "session"] {
@@ -495,6 +496,14 @@ fn responses(route: &Route) -> Vec<(&'static str, Response)> {
         | Target::Retention
         | Target::Cleanup => return record_responses(verb, target),
         Target::OpenApi => vec![("200", binary("OpenAPI 3.1", &["application/json"]))],
+        Target::Rpc => {
+            return vec![
+                ("101", ResponseBuilder::new().description("A WebSocket").build()),
+                ("403", error("The page's origin is not allowed")),
+                ("426", error("Not a WebSocket's handshake")),
+                ("503", error("As many are connected as may be; Retry-After")),
+            ];
+        }
         Target::Whep | Target::WhepSession | Target::Signalling | Target::Go2rtc | Target::Go2rtcSocket => {
             return webrtc_responses(verb, target);
         }
