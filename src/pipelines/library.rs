@@ -52,6 +52,7 @@ const EMBEDDED: &[(&str, &str)] = &embedded![
     "outputs/livekit",
     "outputs/whip",
     "outputs/rtmp",
+    "outputs/mediamtx",
 ];
 
 /// Every fragment this process can build from.
