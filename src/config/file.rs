@@ -3,6 +3,7 @@
 //! from. Touches no disk.
 
 mod outputs;
+mod users;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -134,7 +135,7 @@ impl Reader<'_> {
                     format!("{} of {}", key.name, place.label)
                 };
                 let inner = Place { path, label };
-                if key.name == "livekit" {
+                if key.name == "livekit" || key.name == "access" {
                     self.secret_or_file(table, &inner);
                 }
                 Some(self.section(table, Some(span), keys, &inner).into())
@@ -158,6 +159,12 @@ impl Reader<'_> {
             (Kind::Masks, DeValue::Array(masks)) => Some(self.masks(masks.iter(), &path, place)),
             (Kind::Masks, _) => {
                 let message = "there may be several masks; write [[camera.mask]] in double brackets".into();
+                self.problem(Some(span), path, message);
+                None
+            }
+            (Kind::Users, DeValue::Array(users)) => Some(self.users(users.iter())),
+            (Kind::Users, _) => {
+                let message = "there may be several users; write [[access.user]] in double brackets".into();
                 self.problem(Some(span), path, message);
                 None
             }

@@ -20,6 +20,9 @@ pub fn show(loaded: &Loaded, out: &mut dyn Write) -> io::Result<()> {
                 writeln!(printer.out, "[{}]", key.name)?;
                 printer.leaves(keys, table, key.name)?;
                 writeln!(printer.out)?;
+                for key in keys.iter().filter(|key| matches!(key.kind, Kind::Users)) {
+                    printer.users(table.get(key.name))?;
+                }
             }
             (Kind::Outputs, Some(Value::Array(outputs))) => {
                 for (index, output) in outputs.iter().enumerate() {
@@ -72,6 +75,15 @@ impl Printer<'_> {
         writeln!(self.out)
     }
 
+    fn users(&mut self, users: Option<&Value>) -> io::Result<()> {
+        for (index, user) in users.and_then(Value::as_array).into_iter().flatten().enumerate() {
+            writeln!(self.out, "[[access.user]]")?;
+            self.leaves(schema::USER, user, &format!("access.user.{index}"))?;
+            writeln!(self.out)?;
+        }
+        Ok(())
+    }
+
     fn output(&mut self, output: &Value, path: &str) -> io::Result<()> {
         writeln!(self.out, "[[publish]]")?;
         let text = |name: &str| output.get(name).and_then(Value::as_str);
@@ -92,7 +104,15 @@ impl Printer<'_> {
         for key in keys {
             match (&key.kind, table.get(key.name)) {
                 (_, None)
-                | (Kind::Section(_) | Kind::Cameras | Kind::Source | Kind::Masks | Kind::Outputs, _) => {}
+                | (
+                    Kind::Section(_)
+                    | Kind::Cameras
+                    | Kind::Users
+                    | Kind::Source
+                    | Kind::Masks
+                    | Kind::Outputs,
+                    _,
+                ) => {}
                 // It came out of the file, which has its own line; both together would not load again.
                 (Kind::Secret, _) if table.get(format!("{}_file", key.name)).is_some() => {}
                 (Kind::Url(_) | Kind::PlainUrl(_), Some(Value::String(url))) => {

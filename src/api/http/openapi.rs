@@ -15,6 +15,7 @@ use super::events::HouseView;
 use super::livekit::{ServerToken, TokenRequest, ViewerToken};
 use super::metrics::{CameraConfig, Metrics};
 use super::probes::{CameraStatusBody, Health, Ready};
+use super::recordings::{RecordingList, SnapshotList, StartRecording, StorageView, TakeSnapshot};
 use super::routes::{ROUTES, Route, Target, Verb};
 use super::system::Stats;
 use super::transforms::TransformsView;
@@ -22,6 +23,7 @@ use super::whep::dialect::{Description, Message};
 use super::whep::viewers::ViewerList;
 use crate::config::transforms::Transforms;
 use crate::livekit::viewer::ViewerConfig;
+use crate::record::{Cleanup, RecordingInfo, RecordingStatus, Retention, SnapshotInfo};
 use crate::supervision::published::Publisher;
 use crate::telemetry::system::SystemMetrics;
 
@@ -58,6 +60,16 @@ use crate::telemetry::system::SystemMetrics;
         ServerToken,
         Stats,
         SystemMetrics,
+        RecordingList,
+        RecordingInfo,
+        RecordingStatus,
+        SnapshotList,
+        SnapshotInfo,
+        StorageView,
+        StartRecording,
+        TakeSnapshot,
+        Retention,
+        Cleanup,
         crate::serve::ready::NotReady
     ))
 )]
@@ -126,6 +138,33 @@ fn operation(route: &Route) -> Operation {
         Target::StandardToken => ("livekit", "The same, as LiveKit's clients ask: a standard token endpoint"),
         Target::Stats => ("system", "The machine in a few figures"),
         Target::SystemMetrics => ("system", "The machine: processor, memory, disk, network, throttling"),
+        Target::Recordings => ("recordings", "Recordings on disk, the newest first"),
+        Target::Recording if verb == Verb::Delete => ("recordings", "Delete a recording"),
+        Target::Recording => ("recordings", "One recording"),
+        Target::KeepRecording if verb == Verb::Delete => {
+            ("recordings", "Let retention delete a recording again")
+        }
+        Target::KeepRecording => ("recordings", "Keep a recording: retention leaves it alone"),
+        Target::CameraRecording => match verb {
+            Verb::Post => ("recordings", "Start to record a camera"),
+            Verb::Delete => ("recordings", "Stop to record a camera"),
+            _ => ("recordings", "Whether a camera is being recorded"),
+        },
+        Target::TakeSnapshot => ("recordings", "Take a picture and store it"),
+        Target::Snapshots => ("recordings", "Snapshots on disk, the newest first"),
+        Target::StoredSnapshot if verb == Verb::Delete => ("recordings", "Delete a snapshot"),
+        Target::StoredSnapshot => ("recordings", "One snapshot"),
+        Target::Storage => ("recordings", "What is kept where, and what room there is"),
+        Target::Retention if verb == Verb::Patch => {
+            ("recordings", "Change what is deleted by itself: keys that are not named stay")
+        }
+        Target::Retention => ("recordings", "What is deleted by itself"),
+        Target::Cleanup => ("recordings", "Delete what retention does not want, now"),
+        Target::RecordingFile => ("recordings", "A recording's file; ?download to save it"),
+        Target::RecordingPlaylist => {
+            ("recordings", "An HLS playlist of a recording, also while it is being written")
+        }
+        Target::SnapshotFile => ("recordings", "A snapshot's file; ?download to save it"),
         Target::OpenApi => ("pages", "This document"),
         Target::Viewers => ("cameras", "Who watches this camera by WebRTC, and how well it reaches them"),
         Target::Whep => ("webrtc", "WHEP: an offer makes a session"),
@@ -178,6 +217,19 @@ fn operation(route: &Route) -> Operation {
         for (name, what) in [
             ("room", "Default: the first room that viewers may ask for"),
             ("identity", "Gets a random ending: see the answer"),
+        ] {
+            let parameter = text(name, ParameterIn::Query, Required::False);
+            operation = operation.parameter(parameter.description(Some(what)));
+        }
+    }
+    if matches!(target, Target::Recordings | Target::Snapshots) {
+        for (name, what) in [
+            ("camera", "Only of this camera"),
+            ("from", "Those that reach beyond this time (RFC 3339)"),
+            ("to", "Those that begin before this time (RFC 3339)"),
+            ("kept", "true or false"),
+            ("limit", "At most so many, 1000 at most; default: 100"),
+            ("offset", "After so many"),
         ] {
             let parameter = text(name, ParameterIn::Query, Required::False);
             operation = operation.parameter(parameter.description(Some(what)));
@@ -241,8 +293,50 @@ fn body(verb: Verb, target: Target) -> Option<RequestBody> {
             let token = ContentBuilder::new().schema(Some(schema)).build();
             RequestBodyBuilder::new().content("application/json", token).build()
         }
+        (Target::CameraRecording, Verb::Post) => optional::<StartRecording>(),
+        (Target::TakeSnapshot, _) => optional::<TakeSnapshot>(),
+        (Target::Retention, Verb::Patch) => optional::<Retention>(),
         _ => return None,
     })
+}
+
+fn optional<T: ToSchema>() -> RequestBody {
+    let schema = Ref::from_schema_name(T::name());
+    let content = ContentBuilder::new().schema(Some(schema)).build();
+    RequestBodyBuilder::new().content("application/json", content).build()
+}
+
+/// Answers of recordings, snapshots and storage.
+fn record_responses(verb: Verb, target: Target) -> Vec<(&'static str, Response)> {
+    let gone = || ResponseBuilder::new().description("Deleted").build();
+    let mut list = vec![match (target, verb) {
+        (Target::Recordings, _) => ("200", json::<RecordingList>("One page")),
+        (Target::Recording | Target::StoredSnapshot, Verb::Delete) => ("204", gone()),
+        (Target::Recording | Target::KeepRecording, _) => ("200", json::<RecordingInfo>("The recording")),
+        (Target::CameraRecording, Verb::Post) => {
+            ("201", json::<RecordingStatus>("It records, or waits for pictures: see state"))
+        }
+        (Target::CameraRecording, _) => ("200", json::<RecordingStatus>("How it is")),
+        (Target::TakeSnapshot, _) => ("201", json::<SnapshotInfo>("It is stored; Location")),
+        (Target::Snapshots, _) => ("200", json::<SnapshotList>("One page")),
+        (Target::StoredSnapshot, _) => ("200", json::<SnapshotInfo>("The snapshot")),
+        (Target::Retention, _) => ("200", json::<Retention>("What holds now")),
+        (Target::Cleanup, _) => ("200", json::<Cleanup>("What was deleted")),
+        _ => ("200", json::<StorageView>("The disk")),
+    }];
+    if matches!(verb, Verb::Post | Verb::Patch | Verb::Delete) {
+        list.push(("403", error("A page of an origin that is not listed asked")));
+        list.push(("409", error("Not in this state: recording already, not recording, being written")));
+    }
+    if matches!((target, verb), (Target::CameraRecording | Target::TakeSnapshot, Verb::Post)) {
+        list.push(("507", error("The disk is full")));
+    }
+    list.push(("400", error("A value or name is not possible")));
+    if !matches!(target, Target::Recordings | Target::Snapshots | Target::Storage | Target::Cleanup) {
+        list.push(("404", error("There is no such camera or file")));
+    }
+    list.push(("503", error("Camera, disk or database do not do their part")));
+    list
 }
 
 /// Answers to WebRTC signalling.
@@ -362,6 +456,31 @@ fn responses(route: &Route) -> Vec<(&'static str, Response)> {
         Target::StandardToken => vec![("201", json::<ServerToken>("A token for a viewer"))],
         Target::Stats => vec![("200", json::<Stats>("The newest reading"))],
         Target::SystemMetrics => vec![("200", json::<SystemMetrics>("The newest reading"))],
+        Target::RecordingFile | Target::SnapshotFile => {
+            let kind = if target == Target::RecordingFile { "video/mp4" } else { "image/jpeg" };
+            vec![
+                ("200", binary("The file; ETag, Last-Modified, Content-Disposition", &[kind])),
+                ("206", binary("A byte range of it", &[kind])),
+                ("304", Response::new("The client has it")),
+                ("404", error("There is no such file")),
+                ("416", error("The range begins past the end; Content-Range has the length")),
+            ]
+        }
+        Target::RecordingPlaylist => vec![
+            ("200", binary("The playlist", &["application/vnd.apple.mpegurl"])),
+            ("404", error("There is no such recording")),
+            ("409", error("It is no fragmented MP4")),
+        ],
+        Target::Recordings
+        | Target::Recording
+        | Target::KeepRecording
+        | Target::CameraRecording
+        | Target::TakeSnapshot
+        | Target::Snapshots
+        | Target::StoredSnapshot
+        | Target::Storage
+        | Target::Retention
+        | Target::Cleanup => return record_responses(verb, target),
         Target::OpenApi => vec![("200", binary("OpenAPI 3.1", &["application/json"]))],
         Target::Whep | Target::WhepSession | Target::Signalling | Target::Go2rtc | Target::Go2rtcSocket => {
             return webrtc_responses(verb, target);

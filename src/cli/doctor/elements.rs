@@ -36,7 +36,9 @@ pub fn role(element: &str, config: &Config, pi: bool) -> Role {
             let test = any(|camera| matches!(camera.source, Source::Test {}));
             needed(test || element == "clockoverlay" && any(|camera| Transforms::of(camera).writes()))
         }
-        "filesrc" | "parsebin" | "qtdemux" => needed(any(|camera| matches!(camera.source, Source::File(_)))),
+        "filesrc" | "parsebin" | "qtdemux" | "matroskademux" | "tsdemux" | "avidemux" | "flvdemux" => {
+            needed(any(|camera| matches!(camera.source, Source::File(_))))
+        }
         "libcamerasrc" => needed(
             any(|camera| matches!(camera.source, Source::Libcamera(_)))
                 || pi && any(|camera| matches!(camera.source, Source::Auto {})),
@@ -90,7 +92,8 @@ mod tests {
             assert_eq!(role(element, config, pi), expected, "{element}");
         }
         let mut quiet = usb;
-        quiet.cameras[0].outputs = Outputs { mjpeg: false, snapshot: false, hls: true, whep: false };
+        quiet.cameras[0].outputs =
+            Outputs { mjpeg: false, snapshot: false, hls: true, whep: false, rtsp: false };
         assert_eq!(role("jpegenc", &quiet, false), Role::Spare);
     }
 }

@@ -11,11 +11,19 @@ use super::super::value::Kind;
 use super::*;
 
 fn load_uncommented(directory: &TempDir) -> Loaded {
-    let names =
-        ["yard.password", "gate-ca.pem", "livekit.secret", "turn.secret", "club.token", "studio.token"];
+    let names = [
+        "anna.password",
+        "yard.password",
+        "gate-ca.pem",
+        "livekit.secret",
+        "turn.secret",
+        "club.token",
+        "studio.token",
+    ];
     for name in names.into_iter().chain(["ingress.key", "hub.password"]) {
         set_mode(&write(directory, name, "secret\n"), 0o600);
     }
+    set_mode(&write(directory, "jwt.secret", &"x".repeat(32)), 0o600);
     let file = write(directory, "fanlight.toml", &uncommented());
     set_mode(&file, 0o600);
     load(Some(&file), nothing).unwrap()
@@ -36,7 +44,7 @@ fn paths(value: &Value, path: &str, found: &mut BTreeMap<String, Value>) {
                 }
             }
         }
-        Value::Array(items) if ["camera", "publish", "camera.mask"].contains(&path) => {
+        Value::Array(items) if ["camera", "publish", "camera.mask", "access.user"].contains(&path) => {
             items.iter().for_each(|item| paths(item, path, found))
         }
         // The first one counts: later cameras of the example show other values.
@@ -95,6 +103,23 @@ fn full() -> Config {
     config.health.publisher_file = path();
     config.hls.output_dir = path();
     config.webrtc.bind = Some([127, 0, 0, 1].into());
+    config.rtsp.bind = Some([127, 0, 0, 1].into());
+    config.rtsp.tls_port = Some(1);
+    config.rtsp.certificate = path();
+    config.rtsp.key = path();
+    config.storage.directory = path();
+    config.rpc.bind = config.webrtc.bind;
+    config.rpc.port = Some(1);
+    config.access.jwt_secret = secret();
+    config.access.jwt_secret_file = path();
+    config.access.users = vec![model::User {
+        name: "x".into(),
+        role: model::Role::Viewer,
+        password_file: path(),
+        ha1_md5: secret(),
+        ha1_sha256: secret(),
+        ha1: Default::default(),
+    }];
     config.livekit = LiveKit {
         url: text(),
         public_url: text(),
@@ -162,6 +187,7 @@ fn schema_paths(keys: &[schema::Key], path: &str, found: &mut BTreeSet<String>) 
             Kind::Section(keys) => schema_paths(keys, &below, found),
             Kind::Cameras => schema_paths(schema::CAMERA, &below, found),
             Kind::Masks => schema_paths(schema::MASK, &below, found),
+            Kind::Users => schema_paths(schema::USER, &below, found),
             Kind::Source | Kind::Outputs => {
                 let types = if matches!(key.kind, Kind::Source) { schema::SOURCES } else { schema::TARGETS };
                 for (kind, keys) in types {
@@ -196,8 +222,9 @@ fn the_example_shows_every_key_and_loads_with_all_of_them() {
         paths_of(&toml::from_str::<Value>(&uncommented()).unwrap()).into_keys().collect();
     let mut types: BTreeSet<_> = paths_of(&Value::try_from(full()).unwrap()).into_keys().collect();
     // There is one [livekit], and a secret stands there or in a file: these are shown as text.
-    for name in ["api_secret", "turn_static_secret"] {
-        assert!(types.remove(&format!("livekit.{name}")));
+    for name in ["livekit.api_secret", "livekit.turn_static_secret", "access.jwt_secret"] {
+        assert!(types.remove(name));
+        let name = name.rsplit('.').next().unwrap();
         assert!(EXAMPLE.contains(&format!("\n# {name} = ")), "{name}");
     }
     assert_eq!(written, types);
