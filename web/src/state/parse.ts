@@ -49,6 +49,7 @@ function viewers(camera: Json): Viewers {
   return {
     mjpeg: number(json.mjpeg) ?? number(camera.mjpeg_viewers) ?? 0,
     webrtc: number(json.webrtc) ?? 0,
+    rtsp: number(json.rtsp) ?? 0,
     hls: number(json.hls) ?? 0,
   };
 }

@@ -27,6 +27,7 @@ export interface Urls {
 export interface Viewers {
   mjpeg: number;
   webrtc: number;
+  rtsp: number;
   hls: number;
 }
 
