@@ -16,7 +16,7 @@ build=(
 media=(
   gstreamer1.0-tools
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
-  gstreamer1.0-x gstreamer1.0-libav gstreamer1.0-libcamera gstreamer1.0-nice
+  gstreamer1.0-rtsp gstreamer1.0-x gstreamer1.0-libav gstreamer1.0-libcamera gstreamer1.0-nice
   glib-networking ca-certificates fonts-dejavu-core
 )
 # To test: a camera to stream from, ffmpeg and a browser as viewers, certificates; a network namespace with

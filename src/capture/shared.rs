@@ -247,7 +247,7 @@ impl Shared {
                 None => Gate { number, ..Gate::default() },
             };
             for outlet in [&self.jpeg, &self.h264, &self.realtime] {
-                outlet.clear();
+                outlet.retract();
             }
         }
         self.revised.send_replace(current.revision);

@@ -155,7 +155,7 @@ fn taken<'l>(livekit: &'l LiveKit, output: &Publish) -> [Option<&'l str>; 3] {
     let (own_url, own_key) = match &output.target {
         Target::Livekit(to) => (to.url.is_some(), to.api_key.is_some() || to.token_file.is_some()),
         Target::Whip(to) => (to.url.is_some(), to.room.is_none()),
-        Target::Rtmp(_) => (true, true),
+        Target::Rtmp(_) | Target::Mediamtx(_) => (true, true),
     };
     let url = livekit.url.as_deref().filter(|_| !own_url);
     let key = livekit.api_key.as_deref().filter(|_| !own_key);

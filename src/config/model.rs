@@ -514,6 +514,7 @@ pub enum Target {
     Livekit(PublishLiveKit),
     Whip(PublishWhip),
     Rtmp(PublishRtmp),
+    Mediamtx(PublishMediamtx),
 }
 
 impl Target {
@@ -522,6 +523,7 @@ impl Target {
             Target::Livekit(_) => "livekit",
             Target::Whip(_) => "whip",
             Target::Rtmp(_) => "rtmp",
+            Target::Mediamtx(_) => "mediamtx",
         }
     }
 }
@@ -593,6 +595,37 @@ pub struct PublishRtmp {
     /// Default: the camera's id.
     #[serde(default)]
     pub identity: Option<String>,
+}
+
+/// A MediaMTX server, by RTSP; any other that takes RECORD, without `api`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PublishMediamtx {
+    /// `rtsp(s)://host:8554/path`: the path is that of the stream there.
+    pub url: String,
+    #[serde(default)]
+    pub username: Option<String>,
+    #[serde(default)]
+    pub password: Option<Secret>,
+    /// A file whose first line is the password, read anew for every attempt.
+    #[serde(default)]
+    pub password_file: Option<PathBuf>,
+    /// For rtsps: `system` checks its certificate, `any` takes every one.
+    #[serde(default)]
+    pub tls: PublishTls,
+    /// `http(s)://host:9997`: its control API.
+    #[serde(default)]
+    pub api: Option<String>,
+    /// Whether the server records the path; default: as it is configured there. Needs `api`.
+    #[serde(default)]
+    pub record: Option<bool>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum PublishTls {
+    #[default]
+    System,
+    Any,
 }
 
 /// One camera: something that can be captured, with a stable id.

@@ -170,8 +170,12 @@ const RECORD: &[Key] = &[
 ];
 
 /// The types of `[[publish]]` with the keys of each, beside `type`.
-pub static TARGETS: &[(&str, &[Key])] =
-    &[("livekit", PUBLISH_LIVEKIT), ("whip", PUBLISH_WHIP), ("rtmp", PUBLISH_RTMP)];
+pub static TARGETS: &[(&str, &[Key])] = &[
+    ("livekit", PUBLISH_LIVEKIT),
+    ("whip", PUBLISH_WHIP),
+    ("rtmp", PUBLISH_RTMP),
+    ("mediamtx", PUBLISH_MEDIAMTX),
+];
 
 const PUBLISH_LIVEKIT: &[Key] = &[
     required("id", Kind::Id),
@@ -207,6 +211,18 @@ const PUBLISH_RTMP: &[Key] = &[
     key("stream_key_file", Kind::Path),
     key("room", Kind::Text),
     key("identity", Kind::Text),
+];
+
+const PUBLISH_MEDIAMTX: &[Key] = &[
+    required("id", Kind::Id),
+    key("camera", Kind::Id),
+    required("url", Kind::PlainUrl(&["rtsp", "rtsps"])),
+    key("username", Kind::Text),
+    key("password", Kind::Secret),
+    key("password_file", Kind::Path),
+    key("tls", Kind::Choice(&["system", "any"])),
+    key("api", Kind::PlainUrl(&["http", "https"])),
+    key("record", Kind::Flag),
 ];
 
 /// One `[[camera]]`.
