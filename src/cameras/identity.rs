@@ -64,9 +64,8 @@ pub enum Identity {
 /// in now.
 pub fn identify(device: &Device, known: &[Known], present: impl Fn(&str) -> bool) -> Identity {
     let serial = device.serial.as_deref().filter(|serial| !is_no_serial(serial, device));
-    let alike = || {
-        known.iter().filter(|known| known.model == device.model && known.serial.as_deref() == serial)
-    };
+    let alike =
+        || known.iter().filter(|known| known.model == device.model && known.serial.as_deref() == serial);
     if let Some(here) = alike().find(|known| known.port == device.port) {
         return Identity::Known(here.id.clone());
     }
@@ -95,8 +94,15 @@ pub fn identify(device: &Device, known: &[Known], present: impl Fn(&str) -> bool
 /// Whether a serial is one that makers give to all of theirs, or no serial at all.
 pub fn is_no_serial(serial: &str, device: &Device) -> bool {
     /// Seen on cameras of several makers.
-    const SHARED: &[&str] =
-        &["sn0001", "200901010001", "202001010001", "0123456789", "123456789", "1234567890", "20100331010203"];
+    const SHARED: &[&str] = &[
+        "sn0001",
+        "200901010001",
+        "202001010001",
+        "0123456789",
+        "123456789",
+        "1234567890",
+        "20100331010203",
+    ];
     let plain: String = serial.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase();
     let first = plain.chars().next();
     plain.len() < 4
@@ -185,7 +191,11 @@ mod tests {
             ("a serial, unplugged and plugged in again", &[(S, "p1"), (None, "-p1"), (S, "p1")], "aa"),
             ("a serial in another port", &[(S, "p1"), (None, "-p1"), (S, "p2")], "aa"),
             ("two serials", &[(S, "p1"), (T, "p2")], "ab"),
-            ("two serials swap ports", &[(S, "p1"), (T, "p2"), (None, "-p1"), (None, "-p2"), (T, "p1"), (S, "p2")], "abba"),
+            (
+                "two serials swap ports",
+                &[(S, "p1"), (T, "p2"), (None, "-p1"), (None, "-p2"), (T, "p1"), (S, "p2")],
+                "abba",
+            ),
             ("no serial, the same port", &[(None, "p1"), (None, "-p1"), (None, "p1")], "aa"),
             ("no serial, another port", &[(None, "p1"), (None, "-p1"), (None, "p2")], "ab"),
             ("two alike without a serial", &[(None, "p1"), (None, "p2")], "ab"),
@@ -206,7 +216,11 @@ mod tests {
                 "abc",
             ),
             ("a serial that is none", &[(Some("SN0001"), "p1"), (Some("SN0001"), "p2")], "ab"),
-            ("a serial that is none, moved", &[(Some("0000"), "p1"), (None, "-p1"), (Some("0000"), "p2")], "ab"),
+            (
+                "a serial that is none, moved",
+                &[(Some("0000"), "p1"), (None, "-p1"), (Some("0000"), "p2")],
+                "ab",
+            ),
         ];
         for (what, steps, pattern) in table {
             let ids = story(steps);

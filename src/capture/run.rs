@@ -220,7 +220,10 @@ fn heed(
             tracing::debug!("{name}: {}", hidden(&error.debug().unwrap_or_default()));
             let factory = message.src().and_then(|src| src.downcast_ref::<gst::Element>()?.factory());
             let factory = factory.map(|factory| factory.name().to_string()).unwrap_or_default();
-            Heed::Failed(of_error(target, &factory, &error.error()))
+            let debug = error.debug().unwrap_or_default();
+            Heed::Failed(
+                unfit(target, &factory, &debug).unwrap_or_else(|| of_error(target, &factory, &error.error())),
+            )
         }
         MessageView::StreamCollection(streams) => {
             dynamic::without_video(message, &streams.stream_collection()).map_or(Heed::Nothing, Heed::Failed)
@@ -255,6 +258,16 @@ fn hidden(words: &str) -> String {
         false => word.to_owned(),
     };
     words.split_inclusive(char::is_whitespace).map(word).collect()
+}
+
+/// A V4L2 device that does not do what it says it can.
+fn unfit(target: &str, factory: &str, debug: &str) -> Option<Failure> {
+    (factory == "v4l2src" && (debug.contains("not-negotiated") || debug.contains("Call to S_FMT failed")) && !debug.contains("busy")).then(|| {
+        Failure::broken(format!(
+            "{target}: it does not give the format that it offers; set source.format to \"mjpeg\" or \"raw\", or \
+             another resolution (`fanlight probe {target}` lists what it says it has)"
+        ))
+    })
 }
 
 /// The error of an element of type `factory` in words, sorted by what helps.

@@ -13,6 +13,7 @@ use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 use tokio::sync::watch;
 
+use super::Located;
 use super::choice::{Encoded, Lane, Native, Route, route};
 use super::outlet::Outlet;
 use crate::config::model::{Camera, Resolution};
@@ -100,6 +101,8 @@ impl Anchor {
 #[derive(Debug)]
 pub struct Shared {
     pub camera: Camera,
+    /// Where the camera is now; see [`Located`].
+    pub located: Option<Located>,
     pub jpeg: Arc<Outlet>,
     pub h264: Arc<Outlet>,
     pub realtime: Arc<Outlet>,
@@ -123,9 +126,10 @@ struct Keyframes {
 }
 
 impl Shared {
-    pub fn new(camera: Camera) -> Arc<Self> {
+    pub fn new(camera: Camera, located: Option<Located>) -> Arc<Self> {
         Arc::new(Self {
             camera,
+            located,
             jpeg: Outlet::new(Codec::Jpeg),
             h264: Outlet::new(Codec::H264),
             realtime: Outlet::new(Codec::H264),

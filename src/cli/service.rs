@@ -18,7 +18,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::api::http::AppState;
 use crate::api::http::server::Server;
-use crate::cameras::Cameras;
+use crate::cameras::udev::Udev;
+use crate::cameras::{Cameras, discovery};
 use crate::capture::status::CameraStatus;
 use crate::capture::{self, Means};
 use crate::config::model::Config;
@@ -27,6 +28,7 @@ use crate::pipelines::Library;
 use crate::publish::{self, Publishers};
 use crate::serve::hls::Hls;
 use crate::serve::whep::{Whep, WhepError};
+use crate::storage::Database;
 use crate::supervision::published::{PublishedNow, Publisher};
 use crate::supervision::systemd::Notifier;
 use crate::supervision::{EXIT_FROZEN, State, Timing, Vitals, any_change, health};
@@ -111,7 +113,10 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
         linger: capture::LINGER,
     };
     let hls = Hls::new(config.hls.clone());
-    let cameras = Cameras::start(&config.cameras, &means);
+    let state_directory = system::state_directory(config::process_environment);
+    let database = Database::open_or_forget(&state_directory).await?;
+    let udev = devices(&config);
+    let cameras = Cameras::open(&config, &means, database.clone(), udev.is_some()).await;
     hls.cameras(&cameras.all());
     let publishers = Publishers::start(&config, cameras.watch(), &means);
     let stop = CancellationToken::new();
@@ -119,9 +124,12 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     let hls = watch::Sender::new(hls);
     let following = {
         let (whep, list) = (whep.clone(), cameras.watch());
-        AbortOnDropHandle::new(tokio::spawn(async move { whep.follow(list).await }))
+        let packaging = follow_hls(hls.subscribe(), cameras.clone());
+        AbortOnDropHandle::new(tokio::spawn(async move { tokio::join!(whep.follow(list), packaging) }))
     };
-    let (system, _reading) = System::watch(system::state_directory(config::process_environment));
+    let discovering =
+        udev.map(|udev| AbortOnDropHandle::new(tokio::spawn(discovery::run(cameras.clone(), udev))));
+    let (system, _reading) = System::watch(state_directory);
     let mut state =
         AppState::new(cameras.clone(), config.subscribe(), hls.subscribe(), whep.clone(), stop.clone());
     state.system = system;
@@ -186,7 +194,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     };
 
     notifier.stopping();
-    drop((watchdog, following));
+    drop((watchdog, following, discovering));
     stop.cancel();
     let over = async {
         // A camera that hangs does not keep the health file from saying how it ended.
@@ -196,6 +204,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
         if let Some(telling) = house.telling.take() {
             telling.end().await;
         }
+        database.close().await;
     };
     tokio::select! {
         ended = tokio::time::timeout(STOP_WITHIN, over) => {
@@ -254,7 +263,7 @@ impl House {
         self.means.library = Arc::new(library);
         self.means.timing = Timing::from(&new.supervision);
         self.config.send_replace(Arc::clone(&new));
-        self.cameras.apply(&difference, &new.cameras, &self.means).await;
+        self.cameras.apply(&difference, &new, &self.means).await;
         self.publishers.apply(&new, &self.means).await;
         if new.hls != old.hls {
             self.hls.send_replace(Hls::new(new.hls.clone()));
@@ -270,6 +279,23 @@ impl House {
             }
             self.telling = Some(Telling::begin(&new, &self.document, &self.notifier));
         }
+    }
+}
+
+/// Where devices are told of, if they are to be discovered and can be.
+fn devices(config: &Config) -> Option<Udev> {
+    if !config.discovery.enabled {
+        return None;
+    }
+    Udev::open().inspect_err(|words| tracing::info!("{words}")).ok()
+}
+
+/// Tells HLS of cameras that come and go.
+async fn follow_hls(hls: watch::Receiver<Hls>, cameras: Cameras) {
+    let mut list = cameras.watch();
+    while list.changed().await.is_ok() {
+        let present = Arc::clone(&list.borrow_and_update());
+        hls.borrow().cameras(&present);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Only what changed restarts: a camera that stays equal keeps its capture and its viewers. What the
 //! process reads once at its start (address, port, form of the log) cannot change while it runs.
 
-use super::model::{Camera, Config, LiveKit, Publish, Target, Webrtc};
+use super::model::{Camera, Config, Discovery, LiveKit, Publish, Target, Webrtc};
 
 /// Published outputs by id, in the order of the new file (`removed`: of the old one).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,6 +64,7 @@ impl Difference {
             hls,
             webrtc,
             livekit,
+            discovery,
             publish: _,
             cameras: _,
         } = new;
@@ -75,6 +76,7 @@ impl Difference {
             (webrtc.bind != before.bind, "webrtc.bind"),
             (webrtc.port != before.port, "webrtc.port"),
             (webrtc.tcp != before.tcp, "webrtc.tcp"),
+            (discovery.enabled != old.discovery.enabled, "discovery.enabled"),
         ]);
         difference.live = named(&[
             (server.cors_origins != old.server.cors_origins, "server.cors_origins"),
@@ -89,6 +91,7 @@ impl Difference {
                 "webrtc",
             ),
             (*livekit != old.livekit, "livekit"),
+            (Discovery { enabled: old.discovery.enabled, ..discovery.clone() } != old.discovery, "discovery"),
         ]);
         difference.publish = difference.outputs(old, new);
         difference
@@ -328,6 +331,8 @@ mod tests {
             (|c| c.webrtc.tcp = true, &["webrtc.tcp"], &[]),
             (|c| c.webrtc.max_viewers = 9, &[], &["webrtc"]),
             (|c| c.livekit.rooms = vec!["r".into()], &[], &["livekit"]),
+            (|c| c.discovery.enabled = false, &["discovery.enabled"], &[]),
+            (|c| c.discovery.deny = vec!["x".into()], &[], &["discovery"]),
         ];
         for (change, restart, live) in table {
             let old = config(&["a"]);

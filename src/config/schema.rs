@@ -36,6 +36,7 @@ pub static ROOT: &[Key] = &[
     key("hls", Kind::Section(HLS)),
     key("webrtc", Kind::Section(WEBRTC)),
     key("livekit", Kind::Section(LIVEKIT)),
+    key("discovery", Kind::Section(DISCOVERY)),
     key("publish", Kind::Outputs),
     key("camera", Kind::Cameras),
 ];
@@ -91,6 +92,15 @@ const WEBRTC: &[Key] = &[
     key("max_viewers", Kind::Whole { min: 1, max: 100_000, unit: "" }),
     key("connect_timeout_seconds", seconds(1.0, 300.0)),
     key("idle_timeout_seconds", seconds(1.0, 3600.0)),
+];
+
+const DISCOVERY: &[Key] = &[
+    key("enabled", Kind::Flag),
+    key("allow", Kind::List(&Kind::Text)),
+    key("deny", Kind::List(&Kind::Text)),
+    key("resolution", Kind::Resolution),
+    key("fps", Kind::Whole { min: 0, max: 120, unit: "" }),
+    key("idle", Kind::Choice(&["open", "close"])),
 ];
 
 /// Where LiveKit's server is; both forms name the same port.

@@ -5,6 +5,8 @@
 //! never wait for a writer. What can go wrong: a directory that cannot be written, a file that is not a
 //! database, a disk that is full.
 
+pub mod cameras;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -63,6 +65,25 @@ impl Database {
         Ok(Self { pool })
     }
 
+    /// The same; where that cannot be had, a database in memory: cameras go on, and what is set is forgotten at
+    /// the next start, which is said.
+    ///
+    /// # Errors
+    /// Not even memory.
+    pub async fn open_or_forget(directory: &Path) -> Result<Self, StorageError> {
+        let error = match Self::open(directory).await {
+            Ok(database) => return Ok(database),
+            Err(error) => error,
+        };
+        tracing::warn!("{error}; what is set by API is forgotten at the next start");
+        // One connection that stays: each has a memory of its own.
+        let pool = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
+        let pool = pool.connect_with(SqliteConnectOptions::new().in_memory(true)).await?;
+        let path = PathBuf::from(":memory:");
+        MIGRATIONS.run(&pool).await.map_err(|source| StorageError::Migrate { path, source })?;
+        Ok(Self { pool })
+    }
+
     /// Closes it: everything is in the file afterwards.
     pub async fn close(&self) {
         self.pool.close().await;
@@ -85,6 +106,16 @@ mod tests {
             database.close().await;
         }
         assert!(inside.join(FILE).exists());
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_cannot_be_had_costs_only_the_memory_of_restarts() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let database = Database::open_or_forget(&file.join("below")).await.unwrap();
+        database.keep_controls("porch", &[("gain".into(), Some(3))]).await.unwrap();
+        assert_eq!(database.controls().await.unwrap()["porch"]["gain"], 3);
     }
 
     #[tokio::test]

@@ -133,6 +133,7 @@ fn spawn(directory: &Path, port: u16, environment: &[(String, String)]) -> Proce
         .current_dir(directory)
         .env("FANLIGHT_PORT", port.to_string())
         .env("HEALTH_FILE", directory.join("health.json"))
+        .env("STATE_DIRECTORY", directory)
         .env("NO_COLOR", "1")
         .envs(environment.iter().map(|(name, value)| (name, value)));
     Process::spawn("fanlight", &mut command)

@@ -8,6 +8,7 @@ use warp::http::StatusCode;
 
 use super::AppState;
 use super::answer::{self, Fault, Response};
+use crate::cameras::Entry;
 use crate::capture::Capture;
 use crate::capture::status::CameraStatus;
 use crate::publish::status::OutputStatus;
@@ -24,6 +25,8 @@ pub struct CameraList {
 pub struct CameraView {
     #[serde(flatten)]
     status: CameraStatus,
+    #[serde(flatten)]
+    entry: Entry,
     /// Open MJPEG streams.
     mjpeg_viewers: usize,
     viewers: Viewers,
@@ -95,6 +98,7 @@ pub fn view(state: &AppState, capture: &Capture) -> CameraView {
         livekit: outputs.iter().filter_map(LiveKitRoom::of).collect(),
         outputs,
         status: capture.status(),
+        entry: state.cameras.entry(capture.id()).unwrap_or_default(),
         mjpeg_viewers: mjpeg,
         viewers: Viewers { mjpeg, webrtc: state.whep.watching(capture.id()) },
         urls: Urls::of(capture, state.config.borrow().hls.low_latency),

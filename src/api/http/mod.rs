@@ -2,13 +2,14 @@
 //!
 //! [`routes`] is the table of all paths; [`service`] answers a request by it. Areas have a file each:
 //! [`streams`] (MJPEG, snapshots), [`whep`] (WebRTC signalling), [`livekit`], [`system`], [`probes`],
-//! [`metrics`], [`cameras`], [`events`], [`assets`] (the dashboard), [`page`] (the plain one), [`openapi`].
+//! [`metrics`], [`cameras`], [`controls`], [`events`], [`assets`] (the dashboard), [`page`] (the plain one), [`openapi`].
 //! Nothing here waits for a camera except MJPEG, snapshot and WebRTC requests, which are bounded.
 
 mod answer;
 mod assets;
 mod body;
 mod cameras;
+mod controls;
 mod cors;
 mod events;
 mod livekit;
@@ -120,7 +121,7 @@ impl AppState {
     /// The camera that the path names; the first one when it names none.
     fn camera(&self, id: Option<&str>) -> Result<Capture, Fault> {
         match id {
-            Some(id) => self.cameras.get(id).ok_or_else(|| Fault::no_camera(id)),
+            Some(name) => self.cameras.named(name).ok_or_else(|| Fault::no_camera(name)),
             None => self.cameras.first().ok_or_else(Fault::no_cameras),
         }
     }
@@ -241,6 +242,16 @@ async fn dispatch(
         Target::CameraStatus => Ok(probes::camera_status(state)),
         Target::Cameras => Ok(cameras::list(state)),
         Target::Camera => cameras::one(state, params.id),
+        Target::Forget => {
+            cors::may_act(request.headers, origins)?;
+            controls::forget(state, params.id).await
+        }
+        Target::Controls if *request.method == Method::PUT => {
+            cors::may_act(request.headers, origins)?;
+            controls::set(state, params.id, request).await
+        }
+        Target::Controls => controls::list(state, params.id).await,
+        Target::Capabilities => controls::capabilities(state, params.id).await,
         Target::Restart => {
             cors::may_act(request.headers, origins)?;
             cameras::restart(state, params.id)

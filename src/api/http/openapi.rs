@@ -11,6 +11,7 @@ use warp::http::StatusCode;
 
 use super::answer::{self, ErrorBody, ErrorDetail};
 use super::cameras::{CameraList, CameraView, LiveKitRoom, Restarting, Retrying};
+use super::controls::{Capabilities, ControlList, ControlValues};
 use super::events::HouseView;
 use super::livekit::{ServerToken, TokenRequest, ViewerToken};
 use super::metrics::{CameraConfig, Metrics};
@@ -36,6 +37,9 @@ use crate::telemetry::system::SystemMetrics;
         CameraView,
         Restarting,
         Retrying,
+        ControlList,
+        ControlValues,
+        Capabilities,
         LiveKitRoom,
         crate::publish::status::OutputStatus,
         HouseView,
@@ -71,6 +75,7 @@ fn build() -> utoipa::openapi::OpenApi {
             // HEAD has the same answer without its body and is not listed apart.
             Verb::Get => HttpMethod::Get,
             Verb::Post => HttpMethod::Post,
+            Verb::Put => HttpMethod::Put,
             Verb::Patch => HttpMethod::Patch,
             Verb::Delete => HttpMethod::Delete,
         };
@@ -106,6 +111,12 @@ fn operation(route: &Route) -> Operation {
         Target::CameraStatus => ("probes", "The first camera and its publisher"),
         Target::Cameras => ("cameras", "All cameras and how they are"),
         Target::Camera => ("cameras", "One camera and how it is"),
+        Target::Forget => ("cameras", "Forget a discovered camera that is away, with what was set for it"),
+        Target::Controls if verb == Verb::Put => {
+            ("cameras", "Set controls, at once and again whenever the camera comes back")
+        }
+        Target::Controls => ("cameras", "The controls of a V4L2 camera and how they are set"),
+        Target::Capabilities => ("cameras", "What a V4L2 camera offers: formats, sizes, rates, controls"),
         Target::Retry => ("cameras", "Try a published output again at once"),
         Target::Restart => ("cameras", "Begin anew with this camera, without waiting for a back-off"),
         Target::Events => ("cameras", "How everything is, pushed as server-sent events"),
@@ -212,6 +223,10 @@ fn body(verb: Verb, target: Target) -> Option<RequestBody> {
             body.content("application/sdp", sdp()).content("application/json", message()).build()
         }
         (Target::WhepSession, Verb::Patch) => body.content("application/trickle-ice-sdpfrag", sdp()).build(),
+        (Target::Controls, Verb::Put) => {
+            let schema = Ref::from_schema_name(ControlValues::name());
+            body.content("application/json", ContentBuilder::new().schema(Some(schema)).build()).build()
+        }
         (Target::Signalling, _) => body.content("application/json", message()).build(),
         (Target::StandardToken, _) => {
             let schema = Ref::from_schema_name(TokenRequest::name());
@@ -300,6 +315,31 @@ fn responses(route: &Route) -> Vec<(&'static str, Response)> {
         Target::CameraStatus => vec![("200", json::<CameraStatusBody>("The first camera"))],
         Target::Cameras => vec![("200", json::<CameraList>("All cameras"))],
         Target::Camera => vec![("200", json::<CameraView>("The camera"))],
+        Target::Forget => vec![
+            ("204", Response::new("It is forgotten")),
+            ("403", error("A page of an origin that is not listed asked")),
+            ("409", error("It is plugged in, or stands in the configuration")),
+        ],
+        Target::Controls | Target::Capabilities => {
+            let mut list = vec![
+                (
+                    "200",
+                    match target {
+                        Target::Controls => json::<ControlList>("The controls as they are now"),
+                        _ => json::<Capabilities>("What the device says"),
+                    },
+                ),
+                ("409", error("The camera is away")),
+                ("501", error("This source has none that can be set while it runs")),
+                ("503", error("The device cannot be opened: why, and what to do")),
+                ("504", error("The device does not answer")),
+            ];
+            if verb == Verb::Put {
+                list.push(("400", error("A control that is not there, or a value that it does not take")));
+                list.push(("403", error("A page of an origin that is not listed asked")));
+            }
+            list
+        }
         Target::Retry => vec![
             ("202", json::<Retrying>("Asked for")),
             ("403", error("A page of an origin that is not listed asked")),
@@ -403,6 +443,7 @@ mod tests {
             let verb = match route.verb {
                 Verb::Get => "get",
                 Verb::Post => "post",
+                Verb::Put => "put",
                 Verb::Patch => "patch",
                 Verb::Delete => "delete",
             };

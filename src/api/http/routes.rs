@@ -27,6 +27,10 @@ pub enum Target {
     Cameras,
     Camera,
     Viewers,
+    /// Forgets a discovered camera that is away.
+    Forget,
+    Controls,
+    Capabilities,
     Restart,
     /// Of a published output.
     Retry,
@@ -56,6 +60,7 @@ pub enum Target {
 pub enum Verb {
     Get,
     Post,
+    Put,
     Patch,
     Delete,
 }
@@ -66,6 +71,7 @@ impl Verb {
         match self {
             Verb::Get => "GET, HEAD",
             Verb::Post => "POST",
+            Verb::Put => "PUT",
             Verb::Patch => "PATCH",
             Verb::Delete => "DELETE",
         }
@@ -75,6 +81,7 @@ impl Verb {
         match self {
             Verb::Get => matches!(*method, Method::GET | Method::HEAD),
             Verb::Post => *method == Method::POST,
+            Verb::Put => *method == Method::PUT,
             Verb::Patch => *method == Method::PATCH,
             Verb::Delete => *method == Method::DELETE,
         }
@@ -95,6 +102,10 @@ const fn get(path: &'static str, target: Target) -> Route {
 
 const fn post(path: &'static str, target: Target) -> Route {
     Route { verb: Verb::Post, path, target }
+}
+
+const fn put(path: &'static str, target: Target) -> Route {
+    Route { verb: Verb::Put, path, target }
 }
 
 const fn patch(path: &'static str, target: Target) -> Route {
@@ -127,6 +138,10 @@ pub const ROUTES: &[Route] = &[
     get("/camera/status", Target::CameraStatus),
     get("/api/cameras", Target::Cameras),
     get("/api/cameras/{id}", Target::Camera),
+    delete("/api/cameras/{id}", Target::Forget),
+    get("/api/cameras/{id}/controls", Target::Controls),
+    put("/api/cameras/{id}/controls", Target::Controls),
+    get("/api/cameras/{id}/capabilities", Target::Capabilities),
     get("/api/cameras/{id}/viewers", Target::Viewers),
     post("/api/cameras/{id}/restart", Target::Restart),
     post("/api/outputs/{id}/retry", Target::Retry),
@@ -330,6 +345,7 @@ mod tests {
             let method = match route.verb {
                 Verb::Get => Method::GET,
                 Verb::Post => Method::POST,
+                Verb::Put => Method::PUT,
                 Verb::Patch => Method::PATCH,
                 Verb::Delete => Method::DELETE,
             };
