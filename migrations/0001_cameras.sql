@@ -7,7 +7,9 @@ CREATE TABLE cameras (
     serial     TEXT,
     port       TEXT NOT NULL,
     first_seen TEXT NOT NULL,
-    last_seen  TEXT NOT NULL
+    last_seen  TEXT NOT NULL,
+    -- JSON: what was changed by API over the defaults.
+    settings   TEXT NOT NULL DEFAULT '{}'
 ) STRICT;
 
 -- camera0, camera1, …: given once and kept for as long as the camera is known.

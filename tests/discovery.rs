@@ -10,8 +10,8 @@ use fanlight::cameras::identity::{Device, Opens};
 use fanlight::cameras::roster::{Change, Node};
 use fanlight::cameras::{Cameras, Presence, discovery};
 use fanlight::capture::{Capture, LINGER, Means};
-use fanlight::config::model::{Camera, Config, Source, V4l2, V4l2Format};
 use fanlight::config::Difference;
+use fanlight::config::model::{Camera, Config, Source, V4l2, V4l2Format};
 use fanlight::pipelines::Library;
 use fanlight::storage::Database;
 use fanlight::supervision::{Timing, Vitals};
@@ -87,7 +87,8 @@ impl House {
                 Some(Presence::Away) => " away",
                 None => "",
             };
-            let device = entry.device.map(|device| device.replace("/dev/video-of-a-test-", " v")).unwrap_or_default();
+            let device =
+                entry.device.map(|device| device.replace("/dev/video-of-a-test-", " v")).unwrap_or_default();
             format!("{id} {}{presence}{device}", entry.alias)
         };
         self.cameras.all().iter().map(one).collect::<Vec<_>>().join(", ")
@@ -219,6 +220,31 @@ async fn a_service_without_a_configuration_shows_the_first_that_comes_and_the_ot
     // A new one in its place.
     house.plug(2, Some("99887766"), "p1").await;
     house.until("camera0 camera0 present v2, acme camera1 present v1").await;
+    house.end().await;
+}
+
+#[tokio::test]
+async fn what_is_changed_by_api_outlives_a_restart_and_restarts_only_that_camera() {
+    let house = House::open(porch()).await;
+    house.plug(0, Some("A1B2C3D4"), "p1").await;
+    house.until("porch camera0, acme camera1 present v0").await;
+    let id = house.cameras.named("camera1").unwrap().id().to_owned();
+    let untouched = house.cameras.first().unwrap();
+    let change = serde_json::json!({ "name": "Desk", "fps": 7 });
+    assert_eq!(house.cameras.change(&id, change.as_object().unwrap()).await, Ok(true));
+    assert_eq!(house.cameras.change("porch", change.as_object().unwrap()).await, Ok(false));
+    let wrong = serde_json::json!({ "fps": "many" });
+    assert!(house.cameras.change(&id, wrong.as_object().unwrap()).await.is_err());
+    assert!(house.cameras.first().unwrap().same(&untouched));
+    let is_changed = |house: &House| {
+        let capture = house.cameras.named("camera1").unwrap();
+        (capture.camera().display_name().to_owned(), capture.camera().fps) == ("Desk".to_owned(), 7)
+    };
+    assert!(is_changed(&house));
+    house.until("porch camera0, acme camera1 present v0").await;
+    let house = House::open_in(house.end().await, porch()).await;
+    house.until("porch camera0, acme camera1 away").await;
+    assert!(is_changed(&house));
     house.end().await;
 }
 

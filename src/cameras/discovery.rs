@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use futures_util::future::BoxFuture;
+use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
 use super::Cameras;
@@ -49,6 +50,18 @@ impl Cameras {
             self.show(list, entries);
         }
         keeping.persist().await;
+    }
+
+    /// Changes the settings of a discovered camera, which starts anew with them. Whether there is one.
+    ///
+    /// # Errors
+    /// In words: what is not possible.
+    pub async fn change(&self, id: &str, change: &Map<String, Value>) -> Result<bool, String> {
+        let mut keeping = self.0.keeping.lock().await;
+        let Some((list, entries)) = keeping.change(id, change, &self.all()).await? else { return Ok(false) };
+        self.show(list, entries);
+        keeping.persist().await;
+        Ok(true)
     }
 
     /// Forgets a discovered camera that is away, with its alias and its settings. Whether there was one.

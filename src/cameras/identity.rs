@@ -14,6 +14,9 @@ use sha2::{Digest, Sha256};
 /// Room for the words of an id before its digits; an id has at most 64 characters.
 const WORDS: usize = 40;
 
+/// The model of whatever libcamera drives: it has no maker's number, its name is its place.
+pub const LIBCAMERA: &str = "libcamera";
+
 /// What a device says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
+use serde_json::{Map, Value};
 use tokio::sync::watch;
 
 use super::aliases::{Aliases, alias};
@@ -14,6 +15,7 @@ use super::controls;
 use super::identity::{self, Device, Known, Opens};
 use super::place::{self, Place, Situation};
 use super::roster::News;
+use super::settings::Settings;
 use super::{Entry, Identity, Presence};
 use crate::capture::{Capture, Means};
 use crate::config::Difference;
@@ -33,8 +35,12 @@ pub struct Keeping {
     known: Vec<Known>,
     /// Those who are cameras of their own.
     own: BTreeSet<String>,
+    /// What was changed about those by API.
+    changed: BTreeMap<String, Settings>,
     /// Devices that are here, by their node.
     here: BTreeMap<String, Here>,
+    /// libcamera's names as they came, which is its order: a configuration may count them.
+    sensors: Vec<String>,
     /// Where each camera that comes and goes is now.
     located: BTreeMap<String, watch::Sender<Option<Source>>>,
     aliases: Aliases,
@@ -70,7 +76,9 @@ impl Keeping {
             configured,
             known: Vec::new(),
             own: BTreeSet::new(),
+            changed: BTreeMap::new(),
             here: BTreeMap::new(),
+            sensors: Vec::new(),
             located: BTreeMap::new(),
             aliases: Aliases::default(),
             controls: BTreeMap::new(),
@@ -90,7 +98,8 @@ impl Keeping {
             Ok((cameras, aliases, controls)) => {
                 self.aliases = Aliases::new(aliases);
                 self.controls = controls;
-                for KeptCamera { id, name, model, serial, port } in cameras {
+                for KeptCamera { id, name, model, serial, port, settings } in cameras {
+                    self.changed.insert(id.clone(), Settings::of_text(&settings));
                     // Without discovery nobody would tell that they are back.
                     if self.discovering {
                         self.own.insert(id.clone());
@@ -141,6 +150,7 @@ impl Keeping {
         if let Some(known) = self.known.iter_mut().find(|known| known.id == id) {
             known.port.clone_from(&device.port);
         }
+        self.sensors = self.libcamera(&device);
         let place = self.place(&id, &device);
         self.tell(&id, &device, &place, new);
         self.here.insert(key, Here { id: id.clone(), device: device.clone(), place: place.clone() });
@@ -151,6 +161,7 @@ impl Keeping {
 
     fn left(&mut self, key: &str, present: &[Capture]) -> Option<()> {
         let Here { id, device, place } = self.here.remove(key)?;
+        self.sensors.retain(|name| name != key);
         let name = &device.name;
         match &place {
             Place::LeftOut => return None,
@@ -161,12 +172,18 @@ impl Keeping {
             Place::Adopted(camera) => tracing::info!("camera {camera}: {name} was unplugged"),
             Place::Own => tracing::info!("camera {id}: {name} was unplugged"),
         }
+        if self.here.values().any(|here| here.id == id) {
+            // It is back already, on another number.
+            return None;
+        }
         let camera = if let Place::Adopted(camera) = &place { camera } else { &id };
         if let Some(located) = self.located.get(camera) {
             located.send_replace(None);
         }
         // What is left of the pipeline ends now, and with it the hold on the device's number.
-        restart(camera, present);
+        if let Some(capture) = present.iter().find(|capture| capture.id() == camera) {
+            capture.restart();
+        }
         Some(())
     }
 
@@ -198,14 +215,14 @@ impl Keeping {
         place
     }
 
-    /// libcamera's names, this device's among them.
+    /// libcamera's names in its order, this device's among them.
     fn libcamera(&self, device: &Device) -> Vec<String> {
-        let name = |device: &Device| match &device.opens {
-            Opens::Libcamera(name) => Some(name.clone()),
-            Opens::V4l2(_) => None,
-        };
-        let mut names: Vec<String> = self.here.values().filter_map(|here| name(&here.device)).collect();
-        names.extend(name(device).filter(|name| !names.contains(name)));
+        let mut names = self.sensors.clone();
+        if let Opens::Libcamera(name) = &device.opens
+            && !names.contains(name)
+        {
+            names.push(name.clone());
+        }
         names
     }
 
@@ -251,7 +268,10 @@ impl Keeping {
         if let (Opens::V4l2(path), Some(values)) = (&device.opens, self.controls.get(&camera)) {
             controls::set_again(&camera, path.clone(), values);
         }
-        restart(&camera, present);
+        // Whoever waits for it is tried now; what runs already is left alone.
+        if let Some(capture) = present.iter().find(|capture| capture.id() == camera) {
+            capture.poke();
+        }
     }
 
     fn locate(&mut self, camera: &str) -> &watch::Sender<Option<Source>> {
@@ -311,6 +331,7 @@ impl Keeping {
         self.own.remove(id);
         self.known.retain(|known| known.id != id);
         self.controls.remove(id);
+        self.changed.remove(id);
         self.located.remove(id);
         self.due.push(Due::Forget(id.to_owned()));
         if let Some(capture) = present.iter().find(|capture| capture.id() == id) {
@@ -329,15 +350,11 @@ impl Keeping {
     fn wanted(&self) -> impl Iterator<Item = (Camera, bool)> {
         let configured = self.configured.iter().map(|camera| (camera.clone(), self.comes_and_goes(camera)));
         let own = self.known.iter().filter(|known| self.own.contains(&known.id)).map(|known| {
-            let source = Source::V4l2(crate::config::model::V4l2 {
-                device: "/dev/null".into(),
-                format: Default::default(),
-            });
-            let source = match known.model == udev_libcamera() {
-                true => Source::Libcamera(Default::default()),
-                false => source,
-            };
-            (self.settings.camera(&known.id, &known.name, source), true)
+            let mut camera = self.settings.camera(&known.id, &known.name, place::kind(known));
+            if let Some(changed) = self.changed.get(&known.id) {
+                changed.apply(&mut camera);
+            }
+            (camera, true)
         });
         let mut own: Vec<_> = own.collect();
         own.sort_by_key(|(camera, _)| self.aliases.number(&camera.id).unwrap_or(u32::MAX));
@@ -397,6 +414,40 @@ impl Keeping {
         self.wanted().map(entry).collect()
     }
 
+    fn kept(&self, known: &Known) -> KeptCamera {
+        let settings = self.changed.get(&known.id).cloned().unwrap_or_default().text();
+        let Known { id, name, model, serial, port } = known.clone();
+        KeptCamera { id, name, model, serial, port, settings }
+    }
+
+    /// Changes the settings of a discovered camera, and starts it anew with them. `None`: there is no such
+    /// camera.
+    ///
+    /// # Errors
+    /// In words: what is not possible. Nothing has changed then.
+    pub async fn change(
+        &mut self,
+        id: &str,
+        change: &Map<String, Value>,
+        present: &[Capture],
+    ) -> Result<Option<Shown>, String> {
+        if !self.own.contains(id) {
+            return Ok(None);
+        }
+        let before = self.changed.get(id).cloned().unwrap_or_default();
+        self.changed.insert(id.to_owned(), before.merged(change)?);
+        self.due.push(Due::Keep(id.to_owned()));
+        let wanted = self.wanted().find(|(camera, _)| camera.id == id);
+        let other = |capture: &Capture| {
+            capture.id() == id && wanted.as_ref().is_some_and(|(camera, _)| capture.camera() != camera)
+        };
+        let ending = present.iter().filter(|capture| other(capture));
+        futures_util::future::join_all(ending.map(Capture::shutdown)).await;
+        let kept: Vec<Capture> = present.iter().filter(|capture| !other(capture)).cloned().collect();
+        let list = self.list(&kept);
+        Ok(Some((list, self.entries())))
+    }
+
     /// Writes what has changed. What cannot be written is said; the cameras go on.
     pub async fn persist(&mut self) {
         let due = std::mem::take(&mut self.due);
@@ -406,7 +457,7 @@ impl Keeping {
         for due in due {
             let written = match &due {
                 Due::Keep(id) => match self.known.iter().find(|known| known.id == *id) {
-                    Some(known) => database.keep_camera(&kept(known), &now).await,
+                    Some(known) => database.keep_camera(&self.kept(known), &now).await,
                     None => Ok(()),
                 },
                 Due::Forget(id) => database.forget_camera(id).await,
@@ -421,25 +472,9 @@ impl Keeping {
     }
 }
 
-/// The model of what libcamera drives; it knows no maker's number.
-fn udev_libcamera() -> &'static str {
-    super::udev::LIBCAMERA_MODEL
-}
-
-fn restart(camera: &str, present: &[Capture]) {
-    if let Some(capture) = present.iter().find(|capture| capture.id() == camera) {
-        capture.restart();
-    }
-}
-
 fn node(opens: &Opens) -> String {
     match opens {
         Opens::V4l2(path) => path.display().to_string(),
         Opens::Libcamera(name) => name.clone(),
     }
-}
-
-fn kept(known: &Known) -> KeptCamera {
-    let Known { id, name, model, serial, port } = known.clone();
-    KeptCamera { id, name, model, serial, port }
 }

@@ -1,8 +1,8 @@
 //! Where a device belongs: to a camera that is written down, to one of type `auto`, to itself, or to nobody.
 //! Pure.
 
-use super::identity::{Device, Opens};
-use crate::config::model::{Camera, Discovery, Source, V4l2, V4l2Format};
+use super::identity::{Device, Known, LIBCAMERA, Opens};
+use crate::config::model::{Camera, Discovery, Libcamera, Source, V4l2, V4l2Format};
 
 /// Where a device belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,15 +72,23 @@ pub fn source(device: &Device) -> Source {
         Opens::V4l2(path) => Source::V4l2(V4l2 { device: path.clone(), format: V4l2Format::Auto }),
         Opens::Libcamera(name) => {
             let camera = Some(name.clone());
-            Source::Libcamera(crate::config::model::Libcamera { camera, ..Default::default() })
+            Source::Libcamera(Libcamera { camera, ..Libcamera::default() })
         }
+    }
+}
+
+/// What stands as source in the settings of a camera that comes and goes: only its kind counts, for it is opened
+/// by [`source`] of the device that it is now.
+pub fn kind(known: &Known) -> Source {
+    match known.model.as_str() {
+        LIBCAMERA => Source::Libcamera(Libcamera::default()),
+        _ => Source::V4l2(V4l2 { device: "/dev/null".into(), format: V4l2Format::Auto }),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::model::Libcamera;
 
     fn usb() -> Device {
         Device {

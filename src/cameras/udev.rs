@@ -1,13 +1,14 @@
 //! Devices as udev tells of them, and libcamera's cameras beside them: the real [`Devices`].
 //!
 //! A thread of its own waits for events; nothing is polled. udev tells when a device is ready to be used, the
-//! kernel, which is quicker, when it is gone. The thread ends when the [`Udev`] is dropped. What can go wrong: no
+//! kernel, which is quicker, when it is gone. libcamera is asked on a second thread. Both end when the [`Udev`] is dropped. What can go wrong: no
 //! udev on this machine (containers), which is said once; then devices are not discovered.
 
-use std::collections::BTreeSet;
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -15,15 +16,15 @@ use tokio::sync::mpsc;
 use udev::{Device as UdevDevice, Enumerator, Event, EventType, MonitorBuilder, MonitorSocket};
 
 use super::discovery::Devices;
-use super::identity::{Device, Opens};
+use super::identity::{Device, LIBCAMERA, Opens};
 use super::roster::{Change, Node};
 use crate::capture::{device, discover};
 
 const SUBSYSTEM: &str = "video4linux";
 /// There while udev runs.
 const CONTROL: &str = "/run/udev/control";
-/// What libcamera drives is known by libcamera's name for its place.
-pub const LIBCAMERA_MODEL: &str = "libcamera";
+/// How long libcamera's first answer is waited for before V4L2 devices are told of.
+const LIBCAMERA_PATIENCE: Duration = Duration::from_secs(3);
 /// More news than this wait for nobody.
 const WAITING: usize = 256;
 /// Drivers whose nodes give what a sensor gives, raw; libcamera makes pictures of it. And those that only
@@ -92,7 +93,14 @@ fn listen(tell: &mpsc::Sender<Change>, ended: &PipeReader) -> io::Result<()> {
     // Before the enumeration: what comes in between is told twice rather than never.
     let ready = MonitorBuilder::new()?.match_subsystem(SUBSYSTEM)?.listen()?;
     let gone = MonitorBuilder::new_kernel()?.match_subsystem(SUBSYSTEM)?.listen()?;
-    let mut teller = Teller { tell, libcamera: BTreeSet::new() };
+    let (look, looks) = sync_channel(1);
+    let (looked, first_look) = sync_channel(1);
+    let sensors = Sensors { tell: tell.clone(), looks, looked, names: Vec::new() };
+    std::thread::Builder::new().name("libcamera".into()).spawn(move || sensors.run())?;
+    let teller = Teller { tell, look };
+    // A sensor of the machine's own goes before what is plugged in, for `auto`.
+    teller.sensors();
+    let _ = first_look.recv_timeout(LIBCAMERA_PATIENCE);
     if teller.enumerate()?.is_err() {
         return Ok(());
     }
@@ -112,18 +120,13 @@ fn listen(tell: &mpsc::Sender<Change>, ended: &PipeReader) -> io::Result<()> {
             return Ok(());
         }
         let kernel: Vec<Event> = gone.iter().collect();
-        let removed = kernel.iter().filter(|event| event.event_type() == EventType::Remove);
-        let mut told = removed.map(|event| teller.went(event)).collect::<Result<(), Over>>();
-        let mut came = false;
+        let mut removed = kernel.iter().filter(|event| event.event_type() == EventType::Remove);
+        let mut told = removed.try_for_each(|event| teller.went(event));
         for event in ready.iter() {
-            came |= matches!(event.event_type(), EventType::Add | EventType::Remove);
             told = told.and(match event.event_type() {
                 EventType::Remove => teller.went(&event),
                 _ => teller.came(&event),
             });
-        }
-        if came {
-            told = told.and(teller.libcamera());
         }
         if told.is_err() {
             return Ok(());
@@ -137,58 +140,85 @@ fn borrowed(socket: &MonitorSocket) -> BorrowedFd<'_> {
 
 struct Teller<'t> {
     tell: &'t mpsc::Sender<Change>,
-    /// Names that libcamera gave last.
-    libcamera: BTreeSet<String>,
+    /// Asks libcamera again.
+    look: SyncSender<()>,
 }
 
 impl Teller<'_> {
-    fn enumerate(&mut self) -> io::Result<Result<(), Over>> {
+    fn enumerate(&self) -> io::Result<Result<(), Over>> {
         let mut enumerator = Enumerator::new()?;
         enumerator.match_subsystem(SUBSYSTEM)?;
         let mut devices: Vec<UdevDevice> = enumerator.scan_devices()?.collect();
         // By port, so that twins get their ids in the same order on every machine.
         devices.sort_by_key(|device| (property(device, "ID_PATH"), device.devnode().map(Path::to_owned)));
-        if self.libcamera().is_err() {
-            return Ok(Err(Over));
-        }
         Ok(devices.iter().try_for_each(|device| self.node(device)))
     }
 
-    fn came(&mut self, event: &Event) -> Result<(), Over> {
+    fn came(&self, event: &Event) -> Result<(), Over> {
+        if event.event_type() == EventType::Add && !is_on_usb(&event.device()) {
+            self.sensors();
+        }
         self.node(&event.device())
     }
 
-    fn went(&mut self, event: &Event) -> Result<(), Over> {
+    fn went(&self, event: &Event) -> Result<(), Over> {
         match event.devnode() {
             Some(node) => self.say(Change::Went(node.display().to_string())),
             None => Ok(()),
         }
     }
 
-    fn node(&mut self, device: &UdevDevice) -> Result<(), Over> {
+    fn node(&self, device: &UdevDevice) -> Result<(), Over> {
         match node(device) {
             Some(node) => self.say(Change::Came(Box::new(node))),
             None => Ok(()),
         }
     }
 
-    /// libcamera has no events of its own: it is asked again when a device came or went.
-    fn libcamera(&mut self) -> Result<(), Over> {
-        let names: BTreeSet<String> =
-            discover::libcamera_names().into_iter().filter(|name| !is_usb(name)).collect();
-        for name in self.libcamera.difference(&names) {
-            self.say(Change::Went(name.clone()))?;
-        }
-        for name in names.difference(&self.libcamera) {
-            self.say(Change::Came(Box::new(sensor(name))))?;
-        }
-        self.libcamera = names;
-        Ok(())
+    /// Has libcamera asked again, when it is done with what it does now.
+    fn sensors(&self) {
+        // One that is waiting already will see everything.
+        let _ = self.look.try_send(());
     }
 
     fn say(&self, change: Change) -> Result<(), Over> {
         self.tell.blocking_send(change).map_err(|_| Over)
     }
+}
+
+/// libcamera has no events, takes its time and has sensors that nobody plugs in: it is asked at the start and
+/// when a driver brings nodes, on a thread of its own.
+struct Sensors {
+    tell: mpsc::Sender<Change>,
+    looks: Receiver<()>,
+    looked: SyncSender<()>,
+    /// As libcamera gave them last.
+    names: Vec<String>,
+}
+
+impl Sensors {
+    /// Runs until nobody asks any more.
+    fn run(mut self) {
+        while self.looks.recv().is_ok() {
+            let names = discover::libcamera_names().into_iter().filter(|name| !is_usb(name));
+            let names: Vec<String> = names.collect();
+            let gone = self.names.iter().filter(|name| !names.contains(name));
+            let gone = gone.map(|name| Change::Went(name.clone()));
+            let new = names.iter().filter(|name| !self.names.contains(name));
+            let new = new.map(|name| Change::Came(Box::new(sensor(name))));
+            let told = gone.chain(new).try_for_each(|change| self.tell.blocking_send(change));
+            if told.is_err() {
+                return;
+            }
+            self.names = names;
+            // Only the first one is waited for.
+            let _ = self.looked.try_send(());
+        }
+    }
+}
+
+fn is_on_usb(device: &UdevDevice) -> bool {
+    matches!(device.parent_with_subsystem_devtype("usb", "usb_device"), Ok(Some(_)))
 }
 
 /// libcamera lists USB cameras too, by a name that ends with their model. They are V4L2's here.
@@ -204,7 +234,7 @@ fn sensor(name: &str) -> Node {
     let device = Device {
         opens: Opens::Libcamera(name.to_owned()),
         name: sensor.to_owned(),
-        model: LIBCAMERA_MODEL.to_owned(),
+        model: LIBCAMERA.to_owned(),
         serial: None,
         port: name.to_owned(),
         links: Vec::new(),

@@ -5,7 +5,7 @@
 use std::io;
 use std::path::Path;
 
-use linuxvideo::controls::{ControlDesc, ControlFlags, CtrlType};
+use linuxvideo::controls::{Cid, ControlDesc, ControlFlags, CtrlType};
 use linuxvideo::format::{FrameIntervals, FrameSizes, PixelFormat};
 use linuxvideo::{BufType, CapabilityFlags, Device, Fract};
 use serde::Serialize;
@@ -124,7 +124,7 @@ pub fn describe(path: &Path) -> Result<Description, Failure> {
         card: caps.card().to_owned(),
         captures,
         modes: if captures { modes(&device) } else { Vec::new() },
-        controls: controls(&device),
+        controls: controls(path, &device),
     })
 }
 
@@ -133,7 +133,8 @@ pub fn describe(path: &Path) -> Result<Description, Failure> {
 /// # Errors
 /// As [`describe`].
 pub fn read_controls(path: &Path) -> Result<Vec<Control>, Failure> {
-    Ok(controls(&Device::open(path).map_err(|error| cannot_open(path, &error))?))
+    let device = Device::open(path).map_err(|error| cannot_open(path, &error))?;
+    Ok(controls(path, &device))
 }
 
 /// Sets controls, automatics before what they let go, and reads all of them again. What is not set for
@@ -144,7 +145,7 @@ pub fn read_controls(path: &Path) -> Result<Vec<Control>, Failure> {
 pub fn set_controls(path: &Path, values: &[(String, i64)]) -> Result<(Vec<Control>, Vec<String>), Failure> {
     let mut device = Device::open(path).map_err(|error| cannot_open(path, &error))?;
     let mut order: Vec<&(String, i64)> = values.iter().collect();
-    let described = controls(&device);
+    let described = controls(path, &device);
     let leads = |id: &str| described.iter().any(|control| control.id == id && control.leads());
     order.sort_by_key(|(id, _)| !leads(id));
     let mut wrong = Vec::new();
@@ -153,14 +154,20 @@ pub fn set_controls(path: &Path, values: &[(String, i64)]) -> Result<(Vec<Contro
             wrong.push(error);
         }
     }
-    Ok((controls(&device), wrong))
+    Ok((controls(path, &device), wrong))
 }
 
 fn set(device: &mut Device, id: &str, value: i64) -> Result<(), String> {
     let found = descriptions(device).into_iter().find(|control| slug(control.name()) == id);
-    let control = found.ok_or_else(|| format!("{id}: this camera has no such control"))?;
-    let value = i32::try_from(value).map_err(|_| format!("{id}={value} is too large"))?;
-    device.write_control_raw(control.id(), value).map_err(|error| match error.kind() {
+    let control = match found {
+        Some(control) => control.id(),
+        None if id == "brightness" => Cid::BRIGHTNESS,
+        None => return Err(format!("{id}: this camera has no such control")),
+    };
+    // The bits of a mask are unsigned.
+    let value = i32::try_from(value).or_else(|_| u32::try_from(value).map(u32::cast_signed));
+    let value = value.map_err(|_| format!("{id}: this is too large"))?;
+    device.write_control_raw(control, value).map_err(|error| match error.kind() {
         io::ErrorKind::PermissionDenied => {
             format!(
                 "{id}: the camera refuses it now; another control, an automatic perhaps, has to be off first"
@@ -260,12 +267,37 @@ fn rates(device: &Device, pixels: PixelFormat, size: Resolution) -> Rates {
     }
 }
 
-fn controls(device: &Device) -> Vec<Control> {
-    descriptions(device).iter().filter_map(|description| control(device, description)).collect()
+/// All controls, brightness first: linuxvideo asks for those after it.
+fn controls(path: &Path, device: &Device) -> Vec<Control> {
+    let listed = descriptions(device);
+    let others = listed.iter().filter_map(|description| control(device, description));
+    brightness(path).into_iter().chain(others).collect()
 }
 
 fn descriptions(device: &Device) -> Vec<ControlDesc> {
     device.controls().map_while(Result::ok).take(MOST).collect()
+}
+
+fn brightness(path: &Path) -> Option<Control> {
+    const V4L2_CID_BRIGHTNESS: u32 = 0x0098_0900;
+    let control = rscam::Camera::new(path.to_str()?).ok()?.get_control(V4L2_CID_BRIGHTNESS).ok()?;
+    let rscam::CtrlData::Integer { value, default, minimum, maximum, step } = control.data else {
+        return None;
+    };
+    let flag = |flag: ControlFlags| control.flags & flag.bits() != 0;
+    (!flag(ControlFlags::DISABLED)).then(|| Control {
+        id: slug(&control.name),
+        name: control.name.clone(),
+        kind: ControlKind::Integer,
+        min: minimum.into(),
+        max: maximum.into(),
+        step: step.into(),
+        default: default.into(),
+        value: Some(value.into()),
+        menu: Vec::new(),
+        read_only: flag(ControlFlags::READ_ONLY),
+        inactive: flag(ControlFlags::INACTIVE),
+    })
 }
 
 /// `None` for headings and for what a number cannot hold.

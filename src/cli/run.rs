@@ -25,5 +25,6 @@ pub fn run(file: Option<&Path>) -> anyhow::Result<u8> {
         warnings: loaded.warnings,
         reload: Some(reload),
         greet: None,
+        state: None,
     })
 }

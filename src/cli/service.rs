@@ -53,6 +53,8 @@ pub struct Start {
     pub reload: Option<Reload>,
     /// What to print once it listens.
     pub greet: Option<fn(SocketAddr) -> String>,
+    /// Where the database goes; `None` is the state directory of this machine.
+    pub state: Option<PathBuf>,
 }
 
 /// The configuration's file.
@@ -113,7 +115,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
         linger: capture::LINGER,
     };
     let hls = Hls::new(config.hls.clone());
-    let state_directory = system::state_directory(config::process_environment);
+    let state_directory = start.state.unwrap_or_else(|| system::state_directory(config::process_environment));
     let database = Database::open_or_forget(&state_directory).await?;
     let udev = devices(&config);
     let cameras = Cameras::open(&config, &means, database.clone(), udev.is_some()).await;

@@ -14,6 +14,8 @@ pub struct KeptCamera {
     pub model: String,
     pub serial: Option<String>,
     pub port: String,
+    /// JSON: what was changed over the defaults.
+    pub settings: String,
 }
 
 impl Database {
@@ -22,9 +24,11 @@ impl Database {
     /// # Errors
     /// The database cannot be read.
     pub async fn cameras(&self) -> Result<Vec<KeptCamera>, StorageError> {
-        let rows = sqlx::query("SELECT id, name, model, serial, port FROM cameras ORDER BY first_seen, id")
-            .fetch_all(&self.pool)
-            .await?;
+        let rows = sqlx::query(
+            "SELECT id, name, model, serial, port, settings FROM cameras ORDER BY first_seen, id",
+        )
+        .fetch_all(&self.pool)
+        .await?;
         let camera = |row: &sqlx::sqlite::SqliteRow| {
             Ok(KeptCamera {
                 id: row.try_get("id")?,
@@ -32,6 +36,7 @@ impl Database {
                 model: row.try_get("model")?,
                 serial: row.try_get("serial")?,
                 port: row.try_get("port")?,
+                settings: row.try_get("settings")?,
             })
         };
         Ok(rows.iter().map(camera).collect::<Result<_, sqlx::Error>>()?)
@@ -43,9 +48,9 @@ impl Database {
     /// The database cannot be written.
     pub async fn keep_camera(&self, camera: &KeptCamera, now: &str) -> Result<(), StorageError> {
         sqlx::query(
-            "INSERT INTO cameras (id, name, model, serial, port, first_seen, last_seen)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)
-             ON CONFLICT (id) DO UPDATE SET port = ?5, last_seen = ?6",
+            "INSERT INTO cameras (id, name, model, serial, port, first_seen, last_seen, settings)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7)
+             ON CONFLICT (id) DO UPDATE SET port = ?5, last_seen = ?6, settings = ?7",
         )
         .bind(&camera.id)
         .bind(&camera.name)
@@ -53,6 +58,7 @@ impl Database {
         .bind(&camera.serial)
         .bind(&camera.port)
         .bind(now)
+        .bind(&camera.settings)
         .execute(&self.pool)
         .await?;
         Ok(())
@@ -158,6 +164,7 @@ mod tests {
             model: "1234:5678".into(),
             serial: None,
             port: port.into(),
+            settings: "{}".into(),
         }
     }
 

@@ -224,6 +224,37 @@ def an_unplugged_camera_is_away_and_comes_back_on_another_number_as_itself():
 
 
 @scenario
+def an_open_page_hears_of_a_camera_that_is_plugged_in_and_out():
+    service = Service('[[camera]]\nid = "pattern"\nsource = { type = "test" }\nidle = "close"\n')
+    camera = Camera(FRAMES, serial='A1B2C3D4')
+    page = http.client.HTTPConnection('127.0.0.1', PORT, timeout=20)
+    try:
+        page.request('GET', '/api/events')
+        events = page.getresponse()
+
+        def hear(presence):
+            while True:
+                line = events.readline()
+                assert line, 'the stream ended'
+                if line.startswith(b'data: {') and b'"cameras"' in line:
+                    those = [c for c in json.loads(line[6:])['cameras'] if c['discovered']]
+                    if [c['presence'] for c in those] == [presence]:
+                        return time.monotonic()
+
+        time.sleep(1)
+        camera.plug(0)
+        came = hear('present') - camera.plugged
+        time.sleep(1)
+        camera.unplug()
+        went = hear('away') - camera.unplugged
+        print(f'# plugged in -> open page {came:.2f} s, unplugged -> open page {went:.2f} s, the kernel and udev included', flush=True)
+    finally:
+        page.close()
+        camera.unplug()
+        service.stop()
+
+
+@scenario
 def two_alike_without_a_serial_are_told_apart_by_port():
     service = Service('[[camera]]\nid = "pattern"\nsource = { type = "test" }\nidle = "close"\n')
     twins = [Camera(FRAMES), Camera(FRAMES)]
@@ -398,6 +429,8 @@ def fifty_times_plugged_in_and_out_it_is_one_camera_and_nothing_leaks():
     camera = Camera(FRAMES, serial='A1B2C3D4')
     monitor = Monitor()
     try:
+        # libcamera is asked first, which takes its time here.
+        time.sleep(3)
         descriptors, threads, picture = [], [], []
         for cycle in range(cycles):
             camera.plug(cycle % 4)

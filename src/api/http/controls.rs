@@ -1,5 +1,5 @@
 //! `/api/cameras/{id}/controls` and `/capabilities`: what a V4L2 camera can do, and setting its controls; and
-//! `DELETE /api/cameras/{id}`, which forgets a camera that is away.
+//! `PATCH` and `DELETE /api/cameras/{id}` for discovered cameras, the latter of which forgets a camera that is away.
 
 use std::collections::BTreeMap;
 
@@ -91,6 +91,23 @@ pub async fn forget(state: &AppState, id: Option<&str>) -> Result<Response, Faul
         _ => format!("camera {id} cannot be forgotten"),
     };
     Err(Fault::new(StatusCode::CONFLICT, "CAMERA_IN_USE", message, json!({ "camera": id })))
+}
+
+/// Changes the settings of a discovered camera: those of the configuration are changed there.
+pub async fn change(state: &AppState, id: Option<&str>, request: &Request<'_>) -> Result<Response, Fault> {
+    let capture = state.camera(id)?;
+    let id = capture.id();
+    let invalid = |message: String| {
+        let message = format!("{message}; name, resolution, fps and idle can be changed");
+        Fault::new(StatusCode::BAD_REQUEST, "VALIDATION_ERROR", message, json!({ "camera": id }))
+    };
+    let change = serde_json::from_slice(&request.body).map_err(|error| invalid(error.to_string()))?;
+    if !state.cameras.change(id, &change).await.map_err(invalid)? {
+        let message = format!("camera {id} stands in the configuration; change it there");
+        return Err(Fault::new(StatusCode::CONFLICT, "CAMERA_CONFIGURED", message, json!({ "camera": id })));
+    }
+    tracing::info!(camera = id, "settings changed over HTTP");
+    Ok(answer::json(StatusCode::OK, &super::cameras::view(state, &state.camera(Some(id))?)))
 }
 
 fn fault(capture: &Capture, error: &ControlError) -> Fault {

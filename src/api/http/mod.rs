@@ -242,6 +242,10 @@ async fn dispatch(
         Target::CameraStatus => Ok(probes::camera_status(state)),
         Target::Cameras => Ok(cameras::list(state)),
         Target::Camera => cameras::one(state, params.id),
+        Target::Change => {
+            cors::may_act(request.headers, origins)?;
+            controls::change(state, params.id, request).await
+        }
         Target::Forget => {
             cors::may_act(request.headers, origins)?;
             controls::forget(state, params.id).await

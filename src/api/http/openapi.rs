@@ -20,6 +20,7 @@ use super::routes::{ROUTES, Route, Target, Verb};
 use super::system::Stats;
 use super::whep::dialect::{Description, Message};
 use super::whep::viewers::ViewerList;
+use crate::cameras::settings::Settings;
 use crate::livekit::viewer::ViewerConfig;
 use crate::supervision::published::Publisher;
 use crate::telemetry::system::SystemMetrics;
@@ -38,6 +39,7 @@ use crate::telemetry::system::SystemMetrics;
         Restarting,
         Retrying,
         ControlList,
+        Settings,
         ControlValues,
         Capabilities,
         LiveKitRoom,
@@ -111,6 +113,9 @@ fn operation(route: &Route) -> Operation {
         Target::CameraStatus => ("probes", "The first camera and its publisher"),
         Target::Cameras => ("cameras", "All cameras and how they are"),
         Target::Camera => ("cameras", "One camera and how it is"),
+        Target::Change => {
+            ("cameras", "Change a discovered camera, which starts anew; null goes back to the default")
+        }
         Target::Forget => ("cameras", "Forget a discovered camera that is away, with what was set for it"),
         Target::Controls if verb == Verb::Put => {
             ("cameras", "Set controls, at once and again whenever the camera comes back")
@@ -223,6 +228,10 @@ fn body(verb: Verb, target: Target) -> Option<RequestBody> {
             body.content("application/sdp", sdp()).content("application/json", message()).build()
         }
         (Target::WhepSession, Verb::Patch) => body.content("application/trickle-ice-sdpfrag", sdp()).build(),
+        (Target::Change, _) => {
+            let schema = Ref::from_schema_name(Settings::name());
+            body.content("application/json", ContentBuilder::new().schema(Some(schema)).build()).build()
+        }
         (Target::Controls, Verb::Put) => {
             let schema = Ref::from_schema_name(ControlValues::name());
             body.content("application/json", ContentBuilder::new().schema(Some(schema)).build()).build()
@@ -315,6 +324,12 @@ fn responses(route: &Route) -> Vec<(&'static str, Response)> {
         Target::CameraStatus => vec![("200", json::<CameraStatusBody>("The first camera"))],
         Target::Cameras => vec![("200", json::<CameraList>("All cameras"))],
         Target::Camera => vec![("200", json::<CameraView>("The camera"))],
+        Target::Change => vec![
+            ("200", json::<CameraView>("The camera as it is now")),
+            ("400", error("A setting that is not possible")),
+            ("403", error("A page of an origin that is not listed asked")),
+            ("409", error("It stands in the configuration")),
+        ],
         Target::Forget => vec![
             ("204", Response::new("It is forgotten")),
             ("403", error("A page of an origin that is not listed asked")),

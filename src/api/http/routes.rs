@@ -29,6 +29,8 @@ pub enum Target {
     Viewers,
     /// Forgets a discovered camera that is away.
     Forget,
+    /// Changes the settings of a discovered camera.
+    Change,
     Controls,
     Capabilities,
     Restart,
@@ -138,6 +140,7 @@ pub const ROUTES: &[Route] = &[
     get("/camera/status", Target::CameraStatus),
     get("/api/cameras", Target::Cameras),
     get("/api/cameras/{id}", Target::Camera),
+    patch("/api/cameras/{id}", Target::Change),
     delete("/api/cameras/{id}", Target::Forget),
     get("/api/cameras/{id}/controls", Target::Controls),
     put("/api/cameras/{id}/controls", Target::Controls),

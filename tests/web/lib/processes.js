@@ -136,6 +136,7 @@ export async function startService(camera, { live = true, port: wanted, bind = '
     FANLIGHT_BIND: bind,
     FANLIGHT_PORT: String(port),
     HEALTH_FILE: join(directory, 'health.json'),
+    STATE_DIRECTORY: directory,
     NO_COLOR: '1',
   };
   const service = new Process(FANLIGHT, ['run', '--config', config], { cwd: directory, env });
