@@ -263,10 +263,14 @@ async fn a_camera_that_is_away_says_so_and_is_tried_when_it_is_back() {
             changes.changed().await.unwrap();
         }
     };
-    tokio::time::timeout(SOON, says("video-of-a-test-0: there is no such device")).await.expect(&error());
+    tokio::time::timeout(SOON, says("video-of-a-test-0: there is no such device"))
+        .await
+        .unwrap_or_else(|_| panic!("{}", error()));
     house.unplug(0).await;
-    tokio::time::timeout(SOON, says("is not plugged in")).await.expect(&error());
+    tokio::time::timeout(SOON, says("is not plugged in")).await.unwrap_or_else(|_| panic!("{}", error()));
     house.plug(3, Some("A1B2C3D4"), "p1").await;
-    tokio::time::timeout(SOON, says("video-of-a-test-3: there is no such device")).await.expect(&error());
+    tokio::time::timeout(SOON, says("video-of-a-test-3: there is no such device"))
+        .await
+        .unwrap_or_else(|_| panic!("{}", error()));
     house.end().await;
 }

@@ -45,9 +45,9 @@ def _configuration():
 class Camera:
     """One camera on one port, from plugging in to unplugging."""
 
-    def __init__(self, frames, product='Rig Camera', serial=None, vendor=0x1209, model=0x0001, mute=False):
+    def __init__(self, frames, product='Rig Camera', serial=None, vendor=0x1209, model=0x0001, mute=False, liar=False):
         self.frames, self.product, self.serial, self.mute = frames, product, serial, mute
-        self.vendor, self.model = vendor, model
+        self.vendor, self.model, self.liar = vendor, model, liar
         self.brightness = 10
         self.port = None
 
@@ -65,6 +65,8 @@ class Camera:
         theirs.close()
 
     def unplug(self):
+        if self.port is None:
+            return
         with self.lock:
             self.over = True
             self.lock.notify_all()
@@ -167,6 +169,8 @@ class Camera:
         return None
 
     def _negotiate(self, request, out):
+        if self.liar:
+            return None
         if request == 1:
             self.probe[:len(out)] = out
             fmt, interval = min(max(self.probe[2], 1), 2), struct.unpack('<I', self.probe[4:8])[0]

@@ -77,7 +77,7 @@ def brief():
 def found(count, presence='present'):
     """The discovered cameras that are so, when there are that many."""
     those = [c for c in cameras().values() if c['discovered'] and c['presence'] == presence]
-    return those if len(those) == count else None
+    return (those or True) if len(those) == count else None
 
 
 def snapshot(id):
@@ -367,6 +367,8 @@ def a_camera_that_gives_no_pictures_or_that_others_hold_says_so():
                       '[[camera]]\nid = "pattern"\nsource = { type = "test" }\nidle = "close"\n')
     mute = Camera(FRAMES, product='Mute Cam', serial='00112233', mute=True)
     held = Camera(FRAMES, product='Held Cam', serial='44556677')
+    liar = Camera(FRAMES, product='Liar Cam', serial='8899AABB', liar=True)
+    garbage = Camera([bytes(20000)], product='Garbage Cam', serial='CCDDEEFF')
     holder = None
     try:
         mute.plug(0)
@@ -374,6 +376,13 @@ def a_camera_that_gives_no_pictures_or_that_others_hold_says_so():
         until('it says so', lambda: 'no first picture' in (cameras()[id]['last_error'] or ''), 30)
         mute.unplug()
         until('it is away', lambda: found(1, 'away'))
+        for odd, words in ((garbage, 'no first picture'), (liar, 'does not give the format')):
+            odd.plug(2)
+            id = until(odd.product, lambda: found(1))[0]['id']
+            until(f'{odd.product} says so', lambda: words in (cameras()[id]['last_error'] or ''), 30)
+            say(odd.product, cameras()[id]['last_error'])
+            odd.unplug()
+            until('none is here', lambda: found(0))
         service.stop()
         held.plug(1)
         node = until('its node', lambda: glob.glob('/dev/v4l/by-id/*Held*index0'))[0]
@@ -389,8 +398,8 @@ def a_camera_that_gives_no_pictures_or_that_others_hold_says_so():
     finally:
         if holder:
             holder.kill()
-        mute.unplug()
-        held.unplug()
+        for camera in (mute, held, liar, garbage):
+            camera.unplug()
         service.stop()
 
 
