@@ -10,6 +10,7 @@
 
 pub mod choice;
 mod conductor;
+mod container;
 pub mod device;
 pub mod discover;
 mod dynamic;

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::choice::{self, Choice, Encoded, Lane, Native, Route};
+use super::container;
 use super::discover;
 use super::shared::Format;
 use super::v4l2;
@@ -41,7 +42,7 @@ impl SourcePlan {
 const TEST_FPS: u32 = 30;
 
 /// Plans `source`, which is `camera`'s own or, for `auto`, the one that was found. Looks at V4L2 devices
-/// (blocking).
+/// and files (blocking).
 ///
 /// # Errors
 /// The device offers nothing that fits, or a fragment of the operator's does not fill.
@@ -91,8 +92,15 @@ pub fn source(library: &Library, camera: &Camera, source: &Source) -> Result<Sou
         }
         Source::File(file) => {
             let path = file.path.to_string_lossy();
-            let parameters = [("path", Value::Text(path.into_owned()))].into();
-            let chain = library.fill("sources/file", &parameters)?;
+            let mut parameters: Parameters = [("path", Value::Text(path.into_owned()))].into();
+            let fragment = match container::demuxer(&file.path) {
+                Some(demuxer) => {
+                    parameters.insert("demuxer", Value::Word(demuxer.into()));
+                    "sources/file-demuxed"
+                }
+                None => "sources/file",
+            };
+            let chain = library.fill(fragment, &parameters)?;
             SourcePlan { dynamic: Some("streams"), paced: true, ..SourcePlan::of(chain) }
         }
     };

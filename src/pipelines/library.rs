@@ -26,6 +26,7 @@ const EMBEDDED: &[(&str, &str)] = &embedded![
     "sources/http-mjpeg",
     "sources/http-jpeg",
     "sources/file",
+    "sources/file-demuxed",
     "tails/rtp-h264",
     "tails/rtp-h265",
     "tails/rtp-jpeg",

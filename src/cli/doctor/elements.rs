@@ -34,7 +34,9 @@ pub fn role(element: &str, config: &Config, pi: bool) -> Role {
         "videotestsrc" | "clockoverlay" | "timeoverlay" => {
             needed(any(|camera| matches!(camera.source, Source::Test {})))
         }
-        "filesrc" | "parsebin" | "qtdemux" => needed(any(|camera| matches!(camera.source, Source::File(_)))),
+        "filesrc" | "parsebin" | "qtdemux" | "matroskademux" | "tsdemux" | "avidemux" | "flvdemux" => {
+            needed(any(|camera| matches!(camera.source, Source::File(_))))
+        }
         "libcamerasrc" => needed(
             any(|camera| matches!(camera.source, Source::Libcamera(_)))
                 || pi && any(|camera| matches!(camera.source, Source::Auto {})),

@@ -218,6 +218,7 @@ fn sample() -> Parameters {
         ("host", Value::Text("127.0.0.1".into())),
         ("port", int(1935)),
         ("scheme", Value::Word("rtmp".into())),
+        ("demuxer", Value::Word("qtdemux".into())),
         ("application", Value::Text("live".into())),
         ("stream", Value::Secret("key".into())),
     ]
