@@ -222,7 +222,8 @@ fn heed(
             let factory = factory.map(|factory| factory.name().to_string()).unwrap_or_default();
             let debug = error.debug().unwrap_or_default();
             Heed::Failed(
-                unfit(target, &factory, &debug).unwrap_or_else(|| of_error(target, &factory, &error.error())),
+                unfit(target, &factory, error.error().message(), &debug)
+                    .unwrap_or_else(|| of_error(target, &factory, &error.error())),
             )
         }
         MessageView::StreamCollection(streams) => {
@@ -261,8 +262,19 @@ fn hidden(words: &str) -> String {
 }
 
 /// A V4L2 device that does not do what it says it can.
-fn unfit(target: &str, factory: &str, debug: &str) -> Option<Failure> {
-    (factory == "v4l2src" && (debug.contains("not-negotiated") || debug.contains("Call to S_FMT failed")) && !debug.contains("busy")).then(|| {
+fn unfit(target: &str, factory: &str, message: &str, debug: &str) -> Option<Failure> {
+    if factory != "v4l2src" || debug.contains("busy") {
+        return None;
+    }
+    // What GStreamer says when the device does not begin to stream.
+    if message.starts_with("Failed to allocate required memory") {
+        return Some(Failure::broken(format!(
+            "{target}: it does not begin to give pictures: the USB bus has no room for it (another port, a smaller \
+             resolution, fewer fps), or it does not have the format that it offers (source.format \"mjpeg\" or \
+             \"raw\"); `dmesg` says more"
+        )));
+    }
+    (debug.contains("not-negotiated") || debug.contains("Call to S_FMT failed")).then(|| {
         Failure::broken(format!(
             "{target}: it does not give the format that it offers; set source.format to \"mjpeg\" or \"raw\", or \
              another resolution (`fanlight probe {target}` lists what it says it has)"

@@ -148,7 +148,8 @@ class Camera:
         if kind in (0x21, 0xA1):
             selector, unit, interface = value >> 8, index >> 8, index & 255
             if interface == 1 and selector in (1, 2):
-                return self._negotiate(request, out)
+                # A liar agrees to everything until it is to be done.
+                return None if self.liar and (selector, request) == (2, 1) else self._negotiate(request, out)
             if (interface, unit, selector) == (0, 2, 2):
                 return self._brightness(request, out)
         return None
@@ -169,8 +170,6 @@ class Camera:
         return None
 
     def _negotiate(self, request, out):
-        if self.liar:
-            return None
         if request == 1:
             self.probe[:len(out)] = out
             fmt, interval = min(max(self.probe[2], 1), 2), struct.unpack('<I', self.probe[4:8])[0]

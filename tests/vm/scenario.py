@@ -376,10 +376,10 @@ def a_camera_that_gives_no_pictures_or_that_others_hold_says_so():
         until('it says so', lambda: 'no first picture' in (cameras()[id]['last_error'] or ''), 30)
         mute.unplug()
         until('it is away', lambda: found(1, 'away'))
-        for odd, words in ((garbage, 'no first picture'), (liar, 'does not give the format')):
+        for odd, words in ((garbage, 'no first picture'), (liar, 'does not begin to give pictures')):
             odd.plug(2)
             id = until(odd.product, lambda: found(1))[0]['id']
-            until(f'{odd.product} says so', lambda: words in (cameras()[id]['last_error'] or ''), 30)
+            until(f'{odd.product} says so', lambda: words in (cameras()[id]['last_error'] or ''), 15)
             say(odd.product, cameras()[id]['last_error'])
             odd.unplug()
             until('none is here', lambda: found(0))
@@ -453,8 +453,10 @@ def fifty_times_plugged_in_and_out_it_is_one_camera_and_nothing_leaks():
             threads.append(service.threads())
         assert len(cameras()) == 2, brief()
         time.sleep(3)
-        assert service.descriptors() <= descriptors[0] + 4, (descriptors, service.descriptors())
-        assert service.threads() <= max(threads[:5]) + 8, (threads, service.threads())
+        # Connections to the database and GStreamer's pools come in the first half; nothing grows with each cycle.
+        half = cycles // 2
+        assert max(descriptors[half:]) <= max(descriptors[:half]) + 5, descriptors
+        assert max(threads[half:]) <= max(threads[:half]) + 5, threads
         said = service.said()
         arrived = logged(said, ' at /dev/video')
         came = [t for t in monitor.times('add')]

@@ -101,7 +101,7 @@ function Slider({ control, disabled, set }: { control: Control; disabled: boolea
   const shown = chosen ?? value ?? control.default;
   return (
     <label className="control-line">
-      <span>{name} <output className="quiet">{shown}</output></span>
+      <span>{name} <span className="quiet">{shown}</span></span>
       <input type="range" min={control.min} max={control.max} step={Math.max(1, control.step)} value={shown} disabled={disabled}
         onChange={(event) => setChosen(Number(event.target.value))} />
     </label>
