@@ -648,6 +648,7 @@ async fn the_api_document_lists_every_route_and_every_listed_path_is_answered() 
         let verb = match route.verb {
             Verb::Get => "get",
             Verb::Post => "post",
+            Verb::Put => "put",
             Verb::Patch => "patch",
             Verb::Delete => "delete",
         };
