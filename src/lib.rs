@@ -1,10 +1,11 @@
 //! Fanlight turns a camera into every stream people point at it: one capture, one tee, many outputs,
 //! each supervised on its own.
 //!
-//! Floors, from the ground; a room imports only from below: [`config`], [`frames`], [`h264`], [`storage`],
-//! [`telemetry`], [`tls`]; [`supervision`], [`pipelines`]; [`capture`]; [`serve`], [`publish`]; [`cameras`],
-//! [`livekit`]; [`api`]; [`cli`].
+//! Floors, from the ground; a room imports only from below: [`config`], [`frames`], [`h264`], [`mux`],
+//! [`storage`], [`telemetry`], [`tls`]; [`supervision`], [`pipelines`], [`access`]; [`capture`]; [`serve`], [`publish`],
+//! [`record`]; [`cameras`], [`livekit`]; [`api`]; [`cli`].
 
+pub mod access;
 pub mod api;
 pub mod cameras;
 pub mod capture;
@@ -13,8 +14,10 @@ pub mod config;
 pub mod frames;
 pub mod h264;
 pub mod livekit;
+pub mod mux;
 pub mod pipelines;
 pub mod publish;
+pub mod record;
 pub mod serve;
 pub mod storage;
 pub mod supervision;

@@ -191,7 +191,9 @@ async fn turning_an_encoded_camera_decodes_it_and_says_so() {
     let sps = h264::nals(&units[0].data).find(|nal| h264::kind(nal) == 7).and_then(h264::Sps::parse).unwrap();
     assert_eq!((sps.width, sps.height), (240, 320));
     assert!(!decoders(&capture).is_empty());
-    assert!(capture.status().notes.iter().any(|note| note.contains("Turning")));
+    assert!(
+        capture.status().notes.iter().any(|note| note.contains("decoded and encoded again for a rotation"))
+    );
     capture.shutdown().await;
 }
 

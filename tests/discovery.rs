@@ -47,7 +47,7 @@ impl House {
     async fn open_in(directory: tempfile::TempDir, config: Config) -> Self {
         gstreamer::init().unwrap();
         let database = Database::open(directory.path()).await.unwrap();
-        let cameras = Cameras::open(&config, &means(), database, true).await;
+        let cameras = Cameras::open(&config, &means(), Some(database), true).await;
         let (cable, devices) = mpsc::channel(16);
         let running = AbortOnDropHandle::new(tokio::spawn(discovery::run(cameras.clone(), devices)));
         Self { cameras, config, cable, _running: running, directory }

@@ -12,10 +12,11 @@ use fanlight::config::Secret;
 use fanlight::config::model::{Publish, Target};
 use fanlight::supervision::State;
 
-use publishing::{Studio, livekit, rtmp, until, whip};
+use publishing::{Studio, livekit, rtmp, threads, until, whip};
 use support::livekit::{KEY, LiveKit, SECRET, join, sign};
-use support::namespace;
+use support::namespace::{self, Trouble};
 use support::rtmp::RtmpServer;
+use support::{Fanlight, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -164,6 +165,52 @@ fn a_server_that_hangs_and_thaws_is_noticed_named_and_published_to_again() {
         println!("{id}: live {took:.2?} after the thaw");
     }
     assert_eq!(studio.status("push").lifecycle.attempts, 1);
+    studio.close();
+}
+
+#[test]
+fn a_network_that_is_away_for_a_minute_is_told_of_and_published_over_again() {
+    let test = "a_network_that_is_away_for_a_minute_is_told_of_and_published_over_again";
+    if !namespace::inside(test) {
+        return;
+    }
+    let Some(server) = LiveKit::start(test) else { return };
+    let Some(nginx) = RtmpServer::start(test) else { return };
+    let Some(trouble) = Trouble::brew(test) else { return };
+    let outputs = ["native", "whip", "push"];
+    let studio = Studio::open(
+        vec![
+            livekit("native", &server.url(), "yard", "porch"),
+            whip("whip", "yard", "porch-whip"),
+            rtmp("push", &nginx.url(), "stream-key-1"),
+        ],
+        &server.url(),
+    );
+    for id in outputs {
+        wait_live(&studio, id);
+    }
+    let threads_before = threads();
+    trouble.block_udp(server.udp_port());
+    trouble.block_tcp(server.port());
+    trouble.block_tcp(nginx.port());
+    let away = Instant::now();
+    for id in outputs {
+        let down = studio.wait(id, "notices", PATIENCE, |o| o.lifecycle.state != State::Live);
+        println!("{id}: after {:.1?}: {:?}", away.elapsed(), down.lifecycle.last_error);
+        assert!(down.lifecycle.last_error.is_some(), "{id} says why: {down:?}");
+    }
+    std::thread::sleep(Duration::from_secs(60).saturating_sub(away.elapsed()));
+    assert_eq!(studio.vitals.frozen(), 0, "no attempt hung");
+    trouble.heal();
+    let healed = Instant::now();
+    for id in outputs {
+        let took = wait_live_again(&studio, id, 1) - healed;
+        println!("{id}: live {took:.2?} after the network came back");
+    }
+    server.wait_video("yard", "porch", PATIENCE);
+    server.wait_video("yard", "porch-whip", PATIENCE);
+    until("no thread is left of the failed attempts", PATIENCE, || threads() <= threads_before + 4);
+    assert_eq!(studio.vitals.frozen(), 0);
     studio.close();
 }
 
@@ -330,6 +377,32 @@ fn a_deleted_room_and_a_removal_are_named_and_come_back_from() {
         assert!(words.contains("room \"yard\" is gone"), "{id}: {words}");
     }
     studio.close();
+}
+
+#[test]
+fn rtmps_is_taken_by_a_server_whose_certificate_the_machine_trusts() {
+    let test = "rtmps_is_taken_by_a_server_whose_certificate_the_machine_trusts";
+    if !namespace::inside(test) {
+        return;
+    }
+    let Some(nginx) = RtmpServer::start(test) else { return };
+    let config = format!(
+        "[[camera]]\nid = \"porch\"\nsource = {{ type = \"test\" }}\nresolution = \"320x240\"\n\
+         [[publish]]\nid = \"push\"\ntype = \"rtmp\"\nurl = {:?}\nstream_key = \"key\"\n",
+        nginx.tls_url()
+    );
+    let state = |service: &Fanlight| service.camera("porch")["outputs"][0]["state"].clone();
+    let stranger = Fanlight::start(&config);
+    wait_until("the certificate is refused", PATIENCE, || {
+        let output = &stranger.camera("porch")["outputs"][0];
+        output["last_error"].as_str().is_some_and(|words| words.contains("certificate"))
+    });
+    assert_eq!(nginx.publishes("key"), 0);
+    drop(stranger);
+    let service = Fanlight::start_trusting(&config, &nginx.certificate().certificate());
+    wait_until("it is live over TLS", PATIENCE, || state(&service) == "live");
+    let read = nginx.read_back("key", 20).expect("a stream that ffprobe decodes");
+    assert_eq!((read.codec.as_str(), read.width, read.frames), ("h264", 320, 20));
 }
 
 /// Figures, not a promise: `cargo test --test publish_servers -- --ignored --nocapture what_an_output_costs`.

@@ -1,7 +1,7 @@
 //! The figures of docs/performance.md, measured against the release binary: `cargo bench --bench figures`,
 //! or a part of it, `cargo bench --bench figures -- cpu_hls`. Parts: `cpu_hls`, `mjpeg_fanout`, `idle`,
-//! `recovery`, `whep`. With `GO2RTC=/path/to/go2rtc`, or go2rtc on the PATH, `mjpeg_fanout` measures it as well,
-//! and `whep` go2rtc and MediaMTX (`MEDIAMTX=/path/to/mediamtx`).
+//! `recovery`, `whep`, `rtsp`. With `GO2RTC=/path/to/go2rtc`, or go2rtc on the PATH, `mjpeg_fanout` and `rtsp` measure it
+//! as well, and `whep` go2rtc and MediaMTX (`MEDIAMTX=/path/to/mediamtx`).
 //!
 //! Each part sets the service beside a peer in the same run, in alternating order, and counts CPU time
 //! of the server's process tree only: ratios carry over to other machines, figures do not. A target that
@@ -22,6 +22,8 @@ mod meter;
 mod parts;
 mod peers;
 mod recovery;
+mod rtsp;
+mod rtsp_load;
 mod source;
 mod verdict;
 mod whep;
@@ -32,12 +34,13 @@ use verdict::Verdicts;
 
 type Part = (&'static str, fn(&mut Verdicts));
 
-const PARTS: [Part; 5] = [
+const PARTS: [Part; 6] = [
     ("cpu_hls", cpu_hls::run),
     ("mjpeg_fanout", fanout::run),
     ("idle", idle::run),
     ("recovery", recovery::run),
     ("whep", whep::run),
+    ("rtsp", rtsp::run),
 ];
 
 fn main() -> ExitCode {
@@ -49,7 +52,9 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if let Some(unknown) = arguments.iter().find(|name| PARTS.iter().all(|(part, _)| part != name)) {
-        eprintln!("there is no part {unknown:?}; there are cpu_hls, mjpeg_fanout, idle, recovery, whep");
+        eprintln!(
+            "there is no part {unknown:?}; there are cpu_hls, mjpeg_fanout, idle, recovery, whep, rtsp"
+        );
         return ExitCode::FAILURE;
     }
     let mut verdicts = Verdicts::default();

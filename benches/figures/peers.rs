@@ -66,6 +66,31 @@ impl WhepPeer {
     }
 }
 
+/// go2rtc with one RTSP camera, `cam`, its RTSP alone and on loopback.
+#[derive(Debug)]
+pub struct RtspPeer {
+    pub process: Process,
+    pub port: u16,
+    _directory: tempfile::TempDir,
+}
+
+impl RtspPeer {
+    pub fn go2rtc(executable: &PathBuf, camera: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (port, file) = (free_port(), directory.path().join("go2rtc.yaml"));
+        let config = format!(
+            "app:\n  modules: [rtsp]\nrtsp:\n  listen: \"127.0.0.1:{port}\"\nlog:\n  level: error\n\
+             streams:\n  cam: {camera}\n"
+        );
+        std::fs::write(&file, config).expect("go2rtc's configuration");
+        let mut command = Command::new(executable);
+        command.arg("-config").arg(&file).current_dir(directory.path());
+        let process = Process::spawn("go2rtc", &mut command);
+        wait_until("go2rtc listens", STARTS, || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        Self { process, port, _directory: directory }
+    }
+}
+
 /// go2rtc with one MJPEG camera, its HTTP alone and on loopback.
 #[derive(Debug)]
 pub struct Go2rtc {

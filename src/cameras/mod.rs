@@ -102,9 +102,11 @@ impl Cameras {
 
     /// Starts every camera of a configuration and those that were seen before. `discovering` says that
     /// [`discovery::run`] is going to tell of devices.
-    pub async fn open(config: &Config, means: &Means, database: Database, discovering: bool) -> Self {
+    pub async fn open(config: &Config, means: &Means, database: Option<Database>, discovering: bool) -> Self {
         let mut keeping = Keeping::new(config.cameras.clone(), config.discovery.clone(), discovering);
-        keeping.remember(database).await;
+        if let Some(database) = database {
+            keeping.remember(database).await;
+        }
         let (list, entries) = keeping.begin(means);
         keeping.persist().await;
         let cameras = Self::of(keeping);

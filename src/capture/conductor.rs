@@ -24,8 +24,8 @@ struct Wish {
     wanted: bool,
     /// When it stops being wanted, while nobody demands it.
     until: Option<Instant>,
-    /// The source's epoch that the encoder runs on.
-    epoch: Option<u64>,
+    /// The source's epoch that the encoder runs on, and the revision of what is done to its pictures.
+    run: Option<(u64, u64)>,
 }
 
 /// Runs until it is dropped. An outlet stays wanted for `linger` after its last consumer.
@@ -36,12 +36,14 @@ pub async fn run(shared: Arc<Shared>, source: Handle, encoders: [(Lane, Handle);
         demanded: shared.outlet(lane).demanded(),
         wanted: false,
         until: None,
-        epoch: None,
+        run: None,
     });
     let mut format = shared.format.subscribe();
+    let mut revised = shared.revised.subscribe();
     loop {
         let now = Instant::now();
-        let realtime = shared.format.borrow().as_ref().map(|f| f.route(Lane::Realtime, &shared.camera));
+        let changed = shared.current().transforms.any();
+        let realtime = shared.format.borrow().as_ref().map(|f| f.route(Lane::Realtime, changed));
         // Until the camera has said what it gives, the realtime outlet is taken for one that shares.
         let shares = realtime.is_none_or(|route| route == Route::Shared);
         // Each is looked at once: consumers come on other threads, and a change between two looks would be
@@ -69,6 +71,7 @@ pub async fn run(shared: Arc<Shared>, source: Handle, encoders: [(Lane, Handle);
             _ = h264.demanded.changed() => {}
             _ = realtime.demanded.changed() => {}
             _ = format.changed() => {}
+            _ = revised.changed() => {}
             () = sleep_until(wake.unwrap_or(now)), if wake.is_some() => {}
         }
     }
@@ -89,18 +92,22 @@ impl Wish {
             source.poke();
             self.encoder.poke();
         }
+        let (changed, revision) = {
+            let current = shared.current();
+            (current.transforms.any(), current.revision)
+        };
         let format = shared.format.borrow();
-        let given = format.as_ref().map(|format| (format.route(self.lane, &shared.camera), format.epoch));
+        let given = format.as_ref().map(|format| (format.route(self.lane, changed), format.epoch));
         drop(format);
         let needless = given.is_some_and(|(route, _)| matches!(route, Route::Passthrough | Route::Shared));
-        let epoch = given.filter(|_| self.wanted && !needless).map(|(_, epoch)| epoch);
-        if epoch != self.epoch {
+        let run = given.filter(|_| self.wanted && !needless).map(|(_, epoch)| (epoch, revision));
+        if run != self.run {
             // A new run of the source is a new timeline: the encoder begins anew with it.
-            if self.epoch.is_some() && epoch.is_some() {
+            if self.run.is_some() && run.is_some() {
                 self.encoder.restart();
             }
-            self.encoder.demand(epoch.is_some());
-            self.epoch = epoch;
+            self.encoder.demand(run.is_some());
+            self.run = run;
         }
         // With nobody watching, an encoded outlet's newest picture grows old while the camera lives on.
         if !self.wanted && !needless {

@@ -22,8 +22,9 @@ use super::dynamic::broken;
 use super::outlet::{Outlet, Subscription};
 use super::plan::{self, EncoderPlan};
 use super::run::{Attempt, Built, OnEnd};
-use super::shared::{Format, Shared};
+use super::shared::{Format, Gate, Shared};
 use super::tap::{bytes_of, running_time};
+use super::transforms::{self, Stage};
 use crate::frames::{AccessUnit, Codec};
 use crate::pipelines::{Library, build};
 use crate::supervision::{Failure, Reports, Subject};
@@ -68,7 +69,11 @@ impl Subject for EncoderSubject {
         let Some(format) = self.shared.format.borrow().clone() else {
             return reports.failed(Failure::absent("the camera gives nothing"));
         };
-        let planned = plan::encoder(&self.library, &self.shared.camera, self.lane, &format);
+        let (transforms, revision) = {
+            let current = self.shared.current();
+            (Arc::clone(&current.transforms), current.revision)
+        };
+        let planned = plan::encoder(&self.library, &self.shared.camera, &transforms, self.lane, &format);
         let plan = match planned {
             Ok(Some(plan)) => plan,
             // Passed through meanwhile: nothing to encode.
@@ -81,7 +86,8 @@ impl Subject for EncoderSubject {
         let runtime = tokio::runtime::Handle::current();
         let reporting = reports.clone();
         let attempt = Attempt::begin(self.name(), reports, self.graphs.clone(), move || {
-            assemble(&shared, (lane, epoch), &format, &plan, &reporting, &runtime)
+            let run = Run { lane, epoch, revision };
+            assemble(&shared, run, &format, &plan, &reporting, &runtime)
         });
         self.attempt = Some((attempt, epoch));
     }
@@ -119,14 +125,50 @@ fn fed(shared: &Shared, lane: Lane) -> Vec<Arc<Outlet>> {
     outlets
 }
 
+/// One run of an encoder.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    lane: Lane,
+    /// Of its pictures.
+    epoch: u64,
+    /// Of what is done to them.
+    revision: u64,
+}
+
+/// All bins, and which of them are stages.
+type Bins = (Vec<gst::Bin>, Vec<(Stage, gst::Bin)>);
+
+/// The chain as bins, in their order: what comes before, the stages, the encoder. A stage that nobody needs
+/// yet and that cannot be built is left out.
+fn bins(plan: &EncoderPlan) -> Result<Bins, Failure> {
+    let mut bins = Vec::new();
+    let mut stages = Vec::new();
+    if !plan.before.syntax().is_empty() {
+        bins.push(build::bin(&plan.before)?);
+    }
+    for stage in &plan.stages {
+        match build::bin(&stage.chain) {
+            Ok(bin) => {
+                stages.push((stage.stage, bin.clone()));
+                bins.push(bin);
+            }
+            Err(error) if stage.needed => return Err(error.into()),
+            Err(error) => tracing::debug!("{:?} cannot be switched on later: {error}", stage.stage),
+        }
+    }
+    bins.push(build::bin(&plan.encoder)?);
+    Ok((bins, stages))
+}
+
 fn assemble(
     shared: &Arc<Shared>,
-    (lane, epoch): (Lane, u64),
+    run: Run,
     format: &Format,
     plan: &EncoderPlan,
     reports: &Reports,
     runtime: &tokio::runtime::Handle,
 ) -> Result<Built, Failure> {
+    let lane = run.lane;
     let pipeline = gst::Pipeline::with_name(&format!("camera-{}-{}", shared.camera.id, lane.name()));
     shared.watch_pipeline(&pipeline);
     let raw = format.native == Native::Raw;
@@ -138,24 +180,26 @@ fn assemble(
         .max_buffers(if raw { RAW_WAITING } else { ENCODED_WAITING })
         .leaky_type(if raw { gst_app::AppLeakyType::Downstream } else { gst_app::AppLeakyType::None })
         .build();
-    let bin = build::bin(&plan.chain)?;
+    let (bins, stages) = bins(plan)?;
     let sink = gst_app::AppSink::builder()
         .sync(false)
         .async_(false)
         .max_buffers(4)
         .enable_last_sample(false)
         .build();
-    pipeline
-        .add_many([source.upcast_ref(), bin.upcast_ref(), sink.upcast_ref::<gst::Element>()])
-        .map_err(broken)?;
-    gst::Element::link_many([source.upcast_ref(), bin.upcast_ref(), sink.upcast_ref::<gst::Element>()])
-        .map_err(broken)?;
+    let mut chain: Vec<&gst::Element> = vec![source.upcast_ref()];
+    chain.extend(bins.iter().map(|bin| bin.upcast_ref::<gst::Element>()));
+    chain.push(sink.upcast_ref());
+    pipeline.add_many(&chain).map_err(broken)?;
+    gst::Element::link_many(&chain).map_err(broken)?;
+    // Before the first picture: without its masks nothing begins.
+    shared.built(transforms::Built::new(&stages))?;
 
-    let encoder = bin.by_name("encoder");
+    let encoder = bins.last().and_then(|bin| bin.by_name("encoder"));
     if lane.codec() == Codec::H264 {
         shared.set_encoder(encoder.as_ref());
     }
-    let mut exit = Exit::new(shared, lane, (epoch, format.epoch), reports.clone());
+    let mut exit = Exit::new(shared, run, format.epoch, reports.clone());
     sink.set_callbacks(
         gst_app::AppSinkCallbacks::builder()
             .new_sample(move |sink| exit.take(sink).map(|()| gst::FlowSuccess::Ok))
@@ -210,21 +254,26 @@ struct Exit {
     shared: Arc<Shared>,
     outlets: Vec<Arc<Outlet>>,
     reports: Reports,
-    epoch: u64,
+    run: Run,
     /// The run of the source that is encoded.
     source: u64,
+    /// The last gate that was seen, and the pictures up to which nothing passes it.
+    gate: u64,
+    closed: Option<Duration>,
     /// Where IDR pictures are asked for when they are late, and how often they are due.
     gop: Duration,
     last_keyframe: Duration,
 }
 
 impl Exit {
-    fn new(shared: &Arc<Shared>, lane: Lane, (epoch, source): (u64, u64), reports: Reports) -> Self {
+    fn new(shared: &Arc<Shared>, run: Run, source: u64, reports: Reports) -> Self {
         Self {
-            outlets: fed(shared, lane),
+            outlets: fed(shared, run.lane),
             reports,
-            epoch,
+            run,
             source,
+            gate: 0,
+            closed: None,
             gop: Duration::try_from_secs_f64(shared.camera.h264.gop_seconds)
                 .unwrap_or(Duration::from_secs(2)),
             last_keyframe: Duration::ZERO,
@@ -247,10 +296,33 @@ impl Exit {
         } else if pts.saturating_sub(self.last_keyframe) > self.gop + GOP_GRACE {
             self.shared.request_keyframe(now);
         }
-        let unit = AccessUnit { data, pts, keyframe, epoch: self.epoch, captured_at, captured };
-        for outlet in &self.outlets {
-            outlet.push(unit.clone());
+        let unit = AccessUnit { data, pts, keyframe, epoch: self.run.epoch, captured_at, captured };
+        let shared = Arc::clone(&self.shared);
+        let current = shared.current();
+        if self.passes(&unit, current.revision, current.gate()) {
+            for outlet in &self.outlets {
+                outlet.push(unit.clone());
+            }
+        } else {
+            drop(current);
+            self.shared.request_keyframe(now);
         }
         Ok(())
+    }
+
+    /// Whether a picture is as it is to be now, and decodable by those who had none before it.
+    fn passes(&mut self, unit: &AccessUnit, revision: u64, gate: Gate) -> bool {
+        if revision != self.run.revision {
+            return false;
+        }
+        if gate.number != self.gate {
+            self.gate = gate.number;
+            self.closed = (gate.epoch == self.source).then_some(gate.pts);
+        }
+        if self.closed.is_some_and(|until| unit.pts <= until || !unit.keyframe) {
+            return false;
+        }
+        self.closed = None;
+        true
     }
 }

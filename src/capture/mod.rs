@@ -27,6 +27,7 @@ mod source;
 pub mod status;
 mod tap;
 mod timeline;
+pub mod transforms;
 pub mod v4l2;
 
 use std::path::PathBuf;
@@ -37,6 +38,7 @@ use gstreamer::prelude::*;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::model::{Camera, Source};
+use crate::config::transforms::Transforms;
 use crate::pipelines::Library;
 use crate::supervision::{self, Handle, Snapshot, Timing, Vitals};
 pub use conductor::LINGER;
@@ -47,6 +49,7 @@ use outlet::Outlet;
 use shared::Shared;
 use source::SourceSubject;
 use status::{CameraStatus, OutletStatus};
+pub use transforms::Impact;
 
 /// Where a camera that comes and goes is to be opened: the source to use now, `None` while it is away. It
 /// stands in for the source of the camera's settings, so that the camera outlives its device's number.
@@ -103,6 +106,13 @@ impl Capture {
     }
 
     fn begin(shared: Arc<Shared>, means: &Means) -> Self {
+        let camera = &shared.camera;
+        if let Some(words) = transforms::words(&Transforms::of(camera)) {
+            tracing::info!(
+                camera = camera.id,
+                "pictures are changed by {words}: a stream that comes encoded is decoded and encoded again"
+            );
+        }
         let spawn_encoder = |lane| {
             let (library, graphs) = (Arc::clone(&means.library), means.graphs.clone());
             let subject = EncoderSubject::new(Arc::clone(&shared), library, graphs, lane);
@@ -161,6 +171,36 @@ impl Capture {
     /// camera sends B-frames; then they are encoded again, for this outlet only.
     pub fn realtime(&self) -> &Arc<Outlet> {
         &self.0.shared.realtime
+    }
+
+    /// What is done to its pictures now.
+    pub fn transforms(&self) -> Transforms {
+        (*self.0.shared.current().transforms).clone()
+    }
+
+    /// What going over to `new` would do, without doing it.
+    pub fn impact(&self, new: &Transforms) -> Impact {
+        self.0.shared.impact(new)
+    }
+
+    /// Changes what is done to its pictures. When it returns, no picture leaves that is not as `new` says.
+    /// Takes locks of running elements: not for an asynchronous task itself.
+    ///
+    /// # Errors
+    /// Encoders would have to begin anew, and `restart` does not allow that; nothing has changed.
+    pub fn transform(&self, new: Transforms, restart: bool) -> Result<Impact, Impact> {
+        let done = self.0.shared.transform(new, restart)?;
+        let words = transforms::words(&self.transforms()).unwrap_or_else(|| "nothing".into());
+        match done {
+            Impact::Live => tracing::info!(camera = self.id(), "pictures are changed by {words}"),
+            Impact::Restart(why) => {
+                tracing::info!(
+                    camera = self.id(),
+                    "pictures are changed by {words}; encoders begin anew: {why}"
+                );
+            }
+        }
+        Ok(done)
     }
 
     /// Tries again at once if the camera waits to be tried.
@@ -226,7 +266,8 @@ impl Capture {
         let idle = || Snapshot::idle(SystemTime::now());
         let source = engine.map(|engine| &engine.source);
         let snapshot = source.map_or_else(idle, Handle::snapshot);
-        let route = |lane| format.as_ref().map(|format| format.route(lane, &shared.camera));
+        let transforms = Arc::clone(&shared.current().transforms);
+        let route = |lane| format.as_ref().map(|format| format.route(lane, transforms.any()));
         let outlet = |lane: Lane, encoder: Option<&Encoder>| {
             let passed = route(lane) == Some(Route::Passthrough);
             let element = encoder.and_then(|e| *e.element.lock().unwrap_or_else(PoisonError::into_inner));
@@ -255,7 +296,7 @@ impl Capture {
                 .map(|age| age.as_secs_f64()),
             format: format.as_ref().map(shared::Format::words),
             resolution: format.as_ref().and_then(|f| f.size).map(|size| size.to_string()),
-            notes: notes(shared, format.as_ref()),
+            notes: notes(&transforms, format.as_ref()),
             jpeg: outlet(Lane::Jpeg, engine.map(|engine| &engine.jpeg)),
             h264,
             realtime,
@@ -265,37 +306,34 @@ impl Capture {
 }
 
 /// What is re-encoded, and why; what to know about a stream that is not.
-fn notes(shared: &Shared, format: Option<&shared::Format>) -> Vec<String> {
+fn notes(transforms: &Transforms, format: Option<&shared::Format>) -> Vec<String> {
     let mut notes = Vec::new();
     let Some((Native::Encoded(encoded), b_frames)) = format.map(|format| (format.native, format.b_frames))
     else {
         return notes;
     };
-    let turns = shared.camera.turns();
+    let changes = transforms::words(transforms);
     match encoded {
         Encoded::H265 => {
             notes.push("The camera sends H.265: it is re-encoded to H.264 for HLS and WebRTC.".to_owned())
         }
-        Encoded::H264 if turns => {
-            notes.push("Turning pictures needs the camera's H.264 decoded and encoded again.".to_owned());
-        }
+        Encoded::H264 => {}
         Encoded::Jpeg => {
             notes.push(
                 "The camera sends JPEGs: they are encoded to H.264 for HLS and WebRTC while somebody watches."
                     .to_owned(),
             );
         }
-        Encoded::H264 => {}
     }
-    if encoded == Encoded::H264 && b_frames {
+    if let Some(changes) = &changes {
+        notes.push(format!("Its stream is decoded and encoded again for {changes}."));
+    } else if encoded == Encoded::H264 && b_frames {
         notes.push("The camera sends B-frames: HLS passes them through.".to_owned());
-        if !turns {
-            notes.push(
-                "WebRTC cannot carry B-frames: the camera is re-encoded for it while somebody watches; switch \
-                 B-frames off in the camera (often called H.264 profile baseline) to save that."
-                    .to_owned(),
-            );
-        }
+        notes.push(
+            "WebRTC cannot carry B-frames: the camera is re-encoded for it while somebody watches; switch \
+             B-frames off in the camera (often called H.264 profile baseline) to save that."
+                .to_owned(),
+        );
     }
     notes
 }

@@ -7,11 +7,13 @@ use super::choice::{self, Choice, Encoded, Lane, Native, Route};
 use super::container;
 use super::discover;
 use super::shared::Format;
+use super::transforms::{Named, Stage};
 use super::v4l2;
 use crate::config::model::{
     Autofocus, Camera, Flip, HttpMode, Libcamera, Resolution, Rotation, Rtsp, Source,
 };
 use crate::config::model::{TlsCheck, Transport};
+use crate::config::transforms::Transforms;
 use crate::frames::Codec;
 use crate::pipelines::elements::registered;
 use crate::pipelines::fragment::Setting;
@@ -128,9 +130,31 @@ pub fn tail_for(caps: &gstreamer::CapsRef) -> Option<Option<&'static str>> {
 /// An encoder for one outlet, ready to be built: everything between appsrc and appsink.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EncoderPlan {
-    pub chain: Chain,
+    /// The decoder and what thins its pictures out.
+    pub before: Chain,
+    /// What is done to pictures, in its order.
+    pub stages: Vec<StagePlan>,
+    pub encoder: Chain,
     /// The encoder's element name, for status.
     pub element: &'static str,
+}
+
+/// One of the things that are done to pictures.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StagePlan {
+    pub stage: Stage,
+    pub chain: Chain,
+    /// Without it pictures are wrong; otherwise it only waits to be switched on.
+    pub needed: bool,
+}
+
+impl EncoderPlan {
+    /// All that is at work, as one chain.
+    pub fn chain(&self) -> Chain {
+        let needed = self.stages.iter().filter(|stage| stage.needed);
+        let chain = needed.fold(self.before.clone(), |chain, stage| chain.then(stage.chain.clone()));
+        chain.then(self.encoder.clone())
+    }
 }
 
 /// Plans what feeds `codec`'s outlet from `format`. `None` when the source's pictures pass through.
@@ -140,10 +164,11 @@ pub struct EncoderPlan {
 pub fn encoder(
     library: &Library,
     camera: &Camera,
+    transforms: &Transforms,
     lane: Lane,
     format: &Format,
 ) -> Result<Option<EncoderPlan>, Failure> {
-    let route = format.route(lane, camera);
+    let route = format.route(lane, transforms.any());
     let mut chain = match route {
         Route::Passthrough | Route::Shared => return Ok(None),
         Route::Encode => Chain::default(),
@@ -154,16 +179,17 @@ pub fn encoder(
     if route != Route::Encode && camera.fps > 0 {
         chain = chain.then(library.fill("transforms/rate", &rate(camera.fps))?);
     }
-    if let Some(direction) = direction(camera.rotation, camera.flip) {
-        let parameters = [("direction", Value::Word(direction.into()))].into();
-        chain = chain.then(library.fill("transforms/turn", &parameters)?);
+    let named = Named { id: camera.id.clone(), name: camera.display_name().to_owned() };
+    let mut stages = Vec::new();
+    for stage in Stage::ALL {
+        if let Some(chain) = stage.chain(library, transforms, &named)? {
+            stages.push(StagePlan { stage, chain, needed: stage.needed(transforms) });
+        }
     }
     let size = format.size.unwrap_or(camera.resolution);
-    let size = match camera.rotation {
-        Rotation::Clockwise90 | Rotation::Clockwise270 => {
-            Resolution { width: size.height, height: size.width }
-        }
-        _ => size,
+    let size = match transforms.sideways() {
+        true => Resolution { width: size.height, height: size.width },
+        false => size,
     };
     let fps = if camera.fps > 0 { f64::from(camera.fps) } else { format.fps.unwrap_or(0.0) };
     let (choice, encoder) = match lane.codec() {
@@ -174,7 +200,7 @@ pub fn encoder(
         }
         Codec::H264 => h264(library, camera, size, fps)?,
     };
-    Ok(Some(EncoderPlan { chain: chain.then(encoder), element: choice.element }))
+    Ok(Some(EncoderPlan { before: chain, stages, encoder, element: choice.element }))
 }
 
 fn h264(library: &Library, camera: &Camera, size: Resolution, fps: f64) -> Result<(Choice, Chain), Failure> {
@@ -225,9 +251,13 @@ pub fn shown(library: &Library, camera: &Camera) -> Result<(Chain, Vec<(Codec, C
     };
     let mut branches = Vec::new();
     for lane in [Lane::Jpeg, Lane::H264] {
-        let branch = encoder(library, camera, lane, &format)?.map(|plan| plan.chain).unwrap_or_default();
+        let plan = encoder(library, camera, &Transforms::of(camera), lane, &format)?;
+        let mut branch = plan.map(|plan| plan.chain()).unwrap_or_default();
         // Each runs in a pipeline of its own; shown together, their names must differ.
-        branches.push((lane.codec(), branch.renamed("encoder", &format!("{}-encoder", lane.name()))));
+        for name in ["mask", "turn", "overlay", "encoder"] {
+            branch = branch.renamed(name, &format!("{}-{name}", lane.name()));
+        }
+        branches.push((lane.codec(), branch));
     }
     Ok((chain, branches))
 }
@@ -307,7 +337,7 @@ fn v4l2_mode(
             device.display()
         )));
     }
-    let (size, turns) = (camera.resolution, camera.turns());
+    let (size, turns) = (camera.resolution, camera.transformed());
     v4l2::choose(&modes, asked, size, camera.fps, &camera.outputs, turns).ok_or_else(|| {
         let kinds: Vec<&str> = modes.iter().map(|mode| mode.kind.fragment()).collect();
         Failure::unsupported(format!(

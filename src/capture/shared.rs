@@ -16,8 +16,11 @@ use tokio::sync::watch;
 use super::Located;
 use super::choice::{Encoded, Lane, Native, Route, route};
 use super::outlet::Outlet;
+use super::transforms::{self, Built, Impact, Named};
 use crate::config::model::{Camera, Resolution};
+use crate::config::transforms::Transforms;
 use crate::frames::Codec;
+use crate::supervision::Failure;
 
 /// Two keyframe requests are at least this far apart: every viewer that joins or loses something asks.
 const KEYFRAME_INTERVAL: Duration = Duration::from_millis(300);
@@ -53,9 +56,9 @@ impl Format {
         Some(Self { native, caps: caps.to_owned(), size, fps, epoch, b_frames: false })
     }
 
-    /// How its pictures get into an outlet of `camera`.
-    pub fn route(&self, lane: Lane, camera: &Camera) -> Route {
-        route(self.native, self.b_frames, lane, camera.turns())
+    /// How its pictures get into an outlet, when they are `changed` on the way or not.
+    pub fn route(&self, lane: Lane, changed: bool) -> Route {
+        route(self.native, self.b_frames, lane, changed)
     }
 
     /// `H.264 1280x720`, `raw NV12 640x480`.
@@ -98,11 +101,42 @@ impl Anchor {
     }
 }
 
+/// What is done to pictures now. Whoever gives a picture to an outlet holds it meanwhile: after a change no
+/// picture of before it gets out.
+#[derive(Debug)]
+pub struct Current {
+    pub transforms: Arc<Transforms>,
+    /// Another one for every change that encoders begin anew for.
+    pub revision: u64,
+    gate: Gate,
+}
+
+/// Pictures up to this one were perhaps not masked as they are to be.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Gate {
+    pub number: u64,
+    /// The run of the source.
+    pub epoch: u64,
+    pub pts: Duration,
+}
+
+impl Current {
+    pub fn gate(&self) -> Gate {
+        self.gate
+    }
+}
+
 #[derive(Debug)]
 pub struct Shared {
     pub camera: Camera,
     /// Where the camera is now; see [`Located`].
     pub located: Option<Located>,
+    current: Mutex<Current>,
+    /// The revision, for the conductor.
+    pub revised: watch::Sender<u64>,
+    built: Mutex<Vec<Built>>,
+    /// Held by whoever changes the transforms: one at a time.
+    changing: Mutex<()>,
     pub jpeg: Arc<Outlet>,
     pub h264: Arc<Outlet>,
     pub realtime: Arc<Outlet>,
@@ -128,6 +162,14 @@ struct Keyframes {
 impl Shared {
     pub fn new(camera: Camera, located: Option<Located>) -> Arc<Self> {
         Arc::new(Self {
+            current: Mutex::new(Current {
+                transforms: Arc::new(Transforms::of(&camera)),
+                revision: 0,
+                gate: Gate::default(),
+            }),
+            revised: watch::Sender::new(0),
+            built: Mutex::default(),
+            changing: Mutex::default(),
             camera,
             located,
             jpeg: Outlet::new(Codec::Jpeg),
@@ -142,6 +184,78 @@ impl Shared {
             pipelines: Mutex::default(),
             announced: Mutex::default(),
         })
+    }
+
+    pub fn current(&self) -> MutexGuard<'_, Current> {
+        lock(&self.current)
+    }
+
+    pub fn named(&self) -> Named {
+        Named { id: self.camera.id.clone(), name: self.camera.display_name().to_owned() }
+    }
+
+    /// Remembers an encoder's stages, and sets on them what is to be done now: it may have changed since the
+    /// encoder was planned.
+    ///
+    /// # Errors
+    /// They cannot do what they have to.
+    pub fn built(&self, built: Built) -> Result<(), Failure> {
+        {
+            let mut all = lock(&self.built);
+            all.retain(Built::lives);
+            all.push(built.clone());
+        }
+        let transforms = Arc::clone(&self.current().transforms);
+        built.set(&transforms, &self.named())
+    }
+
+    /// What going over to `new` would do.
+    pub fn impact(&self, new: &Transforms) -> Impact {
+        let old = Arc::clone(&self.current().transforms);
+        let native = self.format.borrow().as_ref().map(|format| format.native);
+        let fit = lock(&self.built).iter().filter(|built| built.lives()).all(|built| built.takes(new));
+        transforms::impact(&old, new, native, fit)
+    }
+
+    /// Goes over to `new`. When it returns, nothing leaves that is not as it says.
+    ///
+    /// # Errors
+    /// Encoders would have to begin anew, and `restart` does not allow that; nothing has changed.
+    pub fn transform(&self, new: Transforms, restart: bool) -> Result<Impact, Impact> {
+        let _one = lock(&self.changing);
+        let mut impact = self.impact(&new);
+        if matches!(impact, Impact::Restart(_)) && !restart {
+            return Err(impact);
+        }
+        let new = Arc::new(new);
+        let hides = {
+            let mut current = self.current();
+            let hides = current.transforms.rectangles() != new.rectangles();
+            current.transforms = Arc::clone(&new);
+            hides
+        };
+        // Never with the lock above: streaming threads hold what elements lock while they wait for it.
+        let running: Vec<Built> = lock(&self.built).iter().filter(|built| built.lives()).cloned().collect();
+        if running.iter().any(|built| built.set(&new, &self.named()).is_err()) {
+            impact = Impact::Restart("a running encoder does not take it");
+        }
+        let mut current = self.current();
+        if matches!(impact, Impact::Restart(_)) {
+            current.revision += 1;
+        }
+        if hides || matches!(impact, Impact::Restart(_)) {
+            let anchor = *lock(&self.anchor);
+            let number = current.gate.number + 1;
+            current.gate = match anchor {
+                Some(Anchor { epoch, pts, .. }) => Gate { number, epoch, pts },
+                None => Gate { number, ..Gate::default() },
+            };
+            for outlet in [&self.jpeg, &self.h264, &self.realtime] {
+                outlet.clear();
+            }
+        }
+        self.revised.send_replace(current.revision);
+        Ok(impact)
     }
 
     /// Remembers a pipeline without keeping it alive.

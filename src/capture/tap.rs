@@ -104,7 +104,10 @@ impl Tap {
             captured: captured.instant,
         };
         if let Some(format) = &self.format {
-            let route = |lane| format.route(lane, &self.shared.camera);
+            // Held until the picture is out: a mask that is put on meanwhile waits for it, then clears it away.
+            let current = self.shared.current();
+            let changed = current.transforms.any();
+            let route = |lane| format.route(lane, changed);
             for lane in [Lane::Jpeg, Lane::H264] {
                 if route(lane) == Route::Passthrough {
                     self.shared.outlet(lane).push(unit.clone());

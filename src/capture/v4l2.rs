@@ -326,8 +326,8 @@ mod tests {
     #[test]
     fn the_kind_that_spares_the_most_work_is_taken() {
         let (hd, vga) = (Resolution { width: 1280, height: 720 }, Resolution { width: 640, height: 480 });
-        let pictures = Outputs { mjpeg: true, snapshot: true, hls: false, whep: false };
-        let video = Outputs { mjpeg: false, snapshot: false, hls: true, whep: false };
+        let pictures = Outputs { mjpeg: true, snapshot: true, hls: false, whep: false, rtsp: false };
+        let video = Outputs { mjpeg: false, snapshot: false, hls: true, whep: false, rtsp: false };
         let all = Outputs::default();
         for (asked, size, outputs, expected) in [
             (V4l2Format::Auto, hd, &pictures, Kind::Mjpeg),

@@ -5,6 +5,7 @@ pub mod config;
 mod demo;
 pub mod doctor;
 pub mod healthcheck;
+mod keys;
 mod livekit;
 mod pipeline;
 pub mod probe;
@@ -55,6 +56,8 @@ enum Command {
     Config(ConfigArgs),
     /// LiveKit: make tokens and ingresses, and check the server that is configured
     Livekit(livekit::Args),
+    /// Make, list and revoke API keys
+    Keys(keys::Args),
     /// List and show what pipelines are built from
     Pipeline(pipeline::Args),
     /// Print shell completions
@@ -106,6 +109,7 @@ pub fn main() -> u8 {
             config::show(file, environment, &mut out)
         }
         Command::Livekit(args) => livekit::run(&args, file, environment, &mut out),
+        Command::Keys(args) => keys::run(&args, file, environment, &mut out),
         Command::Pipeline(args) => pipeline::run(&args, file, &mut out),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -25,6 +25,5 @@ pub fn run(file: Option<&Path>) -> anyhow::Result<u8> {
         warnings: loaded.warnings,
         reload: Some(reload),
         greet: None,
-        state: None,
     })
 }

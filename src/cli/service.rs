@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::access::Access;
 use crate::api::http::AppState;
 use crate::api::http::server::Server;
 use crate::cameras::udev::Udev;
@@ -26,13 +27,15 @@ use crate::config::model::Config;
 use crate::config::{self, Difference, Warning};
 use crate::pipelines::Library;
 use crate::publish::{self, Publishers};
+use crate::record::Recordings;
 use crate::serve::hls::Hls;
+use crate::serve::rtsp::{Rtsp, RtspError};
 use crate::serve::whep::{Whep, WhepError};
-use crate::storage::Database;
+use crate::storage::{self, Database};
 use crate::supervision::published::{PublishedNow, Publisher};
 use crate::supervision::systemd::Notifier;
 use crate::supervision::{EXIT_FROZEN, State, Timing, Vitals, any_change, health};
-use crate::telemetry::system::{self, System};
+use crate::telemetry::system::System;
 use crate::telemetry::{self, logs};
 
 /// Cameras have this much of a stop.
@@ -53,8 +56,6 @@ pub struct Start {
     pub reload: Option<Reload>,
     /// What to print once it listens.
     pub greet: Option<fn(SocketAddr) -> String>,
-    /// Where the database goes; `None` is the state directory of this machine.
-    pub state: Option<PathBuf>,
 }
 
 /// The configuration's file.
@@ -85,8 +86,11 @@ struct House {
     config: watch::Sender<Arc<Config>>,
     hls: watch::Sender<Hls>,
     whep: Whep,
+    /// None when it is off, or its port could not be had.
+    rtsp: Option<Rtsp>,
     cameras: Cameras,
     publishers: Publishers,
+    recordings: Recordings,
     means: Means,
     level: logs::Level,
     telling: Option<Telling>,
@@ -115,12 +119,12 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
         linger: capture::LINGER,
     };
     let hls = Hls::new(config.hls.clone());
-    let state_directory = start.state.unwrap_or_else(|| system::state_directory(config::process_environment));
-    let database = Database::open_or_forget(&state_directory).await?;
+    let (directory, database) = storage(&config).await;
     let udev = devices(&config);
-    let cameras = Cameras::open(&config, &means, database.clone(), udev.is_some()).await;
+    let cameras = Cameras::open(&config, &means, database.clone().ok(), udev.is_some()).await;
     hls.cameras(&cameras.all());
     let publishers = Publishers::start(&config, cameras.watch(), &means);
+    let recordings = Recordings::begin(&config, &directory, database.clone(), cameras.watch(), &means).await;
     let stop = CancellationToken::new();
     let config = watch::Sender::new(config);
     let hls = watch::Sender::new(hls);
@@ -131,11 +135,15 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     };
     let discovering =
         udev.map(|udev| AbortOnDropHandle::new(tokio::spawn(discovery::run(cameras.clone(), udev))));
-    let (system, _reading) = System::watch(state_directory);
+    let (system, _reading) = System::watch(directory);
     let mut state =
         AppState::new(cameras.clone(), config.subscribe(), hls.subscribe(), whep.clone(), stop.clone());
     state.system = system;
+    state.access = Access::new(config.subscribe(), database.clone());
+    let rtsp = rtsp(&config.borrow(), &cameras, &state.access)?;
+    state.rtsp = rtsp.clone();
     state.publishers = publishers.clone();
+    state.recordings = recordings.clone();
     state.published = {
         let publishers = publishers.clone();
         PublishedNow::new(move || publishers.statuses().into_iter().map(Into::into).collect())
@@ -152,8 +160,10 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
         config,
         hls,
         whep,
+        rtsp,
         cameras,
         publishers,
+        recordings,
         means,
         level,
         telling: Some(telling),
@@ -167,6 +177,9 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
         AbortOnDropHandle::new(tokio::spawn(async move { notifier.feed_watchdog(&vitals).await }))
     };
     tracing::info!("fanlight {} listens on http://{address}", env!("CARGO_PKG_VERSION"));
+    if let Some(rtsp) = &house.rtsp {
+        tracing::info!("RTSP: rtsp://{}/CAMERA", rtsp.address());
+    }
     if let Some(greet) = start.greet {
         println!("{}", greet(address));
     }
@@ -199,14 +212,23 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     drop((watchdog, following, discovering));
     stop.cancel();
     let over = async {
+        // Files are closed while their cameras still give pictures.
+        let _ = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.recordings.shutdown()).await;
         // A camera that hangs does not keep the health file from saying how it ended.
         let cameras = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.cameras.shutdown());
         let outputs = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.publishers.shutdown());
-        let _ = tokio::join!(cameras, outputs, serving, house.whep.shutdown());
+        let rtsp = async {
+            if let Some(rtsp) = &house.rtsp {
+                rtsp.shutdown().await;
+            }
+        };
+        let _ = tokio::join!(cameras, outputs, serving, house.whep.shutdown(), rtsp);
         if let Some(telling) = house.telling.take() {
             telling.end().await;
         }
-        database.close().await;
+        if let Ok(database) = database {
+            database.close().await;
+        }
     };
     tokio::select! {
         ended = tokio::time::timeout(STOP_WITHIN, over) => {
@@ -267,12 +289,16 @@ impl House {
         self.config.send_replace(Arc::clone(&new));
         self.cameras.apply(&difference, &new, &self.means).await;
         self.publishers.apply(&new, &self.means).await;
+        self.recordings.apply(&new);
         if new.hls != old.hls {
             self.hls.send_replace(Hls::new(new.hls.clone()));
         }
         self.hls.borrow().cameras(&self.cameras.all());
         if new.webrtc != old.webrtc {
             self.whep.apply(&new.webrtc);
+        }
+        if let Some(rtsp) = &self.rtsp {
+            rtsp.apply(&new.rtsp);
         }
         if new.health != old.health {
             // The old file has its last word before the new one begins: they may be the same.
@@ -301,6 +327,28 @@ async fn follow_hls(hls: watch::Receiver<Hls>, cameras: Cameras) {
     }
 }
 
+/// Opens what outlives a restart: its directory, and the database in it. Without them cameras stream all the
+/// same.
+async fn storage(config: &Config) -> (PathBuf, Result<Database, String>) {
+    let places = storage::places(config.storage.directory.as_deref(), config::process_environment);
+    let best = places.first().cloned().unwrap_or_default();
+    let found = tokio::task::spawn_blocking(move || storage::first_writable(&places)).await;
+    let opened = match found {
+        Ok(Ok(directory)) => Database::open(&directory).await.map(|database| (directory, database)),
+        Ok(Err(error)) => Err(error),
+        Err(panic) => return (best, Err(panic.to_string())),
+    };
+    match opened {
+        Ok((directory, database)) => (directory, Ok(database)),
+        Err(error) => {
+            tracing::error!(
+                "{error}; cameras are served, without a list of recordings and without a memory of what was set, and no API key is known"
+            );
+            (best, Err(error.to_string()))
+        }
+    }
+}
+
 /// Opens the media port. One that was chosen must be free; when the one of the defaults is taken, by a second
 /// Fanlight perhaps, another is: viewers are told which.
 fn whep(config: &Config) -> Result<Whep, WhepError> {
@@ -320,6 +368,22 @@ fn whep(config: &Config) -> Result<Whep, WhepError> {
             Ok(whep)
         }
         started => started,
+    }
+}
+
+/// Opens the RTSP port. One that was chosen must be free; when the one of the defaults is taken, by another
+/// media server perhaps, everything else goes on without RTSP: on another port nobody would look for it.
+fn rtsp(config: &Config, cameras: &Cameras, access: &Access) -> Result<Option<Rtsp>, RtspError> {
+    let settings = &config.rtsp;
+    if !settings.enabled {
+        return Ok(None);
+    }
+    match Rtsp::start(settings, config.server.bind, cameras.watch(), access.clone()) {
+        Err(error @ RtspError::InUse(_)) if settings.port == config::model::RtspServer::default().port => {
+            tracing::warn!("{error}; everything else goes on");
+            Ok(None)
+        }
+        started => started.map(Some),
     }
 }
 

@@ -3,7 +3,7 @@
 //! Only what changed restarts: a camera that stays equal keeps its capture and its viewers. What the
 //! process reads once at its start (address, port, form of the log) cannot change while it runs.
 
-use super::model::{Camera, Config, Discovery, LiveKit, Publish, Target, Webrtc};
+use super::model::{Camera, Config, Discovery, LiveKit, Publish, Rpc, RtspServer, Target, Webrtc};
 
 /// Published outputs by id, in the order of the new file (`removed`: of the old one).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,7 +43,9 @@ impl Difference {
         for camera in &new.cameras {
             let list = match find(old, &camera.id) {
                 None => &mut difference.added,
-                Some(before) if before == camera && !fragments_changed => &mut difference.unchanged,
+                Some(before) if same_capture(before, camera) && !fragments_changed => {
+                    &mut difference.unchanged
+                }
                 Some(_) => &mut difference.changed,
             };
             list.push(camera.id.clone());
@@ -57,30 +59,47 @@ impl Difference {
         let Config {
             server,
             log,
+            access,
+            rpc,
             health,
             pipelines,
             supervision,
             mjpeg,
             hls,
             webrtc,
+            rtsp,
             livekit,
             discovery,
+            storage,
+            record,
             publish: _,
             cameras: _,
         } = new;
         let before = &old.webrtc;
+        let rtsp_before = &old.rtsp;
         difference.needs_process_restart = named(&[
             (server.bind != old.server.bind, "server.bind"),
             (server.port != old.server.port, "server.port"),
             (log.format != old.log.format, "log.format"),
+            (rpc.bind != old.rpc.bind, "rpc.bind"),
+            (rpc.port != old.rpc.port, "rpc.port"),
             (webrtc.bind != before.bind, "webrtc.bind"),
             (webrtc.port != before.port, "webrtc.port"),
             (webrtc.tcp != before.tcp, "webrtc.tcp"),
             (discovery.enabled != old.discovery.enabled, "discovery.enabled"),
+            (*storage != old.storage, "storage.directory"),
+            (rtsp.enabled != rtsp_before.enabled, "rtsp.enabled"),
+            (rtsp.bind != rtsp_before.bind, "rtsp.bind"),
+            (rtsp.port != rtsp_before.port, "rtsp.port"),
+            (rtsp.tls_port != rtsp_before.tls_port, "rtsp.tls_port"),
+            (rtsp.certificate != rtsp_before.certificate, "rtsp.certificate"),
+            (rtsp.key != rtsp_before.key, "rtsp.key"),
         ]);
         difference.live = named(&[
             (server.cors_origins != old.server.cors_origins, "server.cors_origins"),
             (log.level != old.log.level, "log.level"),
+            (*access != old.access, "access"),
+            (Rpc { bind: old.rpc.bind, port: old.rpc.port, ..rpc.clone() } != old.rpc, "rpc"),
             (*health != old.health, "health"),
             (*pipelines != old.pipelines, "pipelines"),
             (*supervision != old.supervision, "supervision"),
@@ -90,8 +109,11 @@ impl Difference {
                 Webrtc { bind: before.bind, port: before.port, tcp: before.tcp, ..webrtc.clone() } != *before,
                 "webrtc",
             ),
+            (limits(rtsp) != limits(rtsp_before), "rtsp"),
             (*livekit != old.livekit, "livekit"),
             (Discovery { enabled: old.discovery.enabled, ..discovery.clone() } != old.discovery, "discovery"),
+            (*record != old.record, "record"),
+            (recorded_otherwise(old, new), "camera.record"),
         ]);
         difference.publish = difference.outputs(old, new);
         difference
@@ -144,12 +166,30 @@ fn taken<'l>(livekit: &'l LiveKit, output: &Publish) -> [Option<&'l str>; 3] {
     [url, key, secret]
 }
 
+/// Whether a camera's pictures are the same; when it is recorded is no matter of its capture.
+fn same_capture(before: &Camera, camera: &Camera) -> bool {
+    *before == Camera { record: before.record, schedule: before.schedule.clone(), ..camera.clone() }
+}
+
+fn recorded_otherwise(old: &Config, new: &Config) -> bool {
+    let other = |camera: &Camera| {
+        let before = find(old, &camera.id);
+        before.is_some_and(|before| (before.record, &before.schedule) != (camera.record, &camera.schedule))
+    };
+    new.cameras.iter().any(other)
+}
+
 fn find<'c>(config: &'c Config, id: &str) -> Option<&'c Camera> {
     config.cameras.iter().find(|camera| camera.id == id)
 }
 
 fn named(changes: &[(bool, &'static str)]) -> Vec<&'static str> {
     changes.iter().filter(|(changed, _)| *changed).map(|(_, name)| *name).collect()
+}
+
+/// What of `[rtsp]` can change while it runs.
+fn limits(rtsp: &RtspServer) -> (usize, f64) {
+    (rtsp.max_readers, rtsp.session_timeout_seconds)
 }
 
 #[cfg(test)]
@@ -330,6 +370,14 @@ mod tests {
             (|c| c.webrtc.port = 1, &["webrtc.port"], &[]),
             (|c| c.webrtc.tcp = true, &["webrtc.tcp"], &[]),
             (|c| c.webrtc.max_viewers = 9, &[], &["webrtc"]),
+            (|c| c.rtsp.enabled = false, &["rtsp.enabled"], &[]),
+            (|c| c.rtsp.bind = Some([0, 0, 0, 0].into()), &["rtsp.bind"], &[]),
+            (|c| c.rtsp.port = 1, &["rtsp.port"], &[]),
+            (|c| c.rtsp.tls_port = Some(1), &["rtsp.tls_port"], &[]),
+            (|c| c.rtsp.certificate = Some("x".into()), &["rtsp.certificate"], &[]),
+            (|c| c.rtsp.key = Some("x".into()), &["rtsp.key"], &[]),
+            (|c| c.rtsp.max_readers = 9, &[], &["rtsp"]),
+            (|c| c.rtsp.session_timeout_seconds = 9.0, &[], &["rtsp"]),
             (|c| c.livekit.rooms = vec!["r".into()], &[], &["livekit"]),
             (|c| c.discovery.enabled = false, &["discovery.enabled"], &[]),
             (|c| c.discovery.deny = vec!["x".into()], &[], &["discovery"]),

@@ -22,6 +22,8 @@ pub static SETTINGS: &[(&str, &str)] = &[
     ("LOG_LEVEL", "log.level"),
     ("FANLIGHT_BIND", "server.bind"),
     ("FANLIGHT_PORT", "server.port"),
+    ("FANLIGHT_RTSP_PORT", "rtsp.port"),
+    ("FANLIGHT_JWT_SECRET", "access.jwt_secret"),
     ("LIVEKIT_HOST", "livekit.url"),
     ("LIVEKIT_API_KEY", "livekit.api_key"),
     ("LIVEKIT_API_SECRET", "livekit.api_secret"),
@@ -31,9 +33,12 @@ pub static SETTINGS: &[(&str, &str)] = &[
 
 /// The keys that name a file with a value; a variable with the value itself wins over the file.
 const FILES: &[(&str, &str)] = &[
+    ("access.jwt_secret", "access.jwt_secret_file"),
     ("livekit.api_secret", "livekit.api_secret_file"),
     ("livekit.turn_static_secret", "livekit.turn_static_secret_file"),
 ];
+
+const JWT_SECRET: &str = "access.jwt_secret";
 
 /// The variables with a meaning of their own.
 const MOCK_CAMERA: &str = "MOCK_CAMERA";
@@ -70,6 +75,10 @@ pub(super) fn apply(
             None => origins.set(key, Origin::Environment(name)),
             Some(message) => {
                 set(tree, key, None);
+                if *key == JWT_SECRET {
+                    // Nothing opens because of a slip.
+                    set(tree, "access.required", Some(true.into()));
+                }
                 let default = default_of(tree, key)?;
                 warnings.push(Warning::new(*name, format!("{message}; using the default, {default}")));
             }

@@ -3,6 +3,7 @@
 //! from. Touches no disk.
 
 mod outputs;
+mod users;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -134,7 +135,7 @@ impl Reader<'_> {
                     format!("{} of {}", key.name, place.label)
                 };
                 let inner = Place { path, label };
-                if key.name == "livekit" {
+                if key.name == "livekit" || key.name == "access" {
                     self.secret_or_file(table, &inner);
                 }
                 Some(self.section(table, Some(span), keys, &inner).into())
@@ -152,6 +153,18 @@ impl Reader<'_> {
             (Kind::Cameras, DeValue::Array(cameras)) => Some(self.cameras(cameras.iter())),
             (Kind::Cameras, _) => {
                 let message = "there may be several cameras; write [[camera]] in double brackets".into();
+                self.problem(Some(span), path, message);
+                None
+            }
+            (Kind::Masks, DeValue::Array(masks)) => Some(self.masks(masks.iter(), &path, place)),
+            (Kind::Masks, _) => {
+                let message = "there may be several masks; write [[camera.mask]] in double brackets".into();
+                self.problem(Some(span), path, message);
+                None
+            }
+            (Kind::Users, DeValue::Array(users)) => Some(self.users(users.iter())),
+            (Kind::Users, _) => {
+                let message = "there may be several users; write [[access.user]] in double brackets".into();
                 self.problem(Some(span), path, message);
                 None
             }
@@ -229,6 +242,32 @@ impl Reader<'_> {
                 self.problem(Some(span), format!("{path}.id"), message);
             }
             list.push(tree.into());
+        }
+        Value::Array(list)
+    }
+
+    fn masks<'i, 'v>(
+        &mut self,
+        masks: impl Iterator<Item = &'v Spanned<DeValue<'i>>>,
+        path: &str,
+        camera: &Place,
+    ) -> Value
+    where
+        'i: 'v,
+    {
+        let mut list = Vec::new();
+        for (index, mask) in masks.enumerate() {
+            let place = Place {
+                path: format!("{path}.{index}"),
+                label: format!("[[camera.mask]] number {} of {}", index + 1, camera.label),
+            };
+            let DeValue::Table(table) = mask.get_ref() else {
+                let message = "a mask is a table; write [[camera.mask]] and its keys below it".into();
+                self.problem(Some(mask.span()), place.path, message);
+                continue;
+            };
+            self.found(place.path.clone(), mask.span());
+            list.push(self.section(table, Some(mask.span()), schema::MASK, &place).into());
         }
         Value::Array(list)
     }

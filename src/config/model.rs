@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::secret::Secret;
+use super::transforms::{Mask, Overlay, Transforms};
 
 /// The whole effective configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Default)]
@@ -18,14 +19,19 @@ use super::secret::Secret;
 pub struct Config {
     pub server: Server,
     pub log: Log,
+    pub access: Access,
+    pub rpc: Rpc,
     pub health: Health,
     pub pipelines: Pipelines,
     pub supervision: Supervision,
     pub mjpeg: Mjpeg,
     pub hls: Hls,
     pub webrtc: Webrtc,
+    pub rtsp: RtspServer,
     pub livekit: LiveKit,
     pub discovery: Discovery,
+    pub storage: Storage,
+    pub record: Record,
     /// What is pushed to servers elsewhere.
     #[serde(rename = "publish")]
     pub publish: Vec<Publish>,
@@ -72,6 +78,116 @@ pub struct Log {
 impl Default for Log {
     fn default() -> Self {
         Self { format: LogFormat::Text, level: "info".into() }
+    }
+}
+
+/// Who may do what.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Access {
+    /// Whether control needs a login though neither users nor a JWT secret are written here: by API key.
+    pub required: bool,
+    pub watch: Watch,
+    /// What JSON Web Tokens (HS256) are signed with; at least 32 bytes.
+    pub jwt_secret: Option<Secret>,
+    /// A file whose first line is that secret; it is in `jwt_secret` after loading.
+    pub jwt_secret_file: Option<PathBuf>,
+    #[serde(rename = "user")]
+    pub users: Vec<User>,
+}
+
+impl Access {
+    /// Whether somebody wants logins at all.
+    pub fn configured(&self) -> bool {
+        self.required || self.watch == Watch::Login || self.jwt_secret.is_some() || !self.users.is_empty()
+    }
+}
+
+/// Who may watch, once `[access]` is configured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Watch {
+    /// Everybody who reaches the port.
+    #[default]
+    Open,
+    Login,
+}
+
+/// What somebody may do; each role may do what those before it may.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Watches and looks at states.
+    #[default]
+    Viewer,
+    /// Works with cameras: records, starts, restarts.
+    Operator,
+    /// Changes what there is: cameras, files, retention.
+    Admin,
+}
+
+impl Role {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Role::Viewer => "viewer",
+            Role::Operator => "operator",
+            Role::Admin => "admin",
+        }
+    }
+}
+
+/// A user who logs in by name and password (HTTP Basic, RTSP Digest).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct User {
+    pub name: String,
+    #[serde(default)]
+    pub role: Role,
+    /// A file whose first line is the password; only its hashes are kept.
+    #[serde(default)]
+    pub password_file: Option<PathBuf>,
+    /// `MD5(name:fanlight:password)` in hex, instead of a password.
+    #[serde(default)]
+    pub ha1_md5: Option<Secret>,
+    /// The same by SHA-256.
+    #[serde(default)]
+    pub ha1_sha256: Option<Secret>,
+    /// The hashes in force, filled by loading.
+    #[serde(skip)]
+    pub ha1: super::Ha1,
+}
+
+/// JSON-RPC over WebSocket: `/ws`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rpc {
+    /// Address of the own port. Default: that of `[server]`.
+    pub bind: Option<IpAddr>,
+    /// A port of its own beside that of `[server]`; 0 lets the system choose. Default: none.
+    pub port: Option<u16>,
+    pub max_connections: usize,
+    /// Requests in one batch.
+    pub max_batch: usize,
+    /// Calls of one connection, over a while; twice as many at once.
+    pub calls_per_second: u32,
+}
+
+impl Default for Rpc {
+    fn default() -> Self {
+        Self { bind: None, port: None, max_connections: 1200, max_batch: 50, calls_per_second: 100 }
     }
 }
 
@@ -236,6 +352,42 @@ impl Default for Webrtc {
     }
 }
 
+/// RTSP that readers fetch from here; not to be confused with a camera's source of type `rtsp`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RtspServer {
+    pub enabled: bool,
+    /// Address to listen on; default: `server.bind`.
+    pub bind: Option<IpAddr>,
+    /// 0 lets the system choose a free one.
+    pub port: u16,
+    /// Sessions at once, all cameras together.
+    pub max_readers: usize,
+    /// A client that sends nothing for this long is gone.
+    pub session_timeout_seconds: f64,
+    /// RTSPS as well, on this port; 0 lets the system choose a free one. Needs the two below.
+    pub tls_port: Option<u16>,
+    /// The certificate, or chain of them, in PEM.
+    pub certificate: Option<PathBuf>,
+    /// Its private key in PEM.
+    pub key: Option<PathBuf>,
+}
+
+impl Default for RtspServer {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            bind: None,
+            port: 8554,
+            max_readers: 200,
+            session_timeout_seconds: 60.0,
+            tls_port: None,
+            certificate: None,
+            key: None,
+        }
+    }
+}
+
 /// The LiveKit server: for viewers' tokens, and where publishers of type `livekit` go by default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -276,6 +428,61 @@ impl Default for LiveKit {
             turn_static_secret_file: None,
             viewer_token_seconds: 600.0,
             tokens_per_minute: 60,
+        }
+    }
+}
+
+/// Where what outlives a restart is kept: the database, recordings and snapshots.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+pub struct Storage {
+    /// Default: `$STATE_DIRECTORY` under systemd, else `/var/lib/fanlight` where that may be written, else
+    /// `$XDG_STATE_HOME/fanlight`, else `~/.local/state/fanlight`.
+    pub directory: Option<PathBuf>,
+}
+
+/// Recordings on disk. MB and GB are powers of ten.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Record {
+    /// Name of a recording without its ending: `{camera}`, `{date}` and `{time}` (UTC) are filled in.
+    pub name: String,
+    /// A fragment is written at least this often: what a power cut may cost.
+    pub fragment_seconds: f64,
+    /// A file ends at the first keyframe after this long,
+    pub segment_seconds: f64,
+    /// or when it is this large.
+    pub segment_mb: u32,
+    /// A recording begins this long before it is started. Keeps the encoder busy all the time.
+    pub pre_roll_seconds: f64,
+    /// And holds at most this much for it in memory, per camera.
+    pub pre_roll_mb: u32,
+    /// Recording stops when less than this is free.
+    pub reserve_mb: u32,
+    /// Whether old recordings and snapshots are deleted.
+    pub retention: bool,
+    /// Those older than this; 0: however old.
+    pub max_age_days: f64,
+    /// The oldest when all together are larger than this; 0: however large.
+    pub max_size_gb: f64,
+    /// The oldest while less than this is free; 0: however full.
+    pub min_free_gb: f64,
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self {
+            name: "{camera}_{date}_{time}".into(),
+            fragment_seconds: 1.0,
+            segment_seconds: 3600.0,
+            segment_mb: 2000,
+            pre_roll_seconds: 0.0,
+            pre_roll_mb: 32,
+            reserve_mb: 100,
+            retention: false,
+            max_age_days: 0.0,
+            max_size_gb: 0.0,
+            min_free_gb: 1.0,
         }
     }
 }
@@ -472,9 +679,21 @@ pub struct Camera {
     pub rotation: Rotation,
     #[serde(default)]
     pub flip: Flip,
+    /// A line of text in the picture.
+    #[serde(default)]
+    pub overlay: Option<Overlay>,
+    /// What nobody gets to see.
+    #[serde(default, rename = "mask")]
+    pub masks: Vec<Mask>,
     /// Whether the camera is closed while nobody watches.
     #[serde(default)]
     pub idle: Idle,
+    /// When it is recorded.
+    #[serde(default)]
+    pub record: RecordMode,
+    /// When, in the machine's own time: `mon-fri 08:00-18:00`. For `record = "scheduled"`.
+    #[serde(default)]
+    pub schedule: Vec<String>,
     #[serde(default)]
     pub jpeg: Jpeg,
     #[serde(default)]
@@ -493,7 +712,11 @@ impl Camera {
             fps: 0,
             rotation: Rotation::None,
             flip: Flip::None,
+            overlay: None,
+            masks: Vec::new(),
             idle: Idle::Open,
+            record: RecordMode::OnDemand,
+            schedule: Vec::new(),
             jpeg: Jpeg::default(),
             h264: H264::default(),
             outputs: Outputs::default(),
@@ -504,9 +727,9 @@ impl Camera {
         self.name.as_deref().unwrap_or(&self.id)
     }
 
-    /// Whether pictures are turned or mirrored, which an encoded stream cannot be without decoding it.
-    pub fn turns(&self) -> bool {
-        self.rotation != Rotation::None || self.flip != Flip::None
+    /// Whether its pictures are changed, which an encoded stream cannot be without decoding it.
+    pub fn transformed(&self) -> bool {
+        Transforms::of(self).any()
     }
 }
 
@@ -728,6 +951,18 @@ pub enum Idle {
     Close,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum RecordMode {
+    /// When somebody starts it.
+    #[default]
+    OnDemand,
+    /// From the start of the service on.
+    Continuous,
+    /// At the times of `schedule`.
+    Scheduled,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Jpeg {
@@ -778,17 +1013,18 @@ pub struct Outputs {
     pub hls: bool,
     /// WebRTC by WHEP.
     pub whep: bool,
+    pub rtsp: bool,
 }
 
 impl Outputs {
     /// Whether anything of this camera needs H.264.
     pub const fn h264(&self) -> bool {
-        self.hls || self.whep
+        self.hls || self.whep || self.rtsp
     }
 }
 
 impl Default for Outputs {
     fn default() -> Self {
-        Self { mjpeg: true, snapshot: true, hls: true, whep: true }
+        Self { mjpeg: true, snapshot: true, hls: true, whep: true, rtsp: true }
     }
 }

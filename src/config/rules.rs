@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::model::{Config, Publish, Source, Target, TlsCheck};
+use super::model::{Camera, Config, Publish, RecordMode, Source, Target, TlsCheck};
 use super::secret::Secret;
+use super::transforms::Transforms;
 use super::value::{nearest, shortened};
 use super::{addresses, urls};
 
@@ -44,9 +45,52 @@ pub(super) fn broken(config: &Config) -> Vec<Finding> {
             message,
         });
     }
+    if let Err(message) = recording_name(&config.record.name) {
+        let key = "record.name";
+        findings.push(Finding { key: key.into(), other: key.into(), message });
+    }
+    let rtsp = &config.rtsp;
+    for (name, file) in [("certificate", &rtsp.certificate), ("key", &rtsp.key)] {
+        if rtsp.tls_port.is_some() && file.is_none() {
+            findings.push(Finding {
+                key: "rtsp.tls_port".into(),
+                other: format!("rtsp.{name}"),
+                message: format!("RTSPS needs a certificate and its key; set rtsp.{name} to a PEM file"),
+            });
+        }
+    }
     findings.extend(lost_cameras(config));
+    findings.extend(transforms(config));
     findings.extend(clashes(config));
     findings
+}
+
+/// Names of recordings stand in paths: nothing but what is safe there.
+fn recording_name(template: &str) -> Result<(), String> {
+    let plain = template.replace("{camera}", "c").replace("{date}", "d").replace("{time}", "t");
+    let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if plain.is_empty() || !plain.chars().all(safe) || plain.starts_with(['.', '-']) || plain.len() > 60 {
+        return Err(format!(
+            "{} names no file; write {{camera}}, {{date}}, {{time}}, letters, digits, -, _ and . (at most 60), \
+             not beginning with - or .",
+            shortened(template)
+        ));
+    }
+    Ok(())
+}
+
+/// Masks and overlays that cannot be drawn.
+fn transforms(config: &Config) -> Vec<Finding> {
+    let of = |(index, camera): (usize, &Camera)| {
+        let wrong = Transforms::of(camera).check(&camera.id, camera.display_name());
+        let at = format!("camera.{index}");
+        wrong.into_iter().map(move |(key, message)| Finding {
+            key: format!("{at}.{key}"),
+            other: at.clone(),
+            message,
+        })
+    };
+    config.cameras.iter().enumerate().flat_map(of).collect()
 }
 
 /// Published outputs of cameras that do not exist.
@@ -175,6 +219,29 @@ pub(super) fn unwise(config: &Config) -> Vec<(String, String)> {
                 ),
             ));
         }
+    }
+    for (index, camera) in config.cameras.iter().enumerate() {
+        let (scheduled, empty) = (camera.record == RecordMode::Scheduled, camera.schedule.is_empty());
+        if scheduled == empty {
+            let key = if scheduled { "schedule" } else { "record" };
+            let message = if scheduled {
+                format!("camera {:?} has no times to be recorded at; write schedule", camera.id)
+            } else {
+                format!("the schedule of camera {:?} is for record = \"scheduled\" only", camera.id)
+            };
+            found.push((format!("camera.{index}.{key}"), message));
+        }
+    }
+    let continuous = |camera: &&Camera| camera.record == RecordMode::Continuous;
+    if let Some(camera) = config.cameras.iter().find(continuous)
+        && !config.record.retention
+    {
+        let message = format!(
+            "camera {:?} is recorded all the time and nothing is ever deleted: the disk fills up; write \
+             record.retention = true",
+            camera.id
+        );
+        found.push(("record.retention".into(), message));
     }
     found.extend(livekit(config));
     for (index, output) in config.publish.iter().enumerate() {

@@ -29,14 +29,19 @@ const fn seconds(min: f64, max: f64) -> Kind {
 pub static ROOT: &[Key] = &[
     key("server", Kind::Section(SERVER)),
     key("log", Kind::Section(LOG)),
+    key("access", Kind::Section(ACCESS)),
+    key("rpc", Kind::Section(RPC)),
     key("health", Kind::Section(HEALTH)),
     key("pipelines", Kind::Section(PIPELINES)),
     key("supervision", Kind::Section(SUPERVISION)),
     key("mjpeg", Kind::Section(MJPEG)),
     key("hls", Kind::Section(HLS)),
     key("webrtc", Kind::Section(WEBRTC)),
+    key("rtsp", Kind::Section(RTSP_SERVER)),
     key("livekit", Kind::Section(LIVEKIT)),
     key("discovery", Kind::Section(DISCOVERY)),
+    key("storage", Kind::Section(STORAGE)),
+    key("record", Kind::Section(RECORD)),
     key("publish", Kind::Outputs),
     key("camera", Kind::Cameras),
 ];
@@ -49,6 +54,31 @@ const SERVER: &[Key] = &[
 ];
 
 const LOG: &[Key] = &[key("format", Kind::Choice(&["text", "json"])), key("level", Kind::LogFilter)];
+
+const ACCESS: &[Key] = &[
+    key("required", Kind::Flag),
+    key("watch", Kind::Choice(&["open", "login"])),
+    key("jwt_secret", Kind::Secret),
+    key("jwt_secret_file", Kind::Path),
+    key("user", Kind::Users),
+];
+
+/// One `[[access.user]]`.
+pub static USER: &[Key] = &[
+    required("name", Kind::Id),
+    key("role", Kind::Choice(&["viewer", "operator", "admin"])),
+    key("password_file", Kind::Path),
+    key("ha1_md5", Kind::Secret),
+    key("ha1_sha256", Kind::Secret),
+];
+
+const RPC: &[Key] = &[
+    key("bind", Kind::Address),
+    key("port", Kind::Whole { min: 0, max: 65535, unit: "" }),
+    key("max_connections", Kind::Whole { min: 1, max: 100_000, unit: "" }),
+    key("max_batch", Kind::Whole { min: 1, max: 1000, unit: "" }),
+    key("calls_per_second", Kind::Whole { min: 1, max: 100_000, unit: "" }),
+];
 
 const HEALTH: &[Key] = &[
     key("file", Kind::Path),
@@ -103,6 +133,17 @@ const DISCOVERY: &[Key] = &[
     key("idle", Kind::Choice(&["open", "close"])),
 ];
 
+const RTSP_SERVER: &[Key] = &[
+    key("enabled", Kind::Flag),
+    key("bind", Kind::Address),
+    key("port", Kind::Whole { min: 0, max: 65535, unit: "" }),
+    key("max_readers", Kind::Whole { min: 1, max: 100_000, unit: "" }),
+    key("session_timeout_seconds", seconds(1.0, 3600.0)),
+    key("tls_port", Kind::Whole { min: 0, max: 65535, unit: "" }),
+    key("certificate", Kind::Path),
+    key("key", Kind::Path),
+];
+
 /// Where LiveKit's server is; both forms name the same port.
 const LIVEKIT_URL: Kind = Kind::PlainUrl(&["ws", "wss", "http", "https"]);
 
@@ -119,6 +160,22 @@ const LIVEKIT: &[Key] = &[
     // A browser needs some of it to join; a token that leaks is good for the rest.
     key("viewer_token_seconds", seconds(30.0, 86400.0)),
     key("tokens_per_minute", Kind::Whole { min: 1, max: 100_000, unit: "" }),
+];
+
+const STORAGE: &[Key] = &[key("directory", Kind::Path)];
+
+const RECORD: &[Key] = &[
+    key("name", Kind::Text),
+    key("fragment_seconds", seconds(0.2, 2.0)),
+    key("segment_seconds", seconds(5.0, 86400.0)),
+    key("segment_mb", Kind::Whole { min: 1, max: 1_000_000, unit: "MB" }),
+    key("pre_roll_seconds", seconds(0.0, 300.0)),
+    key("pre_roll_mb", Kind::Whole { min: 1, max: 4096, unit: "MB" }),
+    key("reserve_mb", Kind::Whole { min: 0, max: 1_000_000, unit: "MB" }),
+    key("retention", Kind::Flag),
+    key("max_age_days", Kind::Number { min: 0.0, max: 36_500.0, unit: "days" }),
+    key("max_size_gb", Kind::Number { min: 0.0, max: 1_000_000.0, unit: "GB" }),
+    key("min_free_gb", Kind::Number { min: 0.0, max: 1_000_000.0, unit: "GB" }),
 ];
 
 /// The types of `[[publish]]` with the keys of each, beside `type`.
@@ -170,10 +227,35 @@ pub static CAMERA: &[Key] = &[
     key("fps", Kind::Whole { min: 0, max: 120, unit: "" }),
     key("rotation", Kind::Rotation),
     key("flip", Kind::Choice(&["none", "horizontal", "vertical"])),
+    key("overlay", Kind::Section(OVERLAY)),
+    key("mask", Kind::Masks),
     key("idle", Kind::Choice(&["open", "close"])),
+    key("record", Kind::Choice(&["on_demand", "continuous", "scheduled"])),
+    key("schedule", Kind::List(&Kind::Span)),
     key("jpeg", Kind::Section(JPEG)),
     key("h264", Kind::Section(H264)),
     key("outputs", Kind::Section(OUTPUTS)),
+];
+
+const OVERLAY: &[Key] = &[
+    key("enabled", Kind::Flag),
+    key("text", Kind::Text),
+    key("time_format", Kind::Text),
+    key("position", Kind::Choice(&["top-left", "top", "top-right", "bottom-left", "bottom", "bottom-right"])),
+    key("size", Kind::Whole { min: 4, max: 200, unit: "points" }),
+];
+
+/// A share of the picture's width or height.
+const SHARE: Kind = Kind::Number { min: 0.0, max: 1.0, unit: "of the picture" };
+
+/// One `[[camera.mask]]`.
+pub static MASK: &[Key] = &[
+    key("name", Kind::Text),
+    key("enabled", Kind::Flag),
+    required("x", SHARE),
+    required("y", SHARE),
+    required("width", SHARE),
+    required("height", SHARE),
 ];
 
 const JPEG: &[Key] = &[key("quality", Kind::Whole { min: 1, max: 100, unit: "" })];
@@ -184,8 +266,13 @@ const H264: &[Key] = &[
     key("gop_seconds", seconds(0.2, 60.0)),
 ];
 
-const OUTPUTS: &[Key] =
-    &[key("mjpeg", Kind::Flag), key("snapshot", Kind::Flag), key("hls", Kind::Flag), key("whep", Kind::Flag)];
+const OUTPUTS: &[Key] = &[
+    key("mjpeg", Kind::Flag),
+    key("snapshot", Kind::Flag),
+    key("hls", Kind::Flag),
+    key("whep", Kind::Flag),
+    key("rtsp", Kind::Flag),
+];
 
 /// The types of source with the keys of each, beside `type`.
 pub static SOURCES: &[(&str, &[Key])] = &[
@@ -258,6 +345,8 @@ pub fn kind_at(path: &str) -> Option<&'static Kind> {
         match kind {
             Kind::Section(inner) => keys = inner,
             Kind::Cameras => keys = CAMERA,
+            Kind::Masks => keys = MASK,
+            Kind::Users => keys = USER,
             _ => keys = &[],
         }
         found = Some(kind);

@@ -7,13 +7,16 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::error::{Problem, Warning};
-use super::model::{Camera, Config, LiveKit, Publish, Source, Target};
+use super::ha1::Ha1;
+use super::model::{Access, Camera, Config, LiveKit, Publish, Source, Target};
 use super::origins::{Origin, Origins};
 use super::secret::Secret;
 use super::urls;
 
 /// More than any password; a larger file is a mistake.
 const PASSWORD_FILE_LIMIT: u64 = 4096;
+/// As long as the hash of HS256 (RFC 7518, 3.2).
+const SHORTEST_JWT_SECRET: usize = 32;
 
 pub(super) fn settle(
     config: &mut Config,
@@ -33,6 +36,9 @@ pub(super) fn settle(
         (&mut config.health.file, "health.file"),
         (&mut config.health.publisher_file, "health.publisher_file"),
         (&mut config.hls.output_dir, "hls.output_dir"),
+        (&mut config.storage.directory, "storage.directory"),
+        (&mut config.rtsp.certificate, "rtsp.certificate"),
+        (&mut config.rtsp.key, "rtsp.key"),
     ] {
         if let Some(path) = path {
             absolute(path, key, origins);
@@ -94,6 +100,7 @@ pub(super) fn settle(
     }
     let mut secrets = Secrets { base, origins, problems, warnings, in_file: false };
     secrets.livekit(&mut config.livekit);
+    secrets.access(&mut config.access);
     for (index, output) in config.publish.iter_mut().enumerate() {
         secrets.output(output, &format!("publish.{index}"));
     }
@@ -131,6 +138,40 @@ impl Secrets<'_> {
         self.read(api_secret, api_secret_file, "livekit", "api_secret", "LiveKit's secret");
         let what = "the TURN server's secret";
         self.read(turn_static_secret, turn_static_secret_file, "livekit", "turn_static_secret", what);
+    }
+
+    fn access(&mut self, access: &mut Access) {
+        let Access { required, jwt_secret, jwt_secret_file, users, .. } = access;
+        self.read(jwt_secret, jwt_secret_file, "access", "jwt_secret", "the JWT secret");
+        let origin = self.origins.of("access.jwt_secret").clone();
+        if let Some(secret) = jwt_secret
+            && secret.expose().len() < SHORTEST_JWT_SECRET
+        {
+            let message = format!(
+                "access.jwt_secret: it is shorter than {SHORTEST_JWT_SECRET} bytes, which can be guessed from one \
+                 token; use the output of: openssl rand -hex 32"
+            );
+            if let Origin::Environment(name) = origin {
+                // Not taken, and nothing opens because of it.
+                let message = format!("{message}; without it, logins are by API key and user");
+                self.warnings.push(Warning::new(name, message));
+                (*jwt_secret, *required) = (None, true);
+            } else {
+                self.problems.push(problem(self.origins, "access.jwt_secret".into(), message));
+            }
+        }
+        for (index, user) in users.iter_mut().enumerate() {
+            let place = format!("access.user.{index}");
+            self.written(&user.ha1_md5, &place, "ha1_md5");
+            self.written(&user.ha1_sha256, &place, "ha1_sha256");
+            let mut password = None;
+            let what = format!("the password of user {:?}", user.name);
+            self.read(&mut password, &mut user.password_file, &place, "password", &what);
+            user.ha1 = match password {
+                Some(password) => Ha1::of(&user.name, password.expose()),
+                None => Ha1::written(user.ha1_md5.clone(), user.ha1_sha256.clone()),
+            };
+        }
     }
 
     fn output(&mut self, output: &mut Publish, place: &str) {

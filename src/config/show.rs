@@ -20,6 +20,9 @@ pub fn show(loaded: &Loaded, out: &mut dyn Write) -> io::Result<()> {
                 writeln!(printer.out, "[{}]", key.name)?;
                 printer.leaves(keys, table, key.name)?;
                 writeln!(printer.out)?;
+                for key in keys.iter().filter(|key| matches!(key.kind, Kind::Users)) {
+                    printer.users(table.get(key.name))?;
+                }
             }
             (Kind::Outputs, Some(Value::Array(outputs))) => {
                 for (index, output) in outputs.iter().enumerate() {
@@ -54,6 +57,12 @@ impl Printer<'_> {
                     writeln!(self.out, "[camera.{}]", key.name)?;
                     self.leaves(keys, table, &path)?;
                 }
+                Kind::Masks => {
+                    for (index, mask) in table.as_array().into_iter().flatten().enumerate() {
+                        writeln!(self.out, "[[camera.{}]]", key.name)?;
+                        self.leaves(schema::MASK, mask, &format!("{path}.{index}"))?;
+                    }
+                }
                 Kind::Source => {
                     writeln!(self.out, "[camera.{}]", key.name)?;
                     let kind = table.get("type").cloned().unwrap_or("".into());
@@ -64,6 +73,15 @@ impl Printer<'_> {
             }
         }
         writeln!(self.out)
+    }
+
+    fn users(&mut self, users: Option<&Value>) -> io::Result<()> {
+        for (index, user) in users.and_then(Value::as_array).into_iter().flatten().enumerate() {
+            writeln!(self.out, "[[access.user]]")?;
+            self.leaves(schema::USER, user, &format!("access.user.{index}"))?;
+            writeln!(self.out)?;
+        }
+        Ok(())
     }
 
     fn output(&mut self, output: &Value, path: &str) -> io::Result<()> {
@@ -85,7 +103,16 @@ impl Printer<'_> {
     fn leaves(&mut self, keys: &[Key], table: &Value, path: &str) -> io::Result<()> {
         for key in keys {
             match (&key.kind, table.get(key.name)) {
-                (_, None) | (Kind::Section(_) | Kind::Cameras | Kind::Source | Kind::Outputs, _) => {}
+                (_, None)
+                | (
+                    Kind::Section(_)
+                    | Kind::Cameras
+                    | Kind::Users
+                    | Kind::Source
+                    | Kind::Masks
+                    | Kind::Outputs,
+                    _,
+                ) => {}
                 // It came out of the file, which has its own line; both together would not load again.
                 (Kind::Secret, _) if table.get(format!("{}_file", key.name)).is_some() => {}
                 (Kind::Url(_) | Kind::PlainUrl(_), Some(Value::String(url))) => {

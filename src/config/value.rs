@@ -7,6 +7,7 @@ use toml::Value;
 
 use super::addresses::{self, PublicAddress};
 use super::model::{FileMode, Resolution, Rotation};
+use super::schedule::Span;
 use super::schema::Key;
 use super::urls;
 
@@ -41,6 +42,8 @@ pub enum Kind {
     /// What viewers are told instead of a local address.
     PublicAddress,
     /// A `stun:`, `turn:` or `turns:` URL as browsers take it.
+    /// A time on days of the week.
+    Span,
     IceServer,
     /// Any number of the same kind; commas between in the environment.
     List(&'static Kind),
@@ -50,6 +53,10 @@ pub enum Kind {
     Cameras,
     /// A camera's source, whose keys depend on its `type`.
     Source,
+    /// The list of a camera's privacy masks.
+    Masks,
+    /// The list of users.
+    Users,
     /// The list of published outputs, whose keys depend on their `type`.
     Outputs,
 }
@@ -83,12 +90,15 @@ impl Kind {
             }
             Kind::Section(_) => "a table".into(),
             Kind::Cameras => "[[camera]] in double brackets".into(),
+            Kind::Masks => "[[camera.mask]] in double brackets".into(),
+            Kind::Users => "[[access.user]] in double brackets".into(),
             Kind::Source => "a table with a type, such as { type = \"auto\" }".into(),
             Kind::Outputs => "[[publish]] in double brackets".into(),
             Kind::PublicAddress => PublicAddress::ALLOWED.into(),
             Kind::IceServer => {
                 "URLs such as stun:stun.example.org:3478 and turns:turn.example.org:5349?transport=tcp".into()
             }
+            Kind::Span => Span::ALLOWED.into(),
             Kind::List(Kind::Text) => "a list of texts in quotes".into(),
             Kind::List(kind) => kind.allowed(),
         }
@@ -152,6 +162,7 @@ impl Kind {
             (Kind::Url(schemes), Value::String(text)) => urls::check(text, schemes).is_ok(),
             (Kind::PlainUrl(schemes), Value::String(text)) => urls::check_plain(text, schemes).is_ok(),
             (Kind::PublicAddress, Value::String(text)) => text.parse::<PublicAddress>().is_ok(),
+            (Kind::Span, Value::String(text)) => Span::parse(text).is_some(),
             (Kind::IceServer, Value::String(text)) => addresses::is_ice_server(text),
             (Kind::List(kind), Value::Array(values)) => values.iter().all(|value| kind.holds(value)),
             _ => false,
@@ -181,7 +192,9 @@ impl Kind {
                 .map(|item| Value::String(item.into()))
                 .collect::<Vec<_>>()
                 .into(),
-            Kind::Section(_) | Kind::Cameras | Kind::Source | Kind::Outputs => return Err(refused()),
+            Kind::Section(_) | Kind::Cameras | Kind::Users | Kind::Source | Kind::Masks | Kind::Outputs => {
+                return Err(refused());
+            }
             _ => Value::String(text.into()),
         };
         if self.holds(&value) { Ok(value) } else { Err(refused()) }

@@ -1,13 +1,12 @@
 //! The LiveKit server as this service uses it: tokens for viewers, TURN credentials, what a browser needs
 //! to know, ingresses, and a check of it all.
 //!
-//! [`token`], [`turn`], [`viewer`] and [`limit`] are pure and serve HTTP; [`ingress`] and [`check`] ask the
+//! [`token`], [`turn`] and [`viewer`] are pure and serve HTTP; [`ingress`] and [`check`] ask the
 //! server and serve the command line. What can go wrong is LiveKit being away, which no viewer of another
 //! transport notices: nothing here is asked by the cameras.
 
 pub mod check;
 pub mod ingress;
-pub mod limit;
 pub mod token;
 pub mod turn;
 pub mod viewer;

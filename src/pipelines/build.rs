@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use super::elements::{self, Missing};
 use super::fragment::{Chain, Setting};
+use super::mask;
 
 #[derive(Debug, Error)]
 pub enum BuildError {
@@ -32,6 +33,8 @@ pub fn dynamic_bin(chain: &Chain) -> Result<gst::Bin, BuildError> {
 
 fn parse(chain: &Chain, ghost: bool) -> Result<gst::Bin, BuildError> {
     let factories = chain.factories();
+    // An element of our own: known before it is looked for. Where that fails it is missing, with words.
+    let _ = mask::register();
     elements::check(factories.iter().map(String::as_str))?;
     let syntax = chain.bin_syntax();
     let parsed = gst::parse::bin_from_description_full(&syntax, ghost, None, gst::ParseFlags::FATAL_ERRORS);

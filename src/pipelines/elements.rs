@@ -18,6 +18,7 @@ pub struct Missing {
 /// In words.
 pub fn start() -> Result<(u32, u32, u32), String> {
     gst::init().map_err(|error| error.message().to_owned())?;
+    super::mask::register().map_err(|error| error.message.to_string())?;
     let (major, minor, micro, _) = gst::version();
     Ok((major, minor, micro))
 }
@@ -62,7 +63,7 @@ pub fn package(element: &str) -> Option<&'static str> {
 }
 
 /// Elements that this program brings itself.
-pub const LINKED: [&str; 2] = ["livekitwebrtcsink", "whipclientsink"];
+pub const LINKED: [&str; 3] = ["livekitwebrtcsink", "whipclientsink", super::mask::ELEMENT];
 
 /// Every element that the embedded fragments and the capture room use, by package.
 pub const PACKAGES: [(&str, &[&str]); 10] = [
@@ -141,6 +142,12 @@ mod tests {
             ("bitrate_bps", Value::Int(1)),
             ("level", Value::Level("4".into())),
             ("direction", Value::Word("180".into())),
+            ("rectangles", Value::Text("0,0,1,1".into())),
+            ("line", Value::Text("x".into())),
+            ("font", Value::Text("Sans 14".into())),
+            ("horizontal", Value::Word("left".into())),
+            ("vertical", Value::Word("top".into())),
+            ("silent", Value::Word("true".into())),
             ("protocols", Value::Flags("tcp".into())),
             ("tls", Value::Flags("0".into())),
             ("url", Value::Text("x".into())),

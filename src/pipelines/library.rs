@@ -40,6 +40,8 @@ const EMBEDDED: &[(&str, &str)] = &embedded![
     "decoders/h265-avdec",
     "decoders/jpeg",
     "transforms/turn",
+    "transforms/mask",
+    "transforms/overlay",
     "transforms/rate",
     "transforms/scale",
     "encoders/jpeg-jpegenc",

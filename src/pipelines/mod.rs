@@ -8,6 +8,7 @@ pub mod build;
 pub mod elements;
 pub mod fragment;
 pub mod library;
+pub mod mask;
 
 pub use fragment::{Chain, Parameters, Value};
 pub use library::Library;

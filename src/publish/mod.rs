@@ -16,6 +16,7 @@ mod rtmp;
 pub mod status;
 mod subject;
 mod timeline;
+mod unacked;
 mod webrtc;
 mod words;
 

@@ -1,8 +1,8 @@
 //! RTMP and RTMPS: FLV over one TCP connection.
 //!
 //! `rtmp2sink` takes a picture only when the server has taken those before it, up to what the sockets hold:
-//! what passes into it counts. The watch reads its byte counts, which stand still when the server is a
-//! black hole.
+//! what passes into it counts. The watch reads its byte counts, less what the server's kernel has not
+//! confirmed: they stand still when the server is a black hole.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,6 +13,7 @@ use gstreamer as gst;
 
 use super::plan::Rtmp;
 use super::status::Counters;
+use super::unacked::unacknowledged;
 use super::words;
 use crate::config::Secret;
 use crate::pipelines::{Parameters, Value};
@@ -125,6 +126,7 @@ pub async fn watch(
     counters: Arc<Counters>,
     reports: Reports,
     target: String,
+    port: u16,
 ) {
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -132,8 +134,10 @@ pub async fn watch(
     loop {
         ticks.tick().await;
         let sink = sink.clone();
-        let looked = tokio::task::spawn_blocking(move || sink.upgrade().map(|sink| sent(&sink)));
+        let looked = tokio::task::spawn_blocking(move || sink.upgrade().map(|sink| confirmed(&sink, port)));
         let Ok(Some(sent)) = looked.await else { return };
+        // What is read a moment later may hold more: it never counts back.
+        let sent = sent.max(seen.0);
         counters.bytes.fetch_add(sent.saturating_sub(seen.0), Ordering::Relaxed);
         let fed = fed.load(Ordering::Relaxed);
         // Without anything to send, nothing is stuck; with a full queue, nothing more is given.
@@ -156,6 +160,8 @@ pub async fn watch(
     }
 }
 
-fn sent(sink: &gst::Element) -> u64 {
-    sink.property::<gst::Structure>("stats").get::<u64>("out-bytes-total").unwrap_or(0)
+/// The bytes that have arrived at the server, or a few less.
+fn confirmed(sink: &gst::Element, port: u16) -> u64 {
+    let sent = sink.property::<gst::Structure>("stats").get::<u64>("out-bytes-total").unwrap_or(0);
+    sent.saturating_sub(unacknowledged(port).unwrap_or(0))
 }

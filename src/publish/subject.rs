@@ -239,6 +239,7 @@ impl Job {
             Arc::clone(&self.common.counters),
             self.reports.clone(),
             target.clone(),
+            rtmp.port,
         );
         let watch = AbortOnDropHandle::new(self.runtime.spawn(watch));
         let pictures = self.capture.h264().subscribe();

@@ -3,6 +3,8 @@
 
 pub mod hls;
 pub mod mjpeg;
+mod packetize;
 pub mod ready;
+pub mod rtsp;
 pub mod snapshot;
 pub mod whep;

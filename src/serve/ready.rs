@@ -224,6 +224,19 @@ pub fn realtime(capture: &Capture, max_age: Duration) -> Result<(), NotReady> {
     }
 }
 
+/// Ends a back-off for somebody who arrives, as [`realtime`] does.
+pub fn poke(capture: &Capture) {
+    if pokes(&capture.status(), SystemTime::now()) {
+        capture.poke();
+    }
+}
+
+/// Why there is no H.264 to be described.
+pub fn without_keyframe(status: &CameraStatus, max_age: Duration) -> NotReady {
+    let (reason, lifecycle) = failed(status, &status.h264).unwrap_or((Cause::NoFrames, &status.lifecycle));
+    NotReady::new(&status.id, lifecycle, reason, status.frame_age_seconds, max_age)
+}
+
 /// Whether a viewer's arrival should end a back-off, the camera's or its encoder's: not when the
 /// credentials are refused (only a person's restart asks again), and at most once a second.
 fn pokes(status: &CameraStatus, now: SystemTime) -> bool {

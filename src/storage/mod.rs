@@ -6,12 +6,17 @@
 //! database, a disk that is full.
 
 pub mod cameras;
+mod keys;
+pub mod media;
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{SqlitePool, migrate::MigrateError, migrate::Migrator};
+
+pub use keys::ApiKey;
 
 /// The database's file in the state directory.
 pub const FILE: &str = "fanlight.db";
@@ -26,7 +31,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StorageError {
-    #[error("{}: the directory cannot be made: {source}; see storage.directory", path.display())]
+    #[error("{}: the directory cannot be made or written: {source}; see storage.directory", path.display())]
     Directory { path: PathBuf, source: std::io::Error },
     #[error("{}: the database cannot be opened: {source}; see storage.directory", path.display())]
     Open { path: PathBuf, source: sqlx::Error },
@@ -34,6 +39,48 @@ pub enum StorageError {
     Migrate { path: PathBuf, source: MigrateError },
     #[error("the database: {0}")]
     Query(#[from] sqlx::Error),
+}
+
+/// Where state may be kept, the best place first: the one that is configured, else that of the service, else
+/// one of the user's own. `environment` as in [`std::env::var`].
+pub fn places(configured: Option<&Path>, environment: impl Fn(&str) -> Option<String>) -> Vec<PathBuf> {
+    if let Some(directory) = configured {
+        return vec![directory.to_owned()];
+    }
+    let absolute = |text: String| Some(PathBuf::from(text)).filter(|path| path.is_absolute());
+    // systemd separates several directories by colons; the first one is meant.
+    let given = environment("STATE_DIRECTORY").and_then(|text| absolute(text.split(':').next()?.to_owned()));
+    if let Some(directory) = given {
+        return vec![directory];
+    }
+    let own = environment("XDG_STATE_HOME")
+        .and_then(absolute)
+        .or_else(|| environment("HOME").and_then(absolute).map(|home| home.join(".local/state")));
+    [Some("/var/lib/fanlight".into()), own.map(|own| own.join("fanlight"))].into_iter().flatten().collect()
+}
+
+/// The first of these places that this user may write; it is made when it is not there.
+///
+/// # Errors
+/// With the first of them, when none can be written.
+pub fn first_writable(places: &[PathBuf]) -> Result<PathBuf, StorageError> {
+    let mut first = None;
+    for place in places {
+        let writable = std::fs::create_dir_all(place).and_then(|()| {
+            use rustix::fs::{Access, access};
+            Ok(access(place, Access::WRITE_OK | Access::EXEC_OK)?)
+        });
+        match writable {
+            Ok(()) => return Ok(place.clone()),
+            Err(source) => {
+                first.get_or_insert(StorageError::Directory { path: place.clone(), source });
+            }
+        }
+    }
+    Err(first.unwrap_or_else(|| {
+        let source = std::io::ErrorKind::NotFound.into();
+        StorageError::Directory { path: PathBuf::new(), source }
+    }))
 }
 
 /// The open database. Cloning it clones a reference.
@@ -61,25 +108,11 @@ impl Database {
             .busy_timeout(BUSY_TIMEOUT);
         let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS).connect_with(options).await;
         let pool = pool.map_err(|source| StorageError::Open { path: path.clone(), source })?;
-        MIGRATIONS.run(&pool).await.map_err(|source| StorageError::Migrate { path, source })?;
-        Ok(Self { pool })
-    }
-
-    /// The same; where that cannot be had, a database in memory: cameras go on, and what is set is forgotten at
-    /// the next start, which is said.
-    ///
-    /// # Errors
-    /// Not even memory.
-    pub async fn open_or_forget(directory: &Path) -> Result<Self, StorageError> {
-        let error = match Self::open(directory).await {
-            Ok(database) => return Ok(database),
-            Err(error) => error,
-        };
-        tracing::warn!("{error}; what is set by API is forgotten at the next start");
-        // One connection that stays: each has a memory of its own.
-        let pool = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
-        let pool = pool.connect_with(SqliteConnectOptions::new().in_memory(true)).await?;
-        let path = PathBuf::from(":memory:");
+        // Addresses of cameras may have passwords in them.
+        let private = std::fs::Permissions::from_mode(0o600);
+        tokio::fs::set_permissions(&path, private)
+            .await
+            .map_err(|error| StorageError::Open { path: path.clone(), source: error.into() })?;
         MIGRATIONS.run(&pool).await.map_err(|source| StorageError::Migrate { path, source })?;
         Ok(Self { pool })
     }
@@ -88,6 +121,11 @@ impl Database {
     pub async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+/// A time as the tables keep it; one that cannot be read is long ago.
+fn time(text: &str) -> SystemTime {
+    text.parse::<jiff::Timestamp>().map_or(SystemTime::UNIX_EPOCH, SystemTime::from)
 }
 
 #[cfg(test)]
@@ -108,14 +146,30 @@ mod tests {
         assert!(inside.join(FILE).exists());
     }
 
-    #[tokio::test]
-    async fn a_directory_that_cannot_be_had_costs_only_the_memory_of_restarts() {
+    #[test]
+    fn state_is_kept_where_it_is_configured_else_where_the_service_manager_or_the_user_has_it() {
+        let places = |configured: Option<&str>, set: &[(&str, &str)]| {
+            let value = |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, it)| it.to_string());
+            let found = super::places(configured.map(Path::new), value);
+            found.iter().map(|path| path.display().to_string()).collect::<Vec<_>>()
+        };
+        let user = [("HOME", "/home/u")];
+        assert_eq!(places(Some("/srv/x"), &user), ["/srv/x"]);
+        assert_eq!(places(None, &[("STATE_DIRECTORY", "/srv/state:/more")]), ["/srv/state"]);
+        assert_eq!(places(None, &user), ["/var/lib/fanlight", "/home/u/.local/state/fanlight"]);
+        assert_eq!(places(None, &[("XDG_STATE_HOME", "/s")])[1], "/s/fanlight");
+        assert_eq!(places(None, &[("HOME", "relative")]), ["/var/lib/fanlight"]);
+    }
+
+    #[test]
+    fn the_first_place_that_can_be_written_is_taken() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("file");
         std::fs::write(&file, "").unwrap();
-        let database = Database::open_or_forget(&file.join("below")).await.unwrap();
-        database.keep_controls("porch", &[("gain".into(), Some(3))]).await.unwrap();
-        assert_eq!(database.controls().await.unwrap()["porch"]["gain"], 3);
+        let (impossible, good) = (file.join("state"), directory.path().join("good/state"));
+        assert_eq!(first_writable(&[impossible.clone(), good.clone()]).unwrap(), good);
+        let error = first_writable(&[impossible.clone()]).unwrap_err().to_string();
+        assert!(error.contains(&impossible.display().to_string()) && error.contains("storage.directory"));
     }
 
     #[tokio::test]

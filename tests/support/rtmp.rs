@@ -168,6 +168,9 @@ rtmp {{
   access_log off;
   server {{
     listen 127.0.0.1:{port};
+    # Or a publisher that went without a word holds its key for a minute and a half.
+    ping 5s;
+    ping_timeout 5s;
     application live {{ live on; idle_streams off; }}
     application refusing {{ live on; deny publish all; }}
   }}

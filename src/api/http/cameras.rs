@@ -12,6 +12,8 @@ use crate::cameras::Entry;
 use crate::capture::Capture;
 use crate::capture::status::CameraStatus;
 use crate::publish::status::OutputStatus;
+use crate::record::RecordingStatus;
+use crate::serve::rtsp::Rtsp;
 use crate::supervision::State;
 use crate::telemetry;
 
@@ -34,6 +36,8 @@ pub struct CameraView {
     urls: Urls,
     /// What is published of it to servers elsewhere.
     outputs: Vec<OutputStatus>,
+    /// Whether it is being recorded.
+    recording: Option<RecordingStatus>,
     /// The LiveKit rooms that it is published into.
     livekit: Vec<LiveKitRoom>,
 }
@@ -60,6 +64,7 @@ pub struct Viewers {
     mjpeg: usize,
     /// Those that are connected; `/api/cameras/{id}/viewers` lists those that still connect too.
     webrtc: usize,
+    rtsp: usize,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -73,10 +78,14 @@ pub struct Urls {
     pub hls_ll_fmp4: Option<String>,
     /// WebRTC by WHEP.
     pub whep: Option<String>,
+    /// The whole URL: it is another port.
+    pub rtsp: Option<String>,
+    /// The same inside TLS.
+    pub rtsps: Option<String>,
 }
 
 impl Urls {
-    pub fn of(capture: &Capture, low_latency: bool) -> Self {
+    pub fn of(capture: &Capture, low_latency: bool, rtsp: Option<&Rtsp>) -> Self {
         let (id, outputs) = (capture.id(), &capture.camera().outputs);
         let low_latency = outputs.hls && low_latency;
         Self {
@@ -86,6 +95,8 @@ impl Urls {
             hls_ll: low_latency.then(|| format!("/hls/{id}/stream_ll.m3u8")),
             hls_ll_fmp4: low_latency.then(|| format!("/hls/{id}/stream_ll_fmp4.m3u8")),
             whep: outputs.whep.then(|| format!("/cameras/{id}/whep")),
+            rtsp: rtsp.filter(|_| outputs.rtsp).map(|rtsp| rtsp.url(id)),
+            rtsps: rtsp.filter(|_| outputs.rtsp).and_then(|rtsp| rtsp.tls_url(id)),
         }
     }
 }
@@ -97,11 +108,16 @@ pub fn view(state: &AppState, capture: &Capture) -> CameraView {
     CameraView {
         livekit: outputs.iter().filter_map(LiveKitRoom::of).collect(),
         outputs,
+        recording: state.recordings.status(capture.id()).ok(),
         status: capture.status(),
         entry: state.cameras.entry(capture.id()).unwrap_or_default(),
         mjpeg_viewers: mjpeg,
-        viewers: Viewers { mjpeg, webrtc: state.whep.watching(capture.id()) },
-        urls: Urls::of(capture, state.config.borrow().hls.low_latency),
+        viewers: Viewers {
+            mjpeg,
+            webrtc: state.whep.watching(capture.id()),
+            rtsp: state.rtsp.as_ref().map_or(0, |rtsp| rtsp.watching(capture.id())),
+        },
+        urls: Urls::of(capture, state.config.borrow().hls.low_latency, state.rtsp.as_ref()),
     }
 }
 

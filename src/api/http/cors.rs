@@ -10,9 +10,9 @@ use super::answer::Fault;
 
 /// Headers that a script may read.
 const EXPOSED: &str = "Age, Content-Length, Content-Range, Accept-Ranges, Last-Modified, Retry-After, X-Timestamp, X-Frame-Age, \
-     Location, ETag, Link, Accept-Post, Accept-Patch";
+     Location, ETag, Link, Content-Disposition, Accept-Post, Accept-Patch";
 /// Headers that a script may send.
-const ALLOWED: &str = "Range, Content-Type, Accept, Cache-Control, If-None-Match, If-Modified-Since, \
+const ALLOWED: &str = "Range, If-Range, Content-Type, Accept, Cache-Control, If-None-Match, If-Modified-Since, \
      If-Match, Authorization";
 
 /// The value of `Access-Control-Allow-Origin`, if there is to be one.

@@ -229,7 +229,7 @@ fn view(state: &AppState) -> HouseView {
 /// count something rare. Figures that always move and times of day are not news.
 fn essence(view: &Value) -> u64 {
     const NEWS: &[&str] = &["attempts", "restarts", "frozen", "demand", "port"];
-    const VIEWERS: &[&str] = &["mjpeg_viewers", "mjpeg", "webrtc", "hls"];
+    const VIEWERS: &[&str] = &["mjpeg_viewers", "mjpeg", "webrtc", "rtsp", "hls"];
     const TIMES: &[&str] = &["now", "since", "next_try"];
     fn walk(key: &str, value: &Value, hasher: &mut DefaultHasher) {
         key.hash(hasher);

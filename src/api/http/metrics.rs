@@ -12,6 +12,7 @@ use super::{AppState, probes};
 use crate::capture::status::{CameraStatus, OutletStatus};
 use crate::config::model::Camera;
 use crate::publish::status::OutputStatus;
+use crate::serve::rtsp::Rtsp;
 use crate::serve::whep::Whep;
 use crate::supervision::lifecycle::State;
 use crate::telemetry;
@@ -51,6 +52,7 @@ pub struct CameraMetrics {
     status: CameraStatus,
     mjpeg_viewers: usize,
     webrtc: WebrtcMetrics,
+    rtsp: RtspMetrics,
     config: CameraConfig,
 }
 
@@ -75,6 +77,23 @@ impl WebrtcMetrics {
             metrics.worst_rtt_ms = metrics.worst_rtt_ms.max(viewer.rtt_ms.unwrap_or_default());
         }
         metrics
+    }
+}
+
+/// Readers that a camera has by RTSP.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub struct RtspMetrics {
+    readers: usize,
+    /// Pictures that slow ones lost, since the camera was configured.
+    lost: u64,
+}
+
+impl RtspMetrics {
+    fn of(camera: &str, rtsp: Option<&Rtsp>) -> Self {
+        rtsp.map_or_else(Self::default, |rtsp| Self {
+            readers: rtsp.watching(camera),
+            lost: rtsp.lost(camera),
+        })
     }
 }
 
@@ -161,6 +180,7 @@ fn collect(state: &AppState) -> Metrics {
             status: capture.status(),
             mjpeg_viewers: state.mjpeg.viewers_of(capture.id()),
             webrtc: WebrtcMetrics::of(capture.id(), &state.whep),
+            rtsp: RtspMetrics::of(capture.id(), state.rtsp.as_ref()),
             config: CameraConfig::of(capture.camera()),
         })
         .collect();
@@ -215,6 +235,13 @@ fn prometheus(metrics: &Metrics) -> String {
     });
     page.cameras(metrics, "fanlight_webrtc_viewers", "gauge", "Viewers by WebRTC.", |camera| {
         Some(camera.webrtc.viewers as f64)
+    });
+    page.cameras(metrics, "fanlight_rtsp_readers", "gauge", "Readers by RTSP.", |camera| {
+        Some(camera.rtsp.readers as f64)
+    });
+    let lost = "Pictures that slow RTSP readers lost.";
+    page.cameras(metrics, "fanlight_rtsp_lost_total", "counter", lost, |camera| {
+        Some(camera.rtsp.lost as f64)
     });
     page.family("fanlight_camera_state", "gauge", "1 for the state that the camera is in.");
     for camera in &metrics.cameras {

@@ -2,7 +2,8 @@
 //!
 //! [`routes`] is the table of all paths; [`service`] answers a request by it. Areas have a file each:
 //! [`streams`] (MJPEG, snapshots), [`whep`] (WebRTC signalling), [`livekit`], [`system`], [`probes`],
-//! [`metrics`], [`cameras`], [`controls`], [`events`], [`assets`] (the dashboard), [`page`] (the plain one), [`openapi`].
+//! [`metrics`], [`cameras`], [`controls`], [`recordings`], [`files`], [`transforms`], [`events`], [`assets`] (the dashboard),
+//! [`page`] (the plain one), [`openapi`]; [`door`] asks who comes in.
 //! Nothing here waits for a camera except MJPEG, snapshot and WebRTC requests, which are bounded.
 
 mod answer;
@@ -11,16 +12,20 @@ mod body;
 mod cameras;
 mod controls;
 mod cors;
+mod door;
 mod events;
+mod files;
 mod livekit;
 mod metrics;
 mod openapi;
 mod page;
 mod probes;
+mod recordings;
 pub mod routes;
 pub mod server;
 mod streams;
 mod system;
+mod transforms;
 mod whep;
 
 use std::net::{IpAddr, SocketAddr};
@@ -35,13 +40,16 @@ use tokio_util::task::TaskTracker;
 use warp::Filter;
 use warp::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
+use crate::access::Access;
+use crate::access::limit::Limiter;
 use crate::cameras::Cameras;
 use crate::capture::Capture;
 use crate::config::Config;
-use crate::livekit::limit::Limiter;
 use crate::publish::Publishers;
+use crate::record::Recordings;
 use crate::serve::hls::Hls;
 use crate::serve::mjpeg::Mjpeg;
+use crate::serve::rtsp::Rtsp;
 use crate::serve::snapshot::Snapshots;
 use crate::serve::whep::Whep;
 use crate::supervision::published::PublishedNow;
@@ -56,6 +64,8 @@ pub struct AppState {
     pub cameras: Cameras,
     /// The effective configuration; a reload sends a new one.
     pub config: watch::Receiver<Arc<Config>>,
+    /// Who may do what.
+    pub access: Access,
     /// Cancelled when the service stops: streams end, waits give up, no connection is accepted.
     pub stop: CancellationToken,
     pub mjpeg: Mjpeg,
@@ -63,6 +73,8 @@ pub struct AppState {
     /// HLS of the cameras; a reload of its settings sends a new one.
     pub hls: watch::Receiver<Hls>,
     pub whep: Whep,
+    /// None when it is off, or its port could not be had.
+    pub rtsp: Option<Rtsp>,
     /// Open WebSockets, each a task that ends at the stop.
     pub sockets: TaskTracker,
     /// The state of the house, pushed to pages.
@@ -74,6 +86,7 @@ pub struct AppState {
     /// How the published outputs are.
     pub published: PublishedNow,
     pub publishers: Publishers,
+    pub recordings: Recordings,
     pub started: Started,
 }
 
@@ -95,6 +108,7 @@ impl AppState {
         Self {
             hls,
             whep,
+            rtsp: None,
             sockets: TaskTracker::new(),
             mjpeg: Mjpeg::new(cameras.watch(), stop.clone()),
             snapshots: Snapshots::new(stop.clone()),
@@ -103,6 +117,8 @@ impl AppState {
             system: System::none(),
             published: PublishedNow::default(),
             publishers: Publishers::none(),
+            recordings: Recordings::none(cameras.watch()),
+            access: Access::new(config.clone(), Err("this service has no database".into())),
             started: Started { at: SystemTime::now(), instant: Instant::now() },
             cameras,
             config,
@@ -200,7 +216,11 @@ async fn handle(state: &AppState, path: &str, request: &Request<'_>, fault: Opti
     let mut response = match routes::find(request.method, path) {
         Found::Route(..) if fault.is_some() => fault.map(Fault::into_response).unwrap_or_default(),
         Found::Route(target, params) => {
-            dispatch(state, target, params, request, &origins).await.unwrap_or_else(Fault::into_response)
+            match door::enter(&state.access, target, request.headers, request.client).await {
+                Ok(()) => dispatch(state, target, params, request, &origins).await,
+                Err(fault) => Err(fault),
+            }
+            .unwrap_or_else(Fault::into_response)
         }
         Found::Preflight { allow, target } => {
             let mut response = answer::empty(StatusCode::NO_CONTENT);
@@ -250,7 +270,7 @@ async fn dispatch(
             cors::may_act(request.headers, origins)?;
             controls::forget(state, params.id).await
         }
-        Target::Controls if *request.method == Method::PUT => {
+        Target::SetControls => {
             cors::may_act(request.headers, origins)?;
             controls::set(state, params.id, request).await
         }
@@ -260,6 +280,14 @@ async fn dispatch(
             cors::may_act(request.headers, origins)?;
             cameras::restart(state, params.id)
         }
+        Target::Transforms if matches!(*request.method, Method::PUT | Method::DELETE) => {
+            cors::may_act(request.headers, origins)?;
+            match *request.method {
+                Method::PUT => transforms::change(state, params.id, request).await,
+                _ => transforms::reset(state, params.id, request).await,
+            }
+        }
+        Target::Transforms => transforms::show(state, params.id),
         Target::Events => events::events(state, request),
         Target::WebrtcConfig => Ok(livekit::config(state)),
         Target::ViewerToken => livekit::token(state, request),
@@ -270,12 +298,48 @@ async fn dispatch(
             cors::may_act(request.headers, origins)?;
             cameras::retry(state, params.id)
         }
+        Target::Recordings => recordings::list(state, request).await,
+        Target::Snapshots => recordings::snapshots(state, request).await,
+        Target::Storage => recordings::storage(state).await,
+        Target::RecordingFile => files::recording(state, params.file, request).await,
+        Target::RecordingPlaylist => files::playlist(state, params.file).await,
+        Target::SnapshotFile => files::snapshot(state, params.file, request).await,
+        Target::Recording
+        | Target::KeepRecording
+        | Target::CameraRecording
+        | Target::TakeSnapshot
+        | Target::StoredSnapshot
+        | Target::Retention
+        | Target::Cleanup => {
+            if !matches!(*request.method, Method::GET | Method::HEAD) {
+                cors::may_act(request.headers, origins)?;
+            }
+            record(state, target, params, request).await
+        }
         Target::OpenApi => Ok(openapi::document()),
         Target::Viewers => whep::viewers::list(state, params.id),
         Target::Whep | Target::WhepSession | Target::Signalling | Target::Go2rtc | Target::Go2rtcSocket => {
             cors::may_watch(request.headers, origins)?;
             watch(state, target, params, request).await
         }
+    }
+}
+
+/// Recordings and snapshots: looked at, or changed.
+async fn record(
+    state: &AppState,
+    target: Target,
+    params: Params<'_>,
+    request: &Request<'_>,
+) -> Result<Response, Fault> {
+    match target {
+        Target::Recording => recordings::one(state, params.file, request).await,
+        Target::KeepRecording => recordings::keep(state, params.file, request).await,
+        Target::CameraRecording => recordings::camera(state, params.id, request).await,
+        Target::TakeSnapshot => recordings::take(state, params.id, request).await,
+        Target::StoredSnapshot => recordings::snapshot(state, params.file, request).await,
+        Target::Retention => recordings::retention(state, request).await,
+        _ => recordings::cleanup(state).await,
     }
 }
 

@@ -16,12 +16,16 @@ use super::events::HouseView;
 use super::livekit::{ServerToken, TokenRequest, ViewerToken};
 use super::metrics::{CameraConfig, Metrics};
 use super::probes::{CameraStatusBody, Health, Ready};
+use super::recordings::{RecordingList, SnapshotList, StartRecording, StorageView, TakeSnapshot};
 use super::routes::{ROUTES, Route, Target, Verb};
 use super::system::Stats;
+use super::transforms::TransformsView;
 use super::whep::dialect::{Description, Message};
 use super::whep::viewers::ViewerList;
 use crate::cameras::settings::Settings;
+use crate::config::transforms::Transforms;
 use crate::livekit::viewer::ViewerConfig;
+use crate::record::{Cleanup, RecordingInfo, RecordingStatus, Retention, SnapshotInfo};
 use crate::supervision::published::Publisher;
 use crate::telemetry::system::SystemMetrics;
 
@@ -42,6 +46,8 @@ use crate::telemetry::system::SystemMetrics;
         Settings,
         ControlValues,
         Capabilities,
+        TransformsView,
+        Transforms,
         LiveKitRoom,
         crate::publish::status::OutputStatus,
         HouseView,
@@ -60,6 +66,16 @@ use crate::telemetry::system::SystemMetrics;
         ServerToken,
         Stats,
         SystemMetrics,
+        RecordingList,
+        RecordingInfo,
+        RecordingStatus,
+        SnapshotList,
+        SnapshotInfo,
+        StorageView,
+        StartRecording,
+        TakeSnapshot,
+        Retention,
+        Cleanup,
         crate::serve::ready::NotReady
     ))
 )]
@@ -117,19 +133,51 @@ fn operation(route: &Route) -> Operation {
             ("cameras", "Change a discovered camera, which starts anew; null goes back to the default")
         }
         Target::Forget => ("cameras", "Forget a discovered camera that is away, with what was set for it"),
-        Target::Controls if verb == Verb::Put => {
-            ("cameras", "Set controls, at once and again whenever the camera comes back")
-        }
+        Target::SetControls => ("cameras", "Set controls, at once and again whenever the camera comes back"),
         Target::Controls => ("cameras", "The controls of a V4L2 camera and how they are set"),
         Target::Capabilities => ("cameras", "What a V4L2 camera offers: formats, sizes, rates, controls"),
         Target::Retry => ("cameras", "Try a published output again at once"),
         Target::Restart => ("cameras", "Begin anew with this camera, without waiting for a back-off"),
+        Target::Transforms if verb == Verb::Put => {
+            ("cameras", "Change rotation, flip, overlay and privacy masks while it runs; all of them at once")
+        }
+        Target::Transforms if verb == Verb::Delete => {
+            ("cameras", "Go back to the rotation, flip, overlay and masks of the configuration")
+        }
+        Target::Transforms => ("cameras", "Rotation, flip, overlay and privacy masks of a camera"),
         Target::Events => ("cameras", "How everything is, pushed as server-sent events"),
         Target::WebrtcConfig => ("livekit", "Where LiveKit is, with ICE servers; notes say what is missing"),
         Target::ViewerToken => ("livekit", "A token to watch a room"),
         Target::StandardToken => ("livekit", "The same, as LiveKit's clients ask: a standard token endpoint"),
         Target::Stats => ("system", "The machine in a few figures"),
         Target::SystemMetrics => ("system", "The machine: processor, memory, disk, network, throttling"),
+        Target::Recordings => ("recordings", "Recordings on disk, the newest first"),
+        Target::Recording if verb == Verb::Delete => ("recordings", "Delete a recording"),
+        Target::Recording => ("recordings", "One recording"),
+        Target::KeepRecording if verb == Verb::Delete => {
+            ("recordings", "Let retention delete a recording again")
+        }
+        Target::KeepRecording => ("recordings", "Keep a recording: retention leaves it alone"),
+        Target::CameraRecording => match verb {
+            Verb::Post => ("recordings", "Start to record a camera"),
+            Verb::Delete => ("recordings", "Stop to record a camera"),
+            _ => ("recordings", "Whether a camera is being recorded"),
+        },
+        Target::TakeSnapshot => ("recordings", "Take a picture and store it"),
+        Target::Snapshots => ("recordings", "Snapshots on disk, the newest first"),
+        Target::StoredSnapshot if verb == Verb::Delete => ("recordings", "Delete a snapshot"),
+        Target::StoredSnapshot => ("recordings", "One snapshot"),
+        Target::Storage => ("recordings", "What is kept where, and what room there is"),
+        Target::Retention if verb == Verb::Patch => {
+            ("recordings", "Change what is deleted by itself: keys that are not named stay")
+        }
+        Target::Retention => ("recordings", "What is deleted by itself"),
+        Target::Cleanup => ("recordings", "Delete what retention does not want, now"),
+        Target::RecordingFile => ("recordings", "A recording's file; ?download to save it"),
+        Target::RecordingPlaylist => {
+            ("recordings", "An HLS playlist of a recording, also while it is being written")
+        }
+        Target::SnapshotFile => ("recordings", "A snapshot's file; ?download to save it"),
         Target::OpenApi => ("pages", "This document"),
         Target::Viewers => ("cameras", "Who watches this camera by WebRTC, and how well it reaches them"),
         Target::Whep => ("webrtc", "WHEP: an offer makes a session"),
@@ -163,6 +211,13 @@ fn operation(route: &Route) -> Operation {
         operation =
             operation.parameter(camera.description(Some("The camera that decides; default: the first")));
     }
+    if target == Target::Transforms && verb != Verb::Get {
+        let restart = text("restart", ParameterIn::Query, Required::False);
+        operation =
+            operation.parameter(restart.description(Some(
+                "true: also when encoders have to begin anew for it, which is 409 otherwise",
+            )));
+    }
     if matches!(target, Target::Go2rtc | Target::Go2rtcSocket) {
         let source = text("src", ParameterIn::Query, Required::False);
         operation = operation.parameter(source.description(Some("The camera; default: the first")));
@@ -175,6 +230,19 @@ fn operation(route: &Route) -> Operation {
         for (name, what) in [
             ("room", "Default: the first room that viewers may ask for"),
             ("identity", "Gets a random ending: see the answer"),
+        ] {
+            let parameter = text(name, ParameterIn::Query, Required::False);
+            operation = operation.parameter(parameter.description(Some(what)));
+        }
+    }
+    if matches!(target, Target::Recordings | Target::Snapshots) {
+        for (name, what) in [
+            ("camera", "Only of this camera"),
+            ("from", "Those that reach beyond this time (RFC 3339)"),
+            ("to", "Those that begin before this time (RFC 3339)"),
+            ("kept", "true or false"),
+            ("limit", "At most so many, 1000 at most; default: 100"),
+            ("offset", "After so many"),
         ] {
             let parameter = text(name, ParameterIn::Query, Required::False);
             operation = operation.parameter(parameter.description(Some(what)));
@@ -232,8 +300,12 @@ fn body(verb: Verb, target: Target) -> Option<RequestBody> {
             let schema = Ref::from_schema_name(Settings::name());
             body.content("application/json", ContentBuilder::new().schema(Some(schema)).build()).build()
         }
-        (Target::Controls, Verb::Put) => {
+        (Target::SetControls, _) => {
             let schema = Ref::from_schema_name(ControlValues::name());
+            body.content("application/json", ContentBuilder::new().schema(Some(schema)).build()).build()
+        }
+        (Target::Transforms, Verb::Put) => {
+            let schema = Ref::from_schema_name(Transforms::name());
             body.content("application/json", ContentBuilder::new().schema(Some(schema)).build()).build()
         }
         (Target::Signalling, _) => body.content("application/json", message()).build(),
@@ -242,8 +314,50 @@ fn body(verb: Verb, target: Target) -> Option<RequestBody> {
             let token = ContentBuilder::new().schema(Some(schema)).build();
             RequestBodyBuilder::new().content("application/json", token).build()
         }
+        (Target::CameraRecording, Verb::Post) => optional::<StartRecording>(),
+        (Target::TakeSnapshot, _) => optional::<TakeSnapshot>(),
+        (Target::Retention, Verb::Patch) => optional::<Retention>(),
         _ => return None,
     })
+}
+
+fn optional<T: ToSchema>() -> RequestBody {
+    let schema = Ref::from_schema_name(T::name());
+    let content = ContentBuilder::new().schema(Some(schema)).build();
+    RequestBodyBuilder::new().content("application/json", content).build()
+}
+
+/// Answers of recordings, snapshots and storage.
+fn record_responses(verb: Verb, target: Target) -> Vec<(&'static str, Response)> {
+    let gone = || ResponseBuilder::new().description("Deleted").build();
+    let mut list = vec![match (target, verb) {
+        (Target::Recordings, _) => ("200", json::<RecordingList>("One page")),
+        (Target::Recording | Target::StoredSnapshot, Verb::Delete) => ("204", gone()),
+        (Target::Recording | Target::KeepRecording, _) => ("200", json::<RecordingInfo>("The recording")),
+        (Target::CameraRecording, Verb::Post) => {
+            ("201", json::<RecordingStatus>("It records, or waits for pictures: see state"))
+        }
+        (Target::CameraRecording, _) => ("200", json::<RecordingStatus>("How it is")),
+        (Target::TakeSnapshot, _) => ("201", json::<SnapshotInfo>("It is stored; Location")),
+        (Target::Snapshots, _) => ("200", json::<SnapshotList>("One page")),
+        (Target::StoredSnapshot, _) => ("200", json::<SnapshotInfo>("The snapshot")),
+        (Target::Retention, _) => ("200", json::<Retention>("What holds now")),
+        (Target::Cleanup, _) => ("200", json::<Cleanup>("What was deleted")),
+        _ => ("200", json::<StorageView>("The disk")),
+    }];
+    if matches!(verb, Verb::Post | Verb::Patch | Verb::Delete) {
+        list.push(("403", error("A page of an origin that is not listed asked")));
+        list.push(("409", error("Not in this state: recording already, not recording, being written")));
+    }
+    if matches!((target, verb), (Target::CameraRecording | Target::TakeSnapshot, Verb::Post)) {
+        list.push(("507", error("The disk is full")));
+    }
+    list.push(("400", error("A value or name is not possible")));
+    if !matches!(target, Target::Recordings | Target::Snapshots | Target::Storage | Target::Cleanup) {
+        list.push(("404", error("There is no such camera or file")));
+    }
+    list.push(("503", error("Camera, disk or database do not do their part")));
+    list
 }
 
 /// Answers to WebRTC signalling.
@@ -335,12 +449,14 @@ fn responses(route: &Route) -> Vec<(&'static str, Response)> {
             ("403", error("A page of an origin that is not listed asked")),
             ("409", error("It is plugged in, or stands in the configuration")),
         ],
-        Target::Controls | Target::Capabilities => {
+        Target::Controls | Target::SetControls | Target::Capabilities => {
             let mut list = vec![
                 (
                     "200",
                     match target {
-                        Target::Controls => json::<ControlList>("The controls as they are now"),
+                        Target::Controls | Target::SetControls => {
+                            json::<ControlList>("The controls as they are now")
+                        }
                         _ => json::<Capabilities>("What the device says"),
                     },
                 ),
@@ -349,7 +465,7 @@ fn responses(route: &Route) -> Vec<(&'static str, Response)> {
                 ("503", error("The device cannot be opened: why, and what to do")),
                 ("504", error("The device does not answer")),
             ];
-            if verb == Verb::Put {
+            if target == Target::SetControls {
                 list.push(("400", error("A control that is not there, or a value that it does not take")));
                 list.push(("403", error("A page of an origin that is not listed asked")));
             }
@@ -363,6 +479,17 @@ fn responses(route: &Route) -> Vec<(&'static str, Response)> {
             ("202", json::<Restarting>("Asked for")),
             ("403", error("A page of an origin that is not listed asked")),
         ],
+        Target::Transforms => {
+            let mut list = vec![("200", json::<TransformsView>("What is done to its pictures now"))];
+            if verb != Verb::Get {
+                list.push(("403", error("A page of an origin that is not listed asked")));
+                list.push(("409", error("Encoders would begin anew: the reason; nothing was changed")));
+            }
+            if verb == Verb::Put {
+                list.push(("400", error("Not JSON, an unknown key, or a mask outside the picture")));
+            }
+            list
+        }
         Target::Viewers => vec![("200", json::<ViewerList>("The viewers"))],
         Target::Events => vec![
             ("200", {
@@ -383,6 +510,31 @@ fn responses(route: &Route) -> Vec<(&'static str, Response)> {
         Target::StandardToken => vec![("201", json::<ServerToken>("A token for a viewer"))],
         Target::Stats => vec![("200", json::<Stats>("The newest reading"))],
         Target::SystemMetrics => vec![("200", json::<SystemMetrics>("The newest reading"))],
+        Target::RecordingFile | Target::SnapshotFile => {
+            let kind = if target == Target::RecordingFile { "video/mp4" } else { "image/jpeg" };
+            vec![
+                ("200", binary("The file; ETag, Last-Modified, Content-Disposition", &[kind])),
+                ("206", binary("A byte range of it", &[kind])),
+                ("304", Response::new("The client has it")),
+                ("404", error("There is no such file")),
+                ("416", error("The range begins past the end; Content-Range has the length")),
+            ]
+        }
+        Target::RecordingPlaylist => vec![
+            ("200", binary("The playlist", &["application/vnd.apple.mpegurl"])),
+            ("404", error("There is no such recording")),
+            ("409", error("It is no fragmented MP4")),
+        ],
+        Target::Recordings
+        | Target::Recording
+        | Target::KeepRecording
+        | Target::CameraRecording
+        | Target::TakeSnapshot
+        | Target::Snapshots
+        | Target::StoredSnapshot
+        | Target::Storage
+        | Target::Retention
+        | Target::Cleanup => return record_responses(verb, target),
         Target::OpenApi => vec![("200", binary("OpenAPI 3.1", &["application/json"]))],
         Target::Whep | Target::WhepSession | Target::Signalling | Target::Go2rtc | Target::Go2rtcSocket => {
             return webrtc_responses(verb, target);

@@ -45,7 +45,7 @@ fn render(cameras: &[Capture], state: &AppState, nonce: &str) -> String {
     let low_latency = state.config.borrow().hls.low_latency;
     let mut list = String::new();
     for (index, capture) in cameras.iter().enumerate() {
-        card(&mut list, &capture.status(), &Urls::of(capture, low_latency), index == 0);
+        card(&mut list, &capture.status(), &Urls::of(capture, low_latency, state.rtsp.as_ref()), index == 0);
     }
     if cameras.is_empty() {
         list.push_str("<p>No camera is configured or found. <code>fanlight doctor</code> says why.</p>");
@@ -169,7 +169,7 @@ mod tests {
         status.lifecycle.last_error = Some("<img src=x onerror=alert(2)>".into());
         status.format = Some("<b>H.264</b>".into());
         let mut page = String::new();
-        card(&mut page, &status, &Urls::of(&capture, true), true);
+        card(&mut page, &status, &Urls::of(&capture, true, None), true);
         assert!(
             !page.contains("<script") && !page.contains("<img src=x") && !page.contains("<b>H"),
             "{page}"

@@ -102,7 +102,7 @@ fn picture(unit: &AccessUnit) -> Response {
 }
 
 /// The date format of RFC 9110 section 5.6.7.
-fn http_date(time: SystemTime) -> Option<HeaderValue> {
+pub fn http_date(time: SystemTime) -> Option<HeaderValue> {
     let time = jiff::Timestamp::try_from(time).ok()?;
     let text = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&time).ok()?;
     HeaderValue::from_str(&text).ok()

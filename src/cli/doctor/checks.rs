@@ -167,7 +167,7 @@ fn encoders(facts: &Facts, checks: &mut Vec<Check>) {
     for camera in &facts.config.cameras {
         let what = |codec: &str| format!("{} {codec}", camera.id);
         let maybe = match &camera.source {
-            _ if camera.turns() => "",
+            _ if camera.transformed() => "",
             Source::Rtsp(_) | Source::File(_) | Source::V4l2(_) | Source::Auto {} => {
                 "; none where the camera gives it itself"
             }
@@ -206,7 +206,7 @@ fn encoders(facts: &Facts, checks: &mut Vec<Check>) {
 }
 
 fn gives_jpeg(camera: &Camera) -> bool {
-    matches!(camera.source, Source::Http(_)) && !camera.turns()
+    matches!(camera.source, Source::Http(_)) && !camera.transformed()
 }
 
 fn install(element: &str) -> String {

@@ -263,5 +263,6 @@ fn the_encoder_that_would_be_used_is_shown_for_each_camera() {
     assert_eq!(found("test JPEG"), Some("jpegenc (software)"));
     facts.config.cameras[1].outputs.hls = false;
     facts.config.cameras[1].outputs.whep = false;
+    facts.config.cameras[1].outputs.rtsp = false;
     assert!(!all(&facts).iter().any(|check| check.name == "test H.264"));
 }

@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::config::model::{Camera, HttpMode, Source};
+use crate::config::transforms::Transforms;
 use crate::pipelines::elements;
 
 /// What an element is for, here.
@@ -32,7 +33,8 @@ pub fn role(element: &str, config: &Config, pi: bool) -> Role {
         "x264enc" | "openh264enc" => Role::OneOf(H264_ENCODERS),
         "avdec_h264" | "openh264dec" => Role::OneOf(H264_DECODERS),
         "videotestsrc" | "clockoverlay" | "timeoverlay" => {
-            needed(any(|camera| matches!(camera.source, Source::Test {})))
+            let test = any(|camera| matches!(camera.source, Source::Test {}));
+            needed(test || element == "clockoverlay" && any(|camera| Transforms::of(camera).writes()))
         }
         "filesrc" | "parsebin" | "qtdemux" | "matroskademux" | "tsdemux" | "avidemux" | "flvdemux" => {
             needed(any(|camera| matches!(camera.source, Source::File(_))))
@@ -51,7 +53,7 @@ pub fn role(element: &str, config: &Config, pi: bool) -> Role {
         "flvmux" | "rtmp2sink" | "h264timestamper" => needed(published(&["rtmp"])),
         "webrtcbin" | "dtlsenc" | "srtpenc" | "sctpenc" | "nicesrc" | "nicesink" | "rtpbin"
         | "rtph264pay" => needed(published(&["livekit", "whip"])),
-        "videoflip" => needed(any(Camera::turns)),
+        "videoflip" => needed(any(|camera| Transforms::of(camera).turns())),
         "videorate" => needed(any(|camera| camera.fps > 0)),
         "h264parse" => needed(any(|camera| camera.outputs.h264())),
         "jpegenc" => needed(any(|camera| camera.outputs.mjpeg || camera.outputs.snapshot)),
@@ -70,6 +72,8 @@ mod tests {
         let with = |source| Config { cameras: vec![Camera::new("a", source)], ..Config::default() };
         let usb = with(Source::V4l2(V4l2 { device: "/dev/video0".into(), format: V4l2Format::Auto }));
         let auto = with(Source::Auto {});
+        let mut written = usb.clone();
+        written.cameras[0].overlay = Some(Default::default());
         for (element, config, pi, expected) in [
             ("appsink", &usb, false, Role::Needed),
             ("v4l2src", &usb, false, Role::Needed),
@@ -79,13 +83,16 @@ mod tests {
             ("libcamerasrc", &auto, true, Role::Needed),
             ("v4l2h264enc", &usb, true, Role::Hardware),
             ("x264enc", &usb, false, Role::OneOf(H264_ENCODERS)),
+            ("clockoverlay", &usb, false, Role::Spare),
+            ("clockoverlay", &written, false, Role::Needed),
             ("avdec_h265", &usb, false, Role::Spare),
             ("jpegenc", &usb, false, Role::Needed),
         ] {
             assert_eq!(role(element, config, pi), expected, "{element}");
         }
         let mut quiet = usb;
-        quiet.cameras[0].outputs = Outputs { mjpeg: false, snapshot: false, hls: true, whep: false };
+        quiet.cameras[0].outputs =
+            Outputs { mjpeg: false, snapshot: false, hls: true, whep: false, rtsp: false };
         assert_eq!(role("jpegenc", &quiet, false), Role::Spare);
     }
 }

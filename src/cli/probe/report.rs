@@ -251,7 +251,7 @@ pub fn of_modes(target: &str, camera: &Camera, modes: Result<Vec<Mode>, String>)
     };
     let largest = modes.iter().map(|mode| mode.size).max_by_key(|s| u64::from(s.width) * u64::from(s.height));
     let size = largest.filter(|size| size.width <= 1920).unwrap_or(Resolution { width: 1280, height: 720 });
-    let chosen = v4l2::choose(&modes, V4l2Format::Auto, size, 0, &camera.outputs, camera.turns());
+    let chosen = v4l2::choose(&modes, V4l2Format::Auto, size, 0, &camera.outputs, camera.transformed());
     let native = match chosen.map(|mode| mode.kind) {
         Some(Kind::H264) => Native::Encoded(Encoded::H264),
         Some(Kind::Mjpeg) => Native::Encoded(Encoded::Jpeg),

@@ -146,9 +146,11 @@ impl Reader<'_> {
 
     /// A secret of a section may come from a file instead, not as well.
     pub(super) fn secret_or_file(&mut self, table: &DeTable<'_>, place: &Place) {
-        for (value, file) in
-            [("api_secret", "api_secret_file"), ("turn_static_secret", "turn_static_secret_file")]
-        {
+        for (value, file) in [
+            ("api_secret", "api_secret_file"),
+            ("turn_static_secret", "turn_static_secret_file"),
+            ("jwt_secret", "jwt_secret_file"),
+        ] {
             if let (true, Some((key, _))) = (table.contains_key(value), table.get_key_value(file)) {
                 let message = format!("{value} and {file} are both set; keep one, in {}", place.label);
                 self.problem(Some(key.span()), place.key(file), message);

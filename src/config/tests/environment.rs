@@ -9,6 +9,8 @@ use super::*;
 const LIVEKIT: &str =
     "[livekit]\nurl = 'ws://sfu'\napi_key = 'k'\napi_secret = 's'\nturn_static_secret = 't'\n";
 
+const JWT: &str = "FANLIGHT_JWT_SECRET";
+
 #[test]
 fn each_variable_sets_its_key() {
     type Check = fn(&Config) -> bool;
@@ -34,6 +36,7 @@ fn each_variable_sets_its_key() {
         ("LOG_LEVEL", "debug", "log.level", |c| c.log.level == "debug"),
         ("FANLIGHT_BIND", "0.0.0.0", "server.bind", |c| c.server.bind.is_unspecified()),
         ("FANLIGHT_PORT", "9090", "server.port", |c| c.server.port == 9090),
+        ("FANLIGHT_RTSP_PORT", "9091", "rtsp.port", |c| c.rtsp.port == 9091),
         ("CORS_ORIGINS", "https://a, http://b:3000", "server.cors_origins", |c| {
             c.server.cors_origins == ["https://a", "http://b:3000"]
         }),
@@ -49,6 +52,9 @@ fn each_variable_sets_its_key() {
         }),
         ("TURN_STATIC_SECRET", "hush", "livekit.turn_static_secret", |c| {
             c.livekit.turn_static_secret == Some(Secret::new("hush"))
+        }),
+        ("FANLIGHT_JWT_SECRET", "0123456789abcdef0123456789abcdef", "access.jwt_secret", |c| {
+            c.access.jwt_secret == Some(Secret::new("0123456789abcdef0123456789abcdef"))
         }),
         ("MOCK_CAMERA", "Yes", "camera.0.source.type", |c| c.cameras[0].source == Source::Test {}),
     ];
@@ -87,6 +93,7 @@ fn a_bad_variable_falls_back_to_the_default_and_warns() {
         ("LOG_LEVEL", "inof", "using the default, info"),
         ("FANLIGHT_BIND", "localhost", "using the default, 127.0.0.1"),
         ("FANLIGHT_PORT", "65536", "using the default, 8080"),
+        ("FANLIGHT_RTSP_PORT", "rtsp", "using the default, 8554"),
         (
             "LIVEKIT_HOST",
             "sfu:7880",
@@ -103,7 +110,7 @@ fn a_bad_variable_falls_back_to_the_default_and_warns() {
     ];
     let plain = with_environment("", &[]).config;
     let names: BTreeSet<_> = table.iter().map(|row| row.0).collect();
-    for (name, _) in super::super::environment::SETTINGS {
+    for (name, _) in super::super::environment::SETTINGS.iter().filter(|(name, _)| *name != JWT) {
         assert!(names.contains(name), "{name} is tested");
     }
     for (name, value, words) in table {
@@ -113,6 +120,19 @@ fn a_bad_variable_falls_back_to_the_default_and_warns() {
         let text = warning.to_string();
         assert!(text.starts_with(&format!("{name}: ")) && text.contains(words), "{text}");
     }
+}
+
+#[test]
+fn a_bad_jwt_secret_opens_nothing() {
+    for value in ["hush\nhush", "too short"] {
+        let loaded = with_environment("", &[(JWT, value)]);
+        let access = &loaded.config.access;
+        assert!(access.configured() && access.jwt_secret.is_none(), "{access:?}");
+        let [warning] = &loaded.warnings[..] else { panic!("{:?}", loaded.warnings) };
+        assert!(warning.to_string().starts_with(JWT) && !warning.to_string().contains(value), "{warning}");
+    }
+    let error = from_text("[access]\njwt_secret = 'too short'\n").unwrap_err().to_string();
+    assert!(error.contains("32 bytes") && error.contains("openssl"), "{error}");
 }
 
 #[test]

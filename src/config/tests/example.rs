@@ -6,15 +6,24 @@ use super::super::model::{
     self, Autofocus, Camera, Http, Libcamera, LiveKit, Publish, PublishLiveKit, PublishRtmp, PublishWhip,
     Resolution, Rtsp, Source, Target, TlsCheck, Transport, V4l2,
 };
+use super::super::transforms::{Mask, Overlay};
 use super::super::value::Kind;
 use super::*;
 
 fn load_uncommented(directory: &TempDir) -> Loaded {
-    let names =
-        ["yard.password", "gate-ca.pem", "livekit.secret", "turn.secret", "club.token", "studio.token"];
+    let names = [
+        "anna.password",
+        "yard.password",
+        "gate-ca.pem",
+        "livekit.secret",
+        "turn.secret",
+        "club.token",
+        "studio.token",
+    ];
     for name in names.into_iter().chain(["ingress.key"]) {
         set_mode(&write(directory, name, "secret\n"), 0o600);
     }
+    set_mode(&write(directory, "jwt.secret", &"x".repeat(32)), 0o600);
     let file = write(directory, "fanlight.toml", &uncommented());
     set_mode(&file, 0o600);
     load(Some(&file), nothing).unwrap()
@@ -35,7 +44,7 @@ fn paths(value: &Value, path: &str, found: &mut BTreeMap<String, Value>) {
                 }
             }
         }
-        Value::Array(items) if path == "camera" || path == "publish" => {
+        Value::Array(items) if ["camera", "publish", "camera.mask", "access.user"].contains(&path) => {
             items.iter().for_each(|item| paths(item, path, found))
         }
         // The first one counts: later cameras of the example show other values.
@@ -94,6 +103,23 @@ fn full() -> Config {
     config.health.publisher_file = path();
     config.hls.output_dir = path();
     config.webrtc.bind = Some([127, 0, 0, 1].into());
+    config.rtsp.bind = Some([127, 0, 0, 1].into());
+    config.rtsp.tls_port = Some(1);
+    config.rtsp.certificate = path();
+    config.rtsp.key = path();
+    config.storage.directory = path();
+    config.rpc.bind = config.webrtc.bind;
+    config.rpc.port = Some(1);
+    config.access.jwt_secret = secret();
+    config.access.jwt_secret_file = path();
+    config.access.users = vec![model::User {
+        name: "x".into(),
+        role: model::Role::Viewer,
+        password_file: path(),
+        ha1_md5: secret(),
+        ha1_sha256: secret(),
+        ha1: Default::default(),
+    }];
     config.livekit = LiveKit {
         url: text(),
         public_url: text(),
@@ -137,6 +163,9 @@ fn full() -> Config {
         targets.into_iter().map(|target| Publish { id: "x".into(), camera: text(), target }).collect();
     config.cameras = sources.into_iter().map(|source| Camera::new("x", source)).collect();
     config.cameras[0].name = text();
+    config.cameras[0].overlay = Some(Overlay::default());
+    config.cameras[0].masks =
+        vec![Mask { name: text(), enabled: true, x: 0.0, y: 0.0, width: 0.5, height: 0.5 }];
     config.cameras[0].h264.bitrate_kbps = Some(1);
     config
 }
@@ -148,6 +177,8 @@ fn schema_paths(keys: &[schema::Key], path: &str, found: &mut BTreeSet<String>) 
         match key.kind {
             Kind::Section(keys) => schema_paths(keys, &below, found),
             Kind::Cameras => schema_paths(schema::CAMERA, &below, found),
+            Kind::Masks => schema_paths(schema::MASK, &below, found),
+            Kind::Users => schema_paths(schema::USER, &below, found),
             Kind::Source | Kind::Outputs => {
                 let types = if matches!(key.kind, Kind::Source) { schema::SOURCES } else { schema::TARGETS };
                 for (kind, keys) in types {
@@ -182,8 +213,9 @@ fn the_example_shows_every_key_and_loads_with_all_of_them() {
         paths_of(&toml::from_str::<Value>(&uncommented()).unwrap()).into_keys().collect();
     let mut types: BTreeSet<_> = paths_of(&Value::try_from(full()).unwrap()).into_keys().collect();
     // There is one [livekit], and a secret stands there or in a file: these are shown as text.
-    for name in ["api_secret", "turn_static_secret"] {
-        assert!(types.remove(&format!("livekit.{name}")));
+    for name in ["livekit.api_secret", "livekit.turn_static_secret", "access.jwt_secret"] {
+        assert!(types.remove(name));
+        let name = name.rsplit('.').next().unwrap();
         assert!(EXAMPLE.contains(&format!("\n# {name} = ")), "{name}");
     }
     assert_eq!(written, types);
@@ -201,6 +233,7 @@ fn the_defaults_in_the_example_are_the_defaults_of_the_types() {
     let example = paths_of(&toml::from_str::<Value>(&uncommented()).unwrap());
     // What a file with only the required keys gives.
     let least = "[[camera]]\nid = 'a'\nsource = { type = 'v4l2', device = 'x' }\n\
+                 [camera.overlay]\n[[camera.mask]]\nx = 0.0\ny = 0.5\nwidth = 0.25\nheight = 0.5\n\
                  [[camera]]\nid = 'b'\nsource = { type = 'rtsp', url = 'rtsp://x' }\n\
                  [[camera]]\nid = 'c'\nsource = { type = 'http', url = 'http://x' }\n\
                  [[publish]]\nid = 'p'\ntype = 'livekit'\nroom = 'x'\n\

@@ -8,7 +8,6 @@
 
 mod body;
 mod disk;
-pub mod fmp4;
 pub mod packager;
 pub mod playlist;
 pub mod request;
@@ -16,7 +15,6 @@ pub mod ring;
 mod routes;
 pub mod segmenter;
 mod stream;
-pub mod timing;
 pub mod ts;
 
 use std::collections::HashMap;
@@ -28,6 +26,7 @@ use tokio::task::JoinHandle;
 use crate::capture::Capture;
 use crate::capture::outlet::Outlet;
 use crate::config::model;
+use crate::mux::{fmp4, timing};
 use packager::Settings;
 use playlist::Container;
 use ring::{Numbers, Ring};

@@ -8,12 +8,15 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 
-use super::packetize::{MAX_PAYLOAD, packetize};
 use crate::capture::Capture;
 use crate::capture::outlet::Subscription;
 use crate::frames::AccessUnit;
 use crate::h264::{self, nal_type};
+use crate::serve::packetize::payloads;
 
+/// Largest RTP payload in bytes. With RTP header, MID extension, RTX prefix, SRTP tag, UDP and IPv6 headers
+/// it stays below IPv6's least MTU of 1280.
+pub const MAX_PAYLOAD: usize = 1160;
 /// RTP clock of video.
 pub const CLOCK: u64 = 90_000;
 /// Bounds of the kept group of pictures.
@@ -261,7 +264,7 @@ impl Feed {
             let sps = h264::nals(&unit.data).find(|nal| h264::kind(nal) == nal_type::SPS);
             self.profile = sps.and_then(|sps| sps.get(1).copied()).or(self.profile);
         }
-        let packets = packetize(&unit.data, MAX_PAYLOAD);
+        let packets = payloads(&unit.data, MAX_PAYLOAD);
         if packets.is_empty() {
             return None;
         }

@@ -5,15 +5,14 @@
 //! asked for) and all viewers of all cameras (`engine`). Commands reach it through a bounded queue and are
 //! answered each through a channel of its own; a thread that is gone answers [`Refusal::Stopping`].
 //!
-//! A picture is packetized once (`packetize`, `feed`) and shared by all viewers (`viewer`); str0m does ICE,
+//! A picture is packetized once (`feed`) and shared by all viewers (`viewer`); str0m does ICE,
 //! DTLS, SRTP and repetitions. ICE-lite: viewers check us, so their candidates are not needed and not kept.
 
-mod addresses;
+pub(super) mod addresses;
 mod demux;
 mod engine;
 mod feed;
 mod pace;
-mod packetize;
 mod ports;
 mod sdp;
 mod srtp;

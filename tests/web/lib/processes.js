@@ -135,6 +135,7 @@ export async function startService(camera, { live = true, port: wanted, bind = '
     ...process.env,
     FANLIGHT_BIND: bind,
     FANLIGHT_PORT: String(port),
+    FANLIGHT_RTSP_PORT: '0',
     HEALTH_FILE: join(directory, 'health.json'),
     STATE_DIRECTORY: directory,
     NO_COLOR: '1',

@@ -1,4 +1,5 @@
-//! H.264 access units as RTP payloads (RFC 6184, packetization-mode 1), made once for all viewers.
+//! H.264 access units as RTP payloads (RFC 6184, packetization-mode 1), made once for all viewers: by WebRTC
+//! as packets of their own, by RTSP as pieces of one buffer.
 //!
 //! Small NAL units travel together (STAP-A), large ones in pieces (FU-A), the rest alone. Pieces are of
 //! equal size but the last, so that one call sends many of them (segmentation offload).
@@ -7,10 +8,6 @@ use std::sync::Arc;
 
 use crate::h264::{self, nal_type};
 
-/// Largest RTP payload in bytes. With RTP header, MID extension, RTX prefix, SRTP tag, UDP and IPv6 headers
-/// it stays below IPv6's least MTU of 1280.
-pub const MAX_PAYLOAD: usize = 1160;
-
 const STAP_A: u8 = 24;
 const FU_A: u8 = 28;
 /// Forbidden-zero and importance bits of a NAL header.
@@ -18,10 +15,18 @@ const F_NRI: u8 = 0xe0;
 const FU_START: u8 = 0x80;
 const FU_END: u8 = 0x40;
 
-/// The payloads of one access unit in Annex B form, none larger than `max` (at least 3). Delimiters and
-/// filler are left out.
-pub fn packetize(access_unit: &[u8], max: usize) -> Vec<Arc<[u8]>> {
+/// The payloads of one access unit, each in a buffer of its own.
+pub fn payloads(access_unit: &[u8], max: usize) -> Vec<Arc<[u8]>> {
     let mut packets = Vec::with_capacity(access_unit.len() / max + 2);
+    packetize(access_unit, max, |head, body| {
+        packets.push(if head.is_empty() { Arc::from(body) } else { [head, body].concat().into() });
+    });
+    packets
+}
+
+/// Gives the payloads of one access unit in Annex B form to `emit`, each in two parts to be joined, none
+/// larger than `max` (at least 3). Delimiters and filler are left out.
+pub fn packetize(access_unit: &[u8], max: usize, mut emit: impl FnMut(&[u8], &[u8])) {
     let mut together = Together::default();
     for nal in h264::nals(access_unit) {
         match h264::kind(nal) {
@@ -31,17 +36,16 @@ pub fn packetize(access_unit: &[u8], max: usize) -> Vec<Arc<[u8]>> {
             _ => continue,
         }
         if nal.len() > max {
-            together.flush(&mut packets);
-            fragment(nal, max, &mut packets);
+            together.flush(&mut emit);
+            fragment(nal, max, &mut emit);
             continue;
         }
         if !together.takes(nal, max) {
-            together.flush(&mut packets);
+            together.flush(&mut emit);
         }
         together.push(nal);
     }
-    together.flush(&mut packets);
-    packets
+    together.flush(&mut emit);
 }
 
 /// NAL units that wait to be sent in one packet.
@@ -62,10 +66,10 @@ impl<'a> Together<'a> {
         self.nals.push(nal);
     }
 
-    fn flush(&mut self, packets: &mut Vec<Arc<[u8]>>) {
+    fn flush(&mut self, emit: &mut impl FnMut(&[u8], &[u8])) {
         match self.nals.as_slice() {
             [] => {}
-            [nal] => packets.push(Arc::from(*nal)),
+            [nal] => emit(&[], nal),
             nals => {
                 let forbidden = nals.iter().fold(0, |f, nal| f | nal[0] & 0x80);
                 let importance = nals.iter().map(|nal| nal[0] & 0x60).max().unwrap_or(0);
@@ -75,14 +79,14 @@ impl<'a> Together<'a> {
                     packet.extend_from_slice(&(nal.len() as u16).to_be_bytes());
                     packet.extend_from_slice(nal);
                 }
-                packets.push(packet.into());
+                emit(&[], &packet);
             }
         }
         self.nals.clear();
     }
 }
 
-fn fragment(nal: &[u8], max: usize, packets: &mut Vec<Arc<[u8]>>) {
+fn fragment(nal: &[u8], max: usize, emit: &mut impl FnMut(&[u8], &[u8])) {
     let indicator = nal[0] & F_NRI | FU_A;
     let kind = nal[0] & 0x1f;
     let mut pieces = nal[1..].chunks(max - 2).peekable();
@@ -91,10 +95,7 @@ fn fragment(nal: &[u8], max: usize, packets: &mut Vec<Arc<[u8]>>) {
         if pieces.peek().is_none() {
             position |= FU_END;
         }
-        let mut packet = Vec::with_capacity(piece.len() + 2);
-        packet.extend_from_slice(&[indicator, position | kind]);
-        packet.extend_from_slice(piece);
-        packets.push(packet.into());
+        emit(&[indicator, position | kind], piece);
         position = 0;
     }
 }
@@ -143,7 +144,7 @@ mod tests {
     fn parameter_sets_travel_together_and_a_large_slice_in_equal_pieces() {
         let (sps, pps, idr) = (vec![0x67; 20], vec![0x28; 5], [vec![0x65], vec![0xab; 2500]].concat());
         let unit = annex_b(&[vec![9, 0xf0], sps.clone(), pps.clone(), idr.clone()]);
-        let packets = packetize(&unit, MAX_PAYLOAD);
+        let packets = payloads(&unit, 1160);
         let sizes: Vec<usize> = packets.iter().map(|packet| packet.len()).collect();
         assert_eq!(sizes, [1 + 2 + 20 + 2 + 5, 1160, 1160, 2500 - 2 * 1158 + 2]);
         assert_eq!(packets[0][0], 0x60 | STAP_A, "as important as its most important");
@@ -157,10 +158,10 @@ mod tests {
     fn a_nal_that_just_fits_travels_alone_and_one_byte_more_in_two_pieces() {
         for (length, packets) in [(1159, 1), (1160, 1), (1161, 2)] {
             let nal = [vec![0x41], vec![1; length - 1]].concat();
-            assert_eq!(packetize(&annex_b(&[nal]), 1160).len(), packets, "{length}");
+            assert_eq!(payloads(&annex_b(&[nal]), 1160).len(), packets, "{length}");
         }
-        assert!(packetize(&[], 1160).is_empty());
-        assert!(packetize(&[1, 2, 3], 1160).is_empty());
+        assert!(payloads(&[], 1160).is_empty());
+        assert!(payloads(&[1, 2, 3], 1160).is_empty());
     }
 
     proptest! {
@@ -174,14 +175,14 @@ mod tests {
                 .filter(|(kind, ..)| ![nal_type::AUD, nal_type::FILLER].contains(kind))
                 .map(|(kind, importance, body)| [vec![importance << 5 | kind], body].concat())
                 .collect();
-            let packets = packetize(&annex_b(&nals), max);
+            let packets = payloads(&annex_b(&nals), max);
             prop_assert!(packets.iter().all(|packet| packet.len() <= max));
             prop_assert_eq!(depacketize(&packets), nals);
         }
 
         #[test]
         fn no_bytes_break_it(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            packetize(&bytes, 20);
+            payloads(&bytes, 20);
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Fragmented MP4 with one H.264 track: an initialization section, and one `moof` + `mdat` per part
-//! (ISO/IEC 14496-12, 14496-15). Pure; used by `packager`.
+//! (ISO/IEC 14496-12, 14496-15). Pure.
 //!
 //! `avc1` wants parameter sets out of band: they go into the initialization section and are taken out
 //! of the samples, as are delimiters and filler.
@@ -212,7 +212,8 @@ impl Writer {
     }
 }
 
-fn boxed(out: &mut Vec<u8>, name: &[u8; 4], body: impl FnOnce(&mut Vec<u8>)) {
+/// Writes one box: its header, and what `body` writes.
+pub fn boxed(out: &mut Vec<u8>, name: &[u8; 4], body: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(name);

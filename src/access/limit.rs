@@ -1,4 +1,5 @@
-//! How often one address may fetch a token: a token bucket each, in a map that does not grow beyond
+//! How often one address may do something, such as fetching a token or failing to log in: a token bucket
+//! each, in a map that does not grow beyond
 //! [`MOST`]. Pure: the time is passed in.
 
 use std::collections::HashMap;
@@ -46,6 +47,19 @@ impl Limiter {
         Ok(())
     }
 
+    /// Whether there is one for `who` now; takes nothing.
+    ///
+    /// # Errors
+    /// How long until there is one again.
+    pub fn look(&self, who: Option<IpAddr>, per_minute: u32, now: Duration) -> Result<(), Duration> {
+        let per_minute = f64::from(per_minute.max(1));
+        let left = self.buckets.get(&household(who)).map_or(per_minute, |bucket| bucket.now(per_minute, now));
+        match left < 1.0 {
+            true => Err(Duration::from_secs_f64((1.0 - left) * 60.0 / per_minute)),
+            false => Ok(()),
+        }
+    }
+
     /// Makes room: those whose bucket is full are as good as unknown; should there be none, the fullest
     /// goes, which frees the one who has the least to gain.
     fn forget(&mut self, per_minute: f64, now: Duration) {
@@ -91,6 +105,9 @@ mod tests {
         for _ in 0..6 {
             assert_eq!(limiter.take(ANNA, 6, seconds(100.0)), Ok(()));
         }
+        assert!(
+            limiter.look(ANNA, 6, seconds(100.0)).is_err() && limiter.look(BERT, 6, seconds(100.0)).is_ok()
+        );
         let wait = limiter.take(ANNA, 6, seconds(100.0)).unwrap_err();
         assert_eq!(wait, seconds(10.0));
         assert_eq!(limiter.take(BERT, 6, seconds(100.0)), Ok(()), "another address has its own");

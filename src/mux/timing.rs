@@ -1,5 +1,5 @@
 //! From the camera's presentation times to a player's timeline: decoding times, durations, and one
-//! timeline that never goes back, whatever the camera does. Pure; used by `packager`.
+//! timeline that never goes back, whatever the camera does. Pure.
 //!
 //! Times are ticks of 90 kHz. Access units come in decoding order. Decoding times are not transported
 //! by outlets, so they are derived: with a reordering depth of `d` pictures, the decoding time of unit

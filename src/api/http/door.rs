@@ -1,0 +1,125 @@
+//! The door of HTTP: what a request shows of who sent it, and whether that is enough for where it goes.
+//! The policy is in [`crate::access`]; here are headers and answers.
+
+use std::net::IpAddr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+use warp::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+
+use super::answer::Fault;
+use super::routes::Target;
+use crate::access::{Access, Credentials, Denied, Door, REALM, Role, allow};
+
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// The role that a target needs; `None` for those that everybody may ask: load balancers do, and JSON-RPC
+/// has a door of its own.
+const fn needs(target: Target) -> Option<Role> {
+    match target {
+        Target::Health | Target::Ready => None,
+        Target::Restart | Target::Retry | Target::SetControls | Target::Change | Target::Forget => {
+            Some(Role::Operator)
+        }
+        _ => Some(Role::Viewer),
+    }
+}
+
+/// Lets a request in, or says why not.
+pub async fn enter(
+    access: &Access,
+    target: Target,
+    headers: &HeaderMap,
+    client: Option<IpAddr>,
+) -> Result<(), Fault> {
+    let Some(needs) = needs(target) else { return Ok(()) };
+    let open = access.anonymous(Door::Http);
+    if open >= Some(needs) {
+        return Ok(());
+    }
+    let entered = match shown(headers) {
+        None => allow(open, "a visitor", needs).map_err(|_| Denied::Login(needs.name())),
+        Some(shown) => match access.identify(client, shown.credentials()).await {
+            Ok(identity) => allow(Some(identity.role), &identity.name, needs),
+            Err(denied) => Err(denied),
+        },
+    };
+    entered.map_err(|denied| fault(&denied))
+}
+
+/// What a request shows, decoded.
+enum Shown {
+    Token(String),
+    Password { name: String, password: String },
+}
+
+impl Shown {
+    fn credentials(&self) -> Credentials<'_> {
+        match self {
+            Shown::Token(token) => Credentials::Token(token),
+            Shown::Password { name, password } => Credentials::Password { name, password },
+        }
+    }
+}
+
+/// `Authorization: Bearer` or `Basic`, or `X-API-Key`. Nothing in the address: addresses are logged.
+fn shown(headers: &HeaderMap) -> Option<Shown> {
+    if let Some(key) = headers.get(X_API_KEY) {
+        return Some(Shown::Token(key.to_str().unwrap_or_default().to_owned()));
+    }
+    let value = headers.get(header::AUTHORIZATION)?.to_str().unwrap_or_default();
+    let (scheme, rest) = value.split_once(' ').unwrap_or((value, ""));
+    if scheme.eq_ignore_ascii_case("basic") {
+        let decoded = STANDARD.decode(rest.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let (name, password) = decoded.as_deref().unwrap_or_default().split_once(':').unwrap_or_default();
+        return Some(Shown::Password { name: name.to_owned(), password: password.to_owned() });
+    }
+    Some(Shown::Token(rest.trim().to_owned()))
+}
+
+pub fn fault(denied: &Denied) -> Fault {
+    let message = denied.to_string();
+    let (status, code) = match denied {
+        Denied::Login(_) | Denied::Wrong(_) => (StatusCode::UNAUTHORIZED, "LOGIN_REQUIRED"),
+        Denied::Role { .. } => (StatusCode::FORBIDDEN, "ROLE_REQUIRED"),
+        Denied::TooMany(_) => (StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_LOGINS"),
+        Denied::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "ACCESS_UNAVAILABLE"),
+    };
+    let fault = Fault::new(status, code, message, json!({}));
+    match denied {
+        Denied::Login(_) | Denied::Wrong(_) => {
+            let challenge = HeaderValue::from_str(&format!("Basic realm=\"{REALM}\", charset=\"UTF-8\""));
+            match challenge {
+                Ok(challenge) => fault.with(header::WWW_AUTHENTICATE, challenge),
+                Err(_) => fault,
+            }
+        }
+        Denied::TooMany(wait) => fault.with(header::RETRY_AFTER, wait.as_secs() + 1),
+        _ => fault,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_found_in_the_headers_that_clients_use() {
+        let of = |name: &'static str, value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, value.parse().unwrap());
+            match shown(&headers) {
+                None => "none".to_owned(),
+                Some(Shown::Token(token)) => format!("token {token}"),
+                Some(Shown::Password { name, password }) => format!("password {name} {password}"),
+            }
+        };
+        assert_eq!(of("x-api-key", "fl_1"), "token fl_1");
+        assert_eq!(of("authorization", "bearer  fl_1"), "token fl_1");
+        assert_eq!(of("authorization", "Basic YW5uYTpzZTpjcmV0"), "password anna se:cret");
+        assert_eq!(of("authorization", "Basic !"), "password  ");
+        assert_eq!(of("authorization", "Digest username=x"), "token username=x");
+        assert_eq!(of("accept", "*/*"), "none");
+    }
+}
