@@ -39,6 +39,7 @@ pub static ROOT: &[Key] = &[
     key("webrtc", Kind::Section(WEBRTC)),
     key("rtsp", Kind::Section(RTSP_SERVER)),
     key("livekit", Kind::Section(LIVEKIT)),
+    key("discovery", Kind::Section(DISCOVERY)),
     key("storage", Kind::Section(STORAGE)),
     key("record", Kind::Section(RECORD)),
     key("publish", Kind::Outputs),
@@ -122,6 +123,15 @@ const WEBRTC: &[Key] = &[
     key("max_viewers", Kind::Whole { min: 1, max: 100_000, unit: "" }),
     key("connect_timeout_seconds", seconds(1.0, 300.0)),
     key("idle_timeout_seconds", seconds(1.0, 3600.0)),
+];
+
+const DISCOVERY: &[Key] = &[
+    key("enabled", Kind::Flag),
+    key("allow", Kind::List(&Kind::Text)),
+    key("deny", Kind::List(&Kind::Text)),
+    key("resolution", Kind::Resolution),
+    key("fps", Kind::Whole { min: 0, max: 120, unit: "" }),
+    key("idle", Kind::Choice(&["open", "close"])),
 ];
 
 const RTSP_SERVER: &[Key] = &[

@@ -5,6 +5,7 @@
 //! never wait for a writer. What can go wrong: a directory that cannot be written, a file that is not a
 //! database, a disk that is full.
 
+pub mod cameras;
 mod keys;
 pub mod media;
 

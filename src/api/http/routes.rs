@@ -27,6 +27,13 @@ pub enum Target {
     Cameras,
     Camera,
     Viewers,
+    /// Forgets a discovered camera that is away.
+    Forget,
+    /// Changes the settings of a discovered camera.
+    Change,
+    Controls,
+    SetControls,
+    Capabilities,
     Restart,
     /// What is done to a camera's pictures.
     Transforms,
@@ -157,6 +164,11 @@ pub const ROUTES: &[Route] = &[
     get("/camera/status", Target::CameraStatus),
     get("/api/cameras", Target::Cameras),
     get("/api/cameras/{id}", Target::Camera),
+    patch("/api/cameras/{id}", Target::Change),
+    delete("/api/cameras/{id}", Target::Forget),
+    get("/api/cameras/{id}/controls", Target::Controls),
+    put("/api/cameras/{id}/controls", Target::SetControls),
+    get("/api/cameras/{id}/capabilities", Target::Capabilities),
     get("/api/cameras/{id}/viewers", Target::Viewers),
     post("/api/cameras/{id}/restart", Target::Restart),
     get("/api/cameras/{id}/transforms", Target::Transforms),
