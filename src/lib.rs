@@ -2,8 +2,8 @@
 //! each supervised on its own.
 //!
 //! Floors, from the ground; a room imports only from below: [`config`], [`frames`], [`h264`], [`mux`],
-//! [`storage`], [`telemetry`], [`tls`]; [`supervision`], [`pipelines`], [`access`]; [`capture`]; [`serve`], [`publish`],
-//! [`record`]; [`cameras`], [`livekit`]; [`api`]; [`cli`].
+//! [`storage`], [`telemetry`], [`tls`]; [`supervision`], [`pipelines`], [`access`]; [`capture`]; [`serve`],
+//! [`publish`], [`record`]; [`cameras`], [`livekit`]; [`control`]; [`api`]; [`cli`].
 
 pub mod access;
 pub mod api;
@@ -11,6 +11,7 @@ pub mod cameras;
 pub mod capture;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod frames;
 pub mod h264;
 pub mod livekit;

@@ -106,6 +106,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     let config = Arc::new(start.config);
     let server = Server::bind(&config.server)?;
     let address = server.address();
+    let rpc_server = Server::bind_rpc(&config)?;
     let whep = whep(&config)?;
     let notifier = Notifier::new(|name| std::env::var_os(name));
     let vitals = Vitals::new(config.supervision.frozen_limit);
@@ -131,18 +132,16 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
         AbortOnDropHandle::new(tokio::spawn(async move { whep.follow(list).await }))
     };
     let (system, _reading) = System::watch(directory);
+    let access = Access::new(config.subscribe(), database.clone());
+    let rtsp = rtsp(&config.borrow(), &cameras, &access)?;
     let mut state =
         AppState::new(cameras.clone(), config.subscribe(), hls.subscribe(), whep.clone(), stop.clone());
     state.system = system;
-    state.access = Access::new(config.subscribe(), database.clone());
-    let rtsp = rtsp(&config.borrow(), &cameras, &state.access)?;
+    state.access = access;
     state.rtsp = rtsp.clone();
-    state.publishers = publishers.clone();
     state.recordings = recordings.clone();
-    state.published = {
-        let publishers = publishers.clone();
-        PublishedNow::new(move || publishers.statuses().into_iter().map(Into::into).collect())
-    };
+    let state = state.publishing(publishers.clone());
+    let keeping = AbortOnDropHandle::new(tokio::spawn(state.control.clone().keep_streams()));
     let document = Document {
         cameras: cameras.clone(),
         publishers: publishers.clone(),
@@ -167,6 +166,10 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
         document,
     };
 
+    let serving_rpc = rpc_server.map(|server| {
+        tracing::info!("JSON-RPC listens on ws://{}/ws as well", server.address());
+        tokio::spawn(server.run_rpc(state.clone(), address))
+    });
     let serving = tokio::spawn(server.run(state));
     let watchdog = {
         let (notifier, vitals) = (notifier.clone(), vitals.clone());
@@ -205,20 +208,24 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     };
 
     notifier.stopping();
-    drop((watchdog, following));
+    drop((watchdog, following, keeping));
     stop.cancel();
     let over = async {
-        // Files are closed while their cameras still give pictures.
-        let _ = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.recordings.shutdown()).await;
         // A camera that hangs does not keep the health file from saying how it ended.
         let cameras = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.cameras.shutdown());
         let outputs = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.publishers.shutdown());
+        let recordings = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.recordings.shutdown());
+        let rpc = async {
+            if let Some(serving) = serving_rpc {
+                let _ = serving.await;
+            }
+        };
         let rtsp = async {
             if let Some(rtsp) = &house.rtsp {
                 rtsp.shutdown().await;
             }
         };
-        let _ = tokio::join!(cameras, outputs, serving, house.whep.shutdown(), rtsp);
+        let _ = tokio::join!(cameras, outputs, recordings, serving, rpc, house.whep.shutdown(), rtsp);
         if let Some(telling) = house.telling.take() {
             telling.end().await;
         }

@@ -182,11 +182,20 @@ pub struct Rpc {
     pub max_batch: usize,
     /// Calls of one connection, over a while; twice as many at once.
     pub calls_per_second: u32,
+    /// A connection that is silent is asked this often; it is cut after two and a half times that.
+    pub ping_seconds: f64,
 }
 
 impl Default for Rpc {
     fn default() -> Self {
-        Self { bind: None, port: None, max_connections: 1200, max_batch: 50, calls_per_second: 100 }
+        Self {
+            bind: None,
+            port: None,
+            max_connections: 1200,
+            max_batch: 50,
+            calls_per_second: 100,
+            ping_seconds: 20.0,
+        }
     }
 }
 

@@ -76,6 +76,7 @@ const RPC: &[Key] = &[
     key("port", Kind::Whole { min: 0, max: 65535, unit: "" }),
     key("max_connections", Kind::Whole { min: 1, max: 100_000, unit: "" }),
     key("max_batch", Kind::Whole { min: 1, max: 1000, unit: "" }),
+    key("ping_seconds", seconds(1.0, 300.0)),
     key("calls_per_second", Kind::Whole { min: 1, max: 100_000, unit: "" }),
 ];
 

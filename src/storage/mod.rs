@@ -167,7 +167,7 @@ mod tests {
         std::fs::write(&file, "").unwrap();
         let (impossible, good) = (file.join("state"), directory.path().join("good/state"));
         assert_eq!(first_writable(&[impossible.clone(), good.clone()]).unwrap(), good);
-        let error = first_writable(&[impossible.clone()]).unwrap_err().to_string();
+        let error = first_writable(std::slice::from_ref(&impossible)).unwrap_err().to_string();
         assert!(error.contains(&impossible.display().to_string()) && error.contains("storage.directory"));
     }
 

@@ -172,7 +172,6 @@ fn spawn(directory: &Path, port: u16, environment: &[(String, String)], runner: 
         // Any free one: the API tells which.
         .env("FANLIGHT_RTSP_PORT", "0")
         .env("HEALTH_FILE", directory.join("health.json"))
-        .env("STATE_DIRECTORY", directory.join("state"))
         .env("NO_COLOR", "1")
         .envs(environment.iter().map(|(name, value)| (name, value)));
     Process::spawn("fanlight", &mut command)

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use warp::Reply;
 use warp::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 
+use crate::control::Refusal;
 use crate::serve::ready::NotReady;
 use crate::telemetry;
 
@@ -106,6 +107,17 @@ impl Fault {
             .with(header::RETRY_AFTER, 5)
     }
 
+    pub fn refused(refusal: &Refusal) -> Self {
+        match refusal {
+            Refusal::NoCamera(id) => Self::no_camera(id),
+            Refusal::NoOutput(id) => Self::no_output(id),
+            Refusal::Path(_) => {
+                Self::new(StatusCode::BAD_REQUEST, "VALIDATION_ERROR", refusal.to_string(), json!({}))
+            }
+            Refusal::NoStream(id) => Self::disabled(id, "stream", refusal.to_string()),
+        }
+    }
+
     pub fn disabled(camera: &str, output: &'static str, message: impl Into<String>) -> Self {
         let details = json!({ "camera": camera, "output": output });
         Self::new(StatusCode::NOT_FOUND, "OUTPUT_DISABLED", message, details)
@@ -162,6 +174,12 @@ impl Fault {
         let mut response = json(status, &ErrorBody::new(code, message, details));
         response.headers_mut().extend(headers);
         response
+    }
+}
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        Self::refused(&refusal)
     }
 }
 

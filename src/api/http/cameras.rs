@@ -10,9 +10,9 @@ use super::AppState;
 use super::answer::{self, Fault, Response};
 use crate::capture::Capture;
 use crate::capture::status::CameraStatus;
+use crate::control::Urls;
 use crate::publish::status::OutputStatus;
 use crate::record::RecordingStatus;
-use crate::serve::rtsp::Rtsp;
 use crate::supervision::State;
 use crate::telemetry;
 
@@ -64,40 +64,6 @@ pub struct Viewers {
     rtsp: usize,
 }
 
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Urls {
-    pub stream: Option<String>,
-    pub snapshot: Option<String>,
-    pub hls: Option<String>,
-    /// Low-latency HLS, TS.
-    pub hls_ll: Option<String>,
-    /// Low-latency HLS, fMP4: what Safari wants.
-    pub hls_ll_fmp4: Option<String>,
-    /// WebRTC by WHEP.
-    pub whep: Option<String>,
-    /// The whole URL: it is another port.
-    pub rtsp: Option<String>,
-    /// The same inside TLS.
-    pub rtsps: Option<String>,
-}
-
-impl Urls {
-    pub fn of(capture: &Capture, low_latency: bool, rtsp: Option<&Rtsp>) -> Self {
-        let (id, outputs) = (capture.id(), &capture.camera().outputs);
-        let low_latency = outputs.hls && low_latency;
-        Self {
-            stream: outputs.mjpeg.then(|| format!("/cameras/{id}/stream.mjpg")),
-            snapshot: outputs.snapshot.then(|| format!("/cameras/{id}/snapshot.jpg")),
-            hls: outputs.hls.then(|| format!("/hls/{id}/stream.m3u8")),
-            hls_ll: low_latency.then(|| format!("/hls/{id}/stream_ll.m3u8")),
-            hls_ll_fmp4: low_latency.then(|| format!("/hls/{id}/stream_ll_fmp4.m3u8")),
-            whep: outputs.whep.then(|| format!("/cameras/{id}/whep")),
-            rtsp: rtsp.filter(|_| outputs.rtsp).map(|rtsp| rtsp.url(id)),
-            rtsps: rtsp.filter(|_| outputs.rtsp).and_then(|rtsp| rtsp.tls_url(id)),
-        }
-    }
-}
-
 pub fn view(state: &AppState, capture: &Capture) -> CameraView {
     let mut outputs = state.publishers.statuses();
     outputs.retain(|output| output.camera == capture.id());
@@ -139,10 +105,8 @@ pub struct Restarting {
 }
 
 pub fn restart(state: &AppState, id: Option<&str>) -> Result<Response, Fault> {
-    let capture = state.camera(id)?;
-    tracing::info!(camera = capture.id(), "restart asked for over HTTP");
-    capture.restart();
-    let camera = capture.id().to_owned();
+    let asked = state.control.restart(id.unwrap_or_default())?;
+    let camera = asked.capture.id().to_owned();
     let body = Restarting { camera, status: "restarting", timestamp: SystemTime::now() };
     Ok(answer::json(StatusCode::ACCEPTED, &body))
 }
@@ -160,10 +124,7 @@ pub struct Retrying {
 
 pub fn retry(state: &AppState, id: Option<&str>) -> Result<Response, Fault> {
     let id = id.unwrap_or_default();
-    if !state.publishers.retry(id) {
-        return Err(Fault::no_output(id));
-    }
-    tracing::info!(output = id, "retry asked for over HTTP");
+    state.control.retry(id)?;
     let body = Retrying { output: id.to_owned(), status: "retrying", timestamp: SystemTime::now() };
     Ok(answer::json(StatusCode::ACCEPTED, &body))
 }

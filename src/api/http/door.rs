@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
-use warp::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use warp::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::answer::Fault;
 use super::routes::Target;
@@ -16,11 +16,22 @@ const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// The role that a target needs; `None` for those that everybody may ask: load balancers do, and JSON-RPC
 /// has a door of its own.
-const fn needs(target: Target) -> Option<Role> {
+fn needs(target: Target, method: &Method) -> Option<Role> {
+    let looks = matches!(*method, Method::GET | Method::HEAD);
     match target {
-        Target::Health | Target::Ready => None,
-        Target::Restart | Target::Retry => Some(Role::Operator),
-        _ => Some(Role::Viewer),
+        Target::Health | Target::Ready | Target::Rpc => None,
+        // Watching is asked for by POST as well.
+        Target::Whep | Target::WhepSession | Target::Signalling | Target::Go2rtc | Target::StandardToken => {
+            Some(Role::Viewer)
+        }
+        _ if looks => Some(Role::Viewer),
+        Target::Recording
+        | Target::StoredSnapshot
+        | Target::Retention
+        | Target::Cleanup
+        | Target::Transforms => Some(Role::Admin),
+        // Whatever changes something and is not named above.
+        _ => Some(Role::Operator),
     }
 }
 
@@ -28,10 +39,11 @@ const fn needs(target: Target) -> Option<Role> {
 pub async fn enter(
     access: &Access,
     target: Target,
+    method: &Method,
     headers: &HeaderMap,
     client: Option<IpAddr>,
 ) -> Result<(), Fault> {
-    let Some(needs) = needs(target) else { return Ok(()) };
+    let Some(needs) = needs(target, method) else { return Ok(()) };
     let open = access.anonymous(Door::Http);
     if open >= Some(needs) {
         return Ok(());

@@ -21,10 +21,12 @@ mod page;
 mod probes;
 mod recordings;
 pub mod routes;
+mod rpc;
 pub mod server;
 mod streams;
 mod system;
 mod transforms;
+mod websocket;
 mod whep;
 
 use std::net::{IpAddr, SocketAddr};
@@ -41,9 +43,11 @@ use warp::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use crate::access::Access;
 use crate::access::limit::Limiter;
+use crate::api::rpc::{House, Rpc};
 use crate::cameras::Cameras;
 use crate::capture::Capture;
 use crate::config::Config;
+use crate::control::Control;
 use crate::publish::Publishers;
 use crate::record::Recordings;
 use crate::serve::hls::Hls;
@@ -63,6 +67,10 @@ pub struct AppState {
     pub cameras: Cameras,
     /// The effective configuration; a reload sends a new one.
     pub config: watch::Receiver<Arc<Config>>,
+    /// What can be asked of the house.
+    pub control: Control,
+    /// The connections of JSON-RPC.
+    pub rpc: Rpc,
     /// Who may do what.
     pub access: Access,
     /// Cancelled when the service stops: streams end, waits give up, no connection is accepted.
@@ -87,6 +95,19 @@ pub struct AppState {
     pub publishers: Publishers,
     pub recordings: Recordings,
     pub started: Started,
+    /// Set by the server that runs.
+    pub entrance: Entrance,
+}
+
+/// By which port a request came.
+#[derive(Clone, Copy, Debug)]
+pub struct Entrance {
+    /// The address that is listened on.
+    pub listens: SocketAddr,
+    /// That of HTTP, which may be another.
+    pub http: SocketAddr,
+    /// Whether it is JSON-RPC's own.
+    pub rpc_only: bool,
 }
 
 /// When the service started, for people and for durations.
@@ -104,25 +125,68 @@ impl AppState {
         whep: Whep,
         stop: CancellationToken,
     ) -> Self {
+        let recordings = Recordings::none(cameras.watch());
+        let mjpeg = Mjpeg::new(cameras.watch(), stop.clone());
+        let started = Started { at: SystemTime::now(), instant: Instant::now() };
+        let control = Control::new(cameras.clone(), Publishers::none());
+        let access = Access::new(config.clone(), Err("this service has no database".into()));
+        let house = House {
+            control: control.clone(),
+            access: access.clone(),
+            config: config.clone(),
+            mjpeg: mjpeg.clone(),
+            whep: whep.clone(),
+            rtsp: None,
+            recordings: recordings.clone(),
+            published: PublishedNow::default(),
+            system: System::none(),
+            started: (started.at, started.instant),
+            stop: stop.clone(),
+        };
         Self {
+            control,
+            access,
+            rpc: Rpc::new(house),
             hls,
             whep,
             rtsp: None,
             sockets: TaskTracker::new(),
-            mjpeg: Mjpeg::new(cameras.watch(), stop.clone()),
+            mjpeg,
             snapshots: Snapshots::new(stop.clone()),
             events: Events::default(),
             tokens: Arc::default(),
             system: System::none(),
             published: PublishedNow::default(),
             publishers: Publishers::none(),
-            recordings: Recordings::none(cameras.watch()),
-            access: Access::new(config.clone(), Err("this service has no database".into())),
-            started: Started { at: SystemTime::now(), instant: Instant::now() },
+            recordings,
+            started,
+            entrance: Entrance { listens: NOWHERE, http: NOWHERE, rpc_only: false },
             cameras,
             config,
             stop,
         }
+    }
+
+    /// Takes in the publishers, and hands what there is now to JSON-RPC: the last step of making one.
+    pub fn publishing(mut self, publishers: Publishers) -> Self {
+        let statuses = publishers.clone();
+        self.published = PublishedNow::new(move || statuses.statuses().into_iter().map(Into::into).collect());
+        self.control = Control::new(self.cameras.clone(), publishers.clone());
+        self.publishers = publishers;
+        self.rpc = Rpc::new(House {
+            control: self.control.clone(),
+            access: self.access.clone(),
+            config: self.config.clone(),
+            mjpeg: self.mjpeg.clone(),
+            whep: self.whep.clone(),
+            rtsp: self.rtsp.clone(),
+            recordings: self.recordings.clone(),
+            published: self.published.clone(),
+            system: self.system.clone(),
+            started: (self.started.at, self.started.instant),
+            stop: self.stop.clone(),
+        });
+        self
     }
 
     fn config(&self) -> Arc<Config> {
@@ -146,6 +210,9 @@ impl AppState {
 fn seconds(value: f64) -> Duration {
     Duration::try_from_secs_f64(value).unwrap_or_default()
 }
+
+/// Where a service listens that does not yet.
+const NOWHERE: SocketAddr = SocketAddr::new(crate::access::LOOPBACK, 0);
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -214,8 +281,11 @@ async fn handle(state: &AppState, path: &str, request: &Request<'_>, fault: Opti
     let origins = state.config().server.cors_origins.clone();
     let mut response = match routes::find(request.method, path) {
         Found::Route(..) if fault.is_some() => fault.map(Fault::into_response).unwrap_or_default(),
+        Found::Route(target, _) if state.entrance.rpc_only && target != Target::Rpc => {
+            Fault::no_path(path).into_response()
+        }
         Found::Route(target, params) => {
-            match door::enter(&state.access, target, request.headers, request.client).await {
+            match door::enter(&state.access, target, request.method, request.headers, request.client).await {
                 Ok(()) => dispatch(state, target, params, request, &origins).await,
                 Err(fault) => Err(fault),
             }
@@ -283,6 +353,10 @@ async fn dispatch(
             cors::may_act(request.headers, origins)?;
             cameras::retry(state, params.id)
         }
+        Target::Rpc => {
+            cors::may_act(request.headers, origins)?;
+            rpc::socket(state, request)
+        }
         Target::Recordings => recordings::list(state, request).await,
         Target::Snapshots => recordings::snapshots(state, request).await,
         Target::Storage => recordings::storage(state).await,
@@ -292,6 +366,7 @@ async fn dispatch(
         Target::Recording
         | Target::KeepRecording
         | Target::CameraRecording
+        | Target::Timelapse
         | Target::TakeSnapshot
         | Target::StoredSnapshot
         | Target::Retention
@@ -321,6 +396,7 @@ async fn record(
         Target::Recording => recordings::one(state, params.file, request).await,
         Target::KeepRecording => recordings::keep(state, params.file, request).await,
         Target::CameraRecording => recordings::camera(state, params.id, request).await,
+        Target::Timelapse => recordings::timelapse(state, params.id, request).await,
         Target::TakeSnapshot => recordings::take(state, params.id, request).await,
         Target::StoredSnapshot => recordings::snapshot(state, params.file, request).await,
         Target::Retention => recordings::retention(state, request).await,

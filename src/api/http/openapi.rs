@@ -15,7 +15,9 @@ use super::events::HouseView;
 use super::livekit::{ServerToken, TokenRequest, ViewerToken};
 use super::metrics::{CameraConfig, Metrics};
 use super::probes::{CameraStatusBody, Health, Ready};
-use super::recordings::{RecordingList, SnapshotList, StartRecording, StorageView, TakeSnapshot};
+use super::recordings::{
+    RecordingList, SnapshotList, StartRecording, StartTimelapse, StorageView, TakeSnapshot,
+};
 use super::routes::{ROUTES, Route, Target, Verb};
 use super::system::Stats;
 use super::transforms::TransformsView;
@@ -23,7 +25,7 @@ use super::whep::dialect::{Description, Message};
 use super::whep::viewers::ViewerList;
 use crate::config::transforms::Transforms;
 use crate::livekit::viewer::ViewerConfig;
-use crate::record::{Cleanup, RecordingInfo, RecordingStatus, Retention, SnapshotInfo};
+use crate::record::{Cleanup, RecordingInfo, RecordingStatus, Retention, SnapshotInfo, TimelapseStatus};
 use crate::supervision::published::Publisher;
 use crate::telemetry::system::SystemMetrics;
 
@@ -67,6 +69,8 @@ use crate::telemetry::system::SystemMetrics;
         SnapshotInfo,
         StorageView,
         StartRecording,
+        StartTimelapse,
+        TimelapseStatus,
         TakeSnapshot,
         Retention,
         Cleanup,
@@ -150,6 +154,11 @@ fn operation(route: &Route) -> Operation {
             Verb::Delete => ("recordings", "Stop to record a camera"),
             _ => ("recordings", "Whether a camera is being recorded"),
         },
+        Target::Timelapse => match verb {
+            Verb::Post => ("recordings", "Start a timelapse of a camera"),
+            Verb::Delete => ("recordings", "Stop a timelapse"),
+            _ => ("recordings", "How a camera's timelapse is, or how its last one was"),
+        },
         Target::TakeSnapshot => ("recordings", "Take a picture and store it"),
         Target::Snapshots => ("recordings", "Snapshots on disk, the newest first"),
         Target::StoredSnapshot if verb == Verb::Delete => ("recordings", "Delete a snapshot"),
@@ -173,6 +182,7 @@ fn operation(route: &Route) -> Operation {
         Target::Signalling => ("webrtc", "Signalling of camera-streamer and OctoPrint"),
         Target::Go2rtc => ("webrtc", "Signalling of go2rtc: WHEP, a description as JSON, or bare SDP"),
         Target::Go2rtcSocket => ("webrtc", "Signalling of go2rtc by WebSocket"),
+        Target::Rpc => ("cameras", "JSON-RPC 2.0 by WebSocket; rpc.discover describes it (OpenRPC)"),
     };
     let mut operation = OperationBuilder::new().tag(tag).summary(Some(summary));
     for name in ["id", "file", "session"] {
@@ -294,6 +304,7 @@ fn body(verb: Verb, target: Target) -> Option<RequestBody> {
             RequestBodyBuilder::new().content("application/json", token).build()
         }
         (Target::CameraRecording, Verb::Post) => optional::<StartRecording>(),
+        (Target::Timelapse, Verb::Post) => optional::<StartTimelapse>(),
         (Target::TakeSnapshot, _) => optional::<TakeSnapshot>(),
         (Target::Retention, Verb::Patch) => optional::<Retention>(),
         _ => return None,
@@ -317,6 +328,8 @@ fn record_responses(verb: Verb, target: Target) -> Vec<(&'static str, Response)>
             ("201", json::<RecordingStatus>("It records, or waits for pictures: see state"))
         }
         (Target::CameraRecording, _) => ("200", json::<RecordingStatus>("How it is")),
+        (Target::Timelapse, Verb::Post) => ("201", json::<TimelapseStatus>("It has begun")),
+        (Target::Timelapse, _) => ("200", json::<TimelapseStatus>("How it is")),
         (Target::TakeSnapshot, _) => ("201", json::<SnapshotInfo>("It is stored; Location")),
         (Target::Snapshots, _) => ("200", json::<SnapshotList>("One page")),
         (Target::StoredSnapshot, _) => ("200", json::<SnapshotInfo>("The snapshot")),
@@ -475,6 +488,7 @@ fn responses(route: &Route) -> Vec<(&'static str, Response)> {
         | Target::Recording
         | Target::KeepRecording
         | Target::CameraRecording
+        | Target::Timelapse
         | Target::TakeSnapshot
         | Target::Snapshots
         | Target::StoredSnapshot
@@ -482,6 +496,14 @@ fn responses(route: &Route) -> Vec<(&'static str, Response)> {
         | Target::Retention
         | Target::Cleanup => return record_responses(verb, target),
         Target::OpenApi => vec![("200", binary("OpenAPI 3.1", &["application/json"]))],
+        Target::Rpc => {
+            return vec![
+                ("101", ResponseBuilder::new().description("A WebSocket").build()),
+                ("403", error("The page's origin is not allowed")),
+                ("426", error("Not a WebSocket's handshake")),
+                ("503", error("As many are connected as may be; Retry-After")),
+            ];
+        }
         Target::Whep | Target::WhepSession | Target::Signalling | Target::Go2rtc | Target::Go2rtcSocket => {
             return webrtc_responses(verb, target);
         }

@@ -9,10 +9,10 @@ use std::fmt::Write as _;
 use warp::http::{HeaderName, HeaderValue, StatusCode, header};
 
 use super::answer::{self, Response};
-use super::cameras::Urls;
 use super::{AppState, assets};
 use crate::capture::Capture;
 use crate::capture::status::CameraStatus;
+use crate::control::Urls;
 use crate::supervision::lifecycle::State;
 
 const TEMPLATE: &str = include_str!("page.html");

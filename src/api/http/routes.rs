@@ -46,6 +46,8 @@ pub enum Target {
     KeepRecording,
     /// Whether a camera is being recorded; starts and stops it.
     CameraRecording,
+    /// The timelapse of a camera; starts and stops it.
+    Timelapse,
     TakeSnapshot,
     /// The list of snapshots on disk.
     Snapshots,
@@ -68,6 +70,8 @@ pub enum Target {
     Go2rtc,
     /// go2rtc's signalling over a WebSocket.
     Go2rtcSocket,
+    /// JSON-RPC over a WebSocket.
+    Rpc,
 }
 
 /// How a path is asked. `Get` includes HEAD.
@@ -168,6 +172,9 @@ pub const ROUTES: &[Route] = &[
     get("/api/cameras/{id}/recording", Target::CameraRecording),
     post("/api/cameras/{id}/recording", Target::CameraRecording),
     delete("/api/cameras/{id}/recording", Target::CameraRecording),
+    get("/api/cameras/{id}/timelapse", Target::Timelapse),
+    post("/api/cameras/{id}/timelapse", Target::Timelapse),
+    delete("/api/cameras/{id}/timelapse", Target::Timelapse),
     post("/api/cameras/{id}/snapshots", Target::TakeSnapshot),
     get("/api/recordings", Target::Recordings),
     get("/api/recordings/{file}", Target::Recording),
@@ -222,6 +229,7 @@ pub const ROUTES: &[Route] = &[
     post("/camera/webrtc", Target::Signalling),
     post("/api/webrtc", Target::Go2rtc),
     get("/api/ws", Target::Go2rtcSocket),
+    get("/ws", Target::Rpc),
 ];
 
 /// What stands in a path for `{id}`, `{file}` and `{session}`.
@@ -357,6 +365,7 @@ mod tests {
             ("POST", "/webrtc", Found::Route(Target::Signalling, first)),
             ("POST", "/cameras/front/webrtc", Found::Route(Target::Signalling, front)),
             ("POST", "/api/webrtc", Found::Route(Target::Go2rtc, first)),
+            ("GET", "/ws", Found::Route(Target::Rpc, first)),
             ("GET", "/api/ws", Found::Route(Target::Go2rtcSocket, first)),
             ("OPTIONS", "/nowhere", Found::Nothing),
             ("GET", "/cameras//stream.mjpg", Found::Nothing),

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{AppState, answer};
+use super::{AppState, Entrance, answer};
 use crate::config::model;
 
 /// What the kernel keeps of a client's pictures beyond what is on its way: about one.
@@ -84,7 +84,16 @@ pub struct Server {
 impl Server {
     /// Listens; with port 0 on one that is free. To be called within the runtime that runs it.
     pub fn bind(config: &model::Server) -> Result<Self, BindError> {
-        let address = SocketAddr::new(config.bind, config.port);
+        Self::listen(SocketAddr::new(config.bind, config.port))
+    }
+
+    /// Listens for JSON-RPC alone, if it has a port of its own.
+    pub fn bind_rpc(config: &model::Config) -> Result<Option<Self>, BindError> {
+        let address = |port| SocketAddr::new(config.rpc.bind.unwrap_or(config.server.bind), port);
+        config.rpc.port.map(|port| Self::listen(address(port))).transpose()
+    }
+
+    fn listen(address: SocketAddr) -> Result<Self, BindError> {
         let listener = listen(address).map_err(|error| BindError::new(address, error))?;
         let address = listener.local_addr().map_err(|error| BindError::new(address, error))?;
         Ok(Self { listener, address })
@@ -96,12 +105,25 @@ impl Server {
     }
 
     /// Serves until `state.stop` is cancelled and at most [`GRACE`] longer.
-    pub async fn run(self, state: AppState) {
+    pub async fn run(self, mut state: AppState) {
+        state.entrance = Entrance { listens: self.address, http: self.address, rpc_only: false };
+        let _events = AbortOnDropHandle::new(tokio::spawn(super::events::produce(state.clone())));
+        let _news = AbortOnDropHandle::new(tokio::spawn(state.rpc.clone().tell()));
+        self.serve(state).await;
+    }
+
+    /// The same for JSON-RPC's own port; `http` is where the rest is.
+    pub async fn run_rpc(self, mut state: AppState, http: SocketAddr) {
+        state.entrance = Entrance { listens: self.address, http, rpc_only: true };
+        self.serve(state).await;
+    }
+
+    async fn serve(self, state: AppState) {
         let Self { listener, .. } = self;
         let stop = state.stop.clone();
         let config = state.config.clone();
         let sockets = state.sockets.clone();
-        let _events = AbortOnDropHandle::new(tokio::spawn(super::events::produce(state.clone())));
+        let rpc = state.rpc.clone();
         let service = warp::service(super::service(state));
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(BUFFER);
@@ -151,6 +173,7 @@ impl Server {
         let all_ended = async {
             while connections.join_next().await.is_some() {}
             sockets.wait().await;
+            rpc.ended().await;
         };
         if tokio::time::timeout(GRACE, all_ended).await.is_err() {
             tracing::debug!(connections = connections.len(), "connections that did not end are dropped");

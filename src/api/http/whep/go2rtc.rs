@@ -16,14 +16,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
-use warp::http::{HeaderMap, StatusCode, header};
+use warp::http::StatusCode;
 
 use super::dialect::JSON;
-use super::{SDP, content_type, created, fault, location, offer, set, who};
+use super::{SDP, content_type, created, fault, location, offer, who};
 use crate::api::http::answer::{self, Fault, Response};
-use crate::api::http::{AppState, Request};
+use crate::api::http::{AppState, Request, websocket};
 use crate::serve::whep::{Fragment, Offer, Refusal, Session, Who};
 
 /// From the socket's opening to its offer.
@@ -71,39 +70,13 @@ fn source(request: &Request<'_>) -> Option<String> {
 
 /// GET with an upgrade to a WebSocket (RFC 6455, 4.2).
 pub fn socket(state: &AppState, request: &Request<'_>) -> Result<Response, Fault> {
-    let (Some(key), Some(upgrade)) = (key(request.headers), request.upgrade.clone()) else {
-        let message = "this is a WebSocket: ask with Upgrade: websocket and Sec-WebSocket-Version: 13";
-        let fault = Fault::new(StatusCode::UPGRADE_REQUIRED, "UPGRADE_REQUIRED", message, json!({}));
-        let upgrade = super::static_value("websocket");
-        return Err(fault.with(header::UPGRADE, upgrade).with(header::SEC_WEBSOCKET_VERSION, 13));
-    };
+    let (upgrade, response) = websocket::handshake(request)?;
     if state.sockets.len() >= state.config.borrow().webrtc.max_viewers.saturating_add(SOCKETS) {
         return Err(fault(Refusal::Busy));
     }
     let talk = Talk { state: state.clone(), source: source(request), who: who(request), session: None };
     state.sockets.spawn(talk.run(upgrade));
-    let mut response = answer::empty(StatusCode::SWITCHING_PROTOCOLS);
-    let headers = response.headers_mut();
-    headers.insert(header::CONNECTION, super::static_value("upgrade"));
-    headers.insert(header::UPGRADE, super::static_value("websocket"));
-    set(headers, header::SEC_WEBSOCKET_ACCEPT, &key);
     Ok(response)
-}
-
-/// What `Sec-WebSocket-Accept` is to be, if this is a handshake.
-fn key(headers: &HeaderMap) -> Option<String> {
-    let has = |name, token: &str| {
-        headers
-            .get_all(name)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .any(|value| value.split(',').any(|item| item.trim().eq_ignore_ascii_case(token)))
-    };
-    let handshake = has(header::CONNECTION, "upgrade")
-        && has(header::UPGRADE, "websocket")
-        && has(header::SEC_WEBSOCKET_VERSION, "13");
-    let key = headers.get(header::SEC_WEBSOCKET_KEY)?;
-    handshake.then(|| derive_accept_key(key.as_bytes()))
 }
 
 /// A message of either side.
@@ -221,31 +194,4 @@ impl Talk {
 
 fn said(kind: &str, value: &str) -> String {
     json!({ "type": kind, "value": value }).to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_whole_handshake_opens_a_socket() {
-        // The example of RFC 6455, 1.3.
-        let whole = [
-            ("connection", "keep-alive, Upgrade"),
-            ("upgrade", "websocket"),
-            ("sec-websocket-version", "13"),
-            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
-        ];
-        let headers = |without: Option<&str>| -> HeaderMap {
-            let kept = whole.iter().filter(|(name, _)| Some(*name) != without);
-            kept.map(|(name, value)| {
-                (warp::http::HeaderName::from_static(name), super::super::static_value(value))
-            })
-            .collect()
-        };
-        assert_eq!(key(&headers(None)).as_deref(), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
-        for (name, _) in whole {
-            assert_eq!(key(&headers(Some(name))), None, "{name}");
-        }
-    }
 }

@@ -1,0 +1,118 @@
+//! One WebSocket from its upgrade to its end. A reader takes calls one after the other and answers them in
+//! order; a writer empties the outbox beside it and asks the client whether it is there. The first of the
+//! two that ends, or the stop of the service, ends both.
+//!
+//! Who reads nothing fills its outbox (notifications are dropped, calls are no longer read) and is cut when
+//! one message is not taken within [`SEND_WITHIN`]; who is silent through two pings is cut as well.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt as _, StreamExt as _};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::io::AsyncReadExt as _;
+use tokio::time::{Instant, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Bytes, Error};
+use tokio_util::sync::CancellationToken;
+
+use super::engine;
+use super::session::{Calls, Session};
+
+/// Calls are short; a batch of fifty is some kilobytes.
+pub const MESSAGE: usize = 64 * 1024;
+/// Of tungstenite, for each connection: its default would be 128 kB.
+const READ_BUFFER: usize = 4 * 1024;
+/// For the upgrade, and for one message to be taken by the client.
+const SEND_WITHIN: Duration = Duration::from_secs(10);
+/// For the last words.
+const CLOSE_WITHIN: Duration = Duration::from_millis(500);
+
+type Socket = WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>;
+
+/// Runs until the connection ends.
+pub async fn run(session: Arc<Session>, upgrade: OnUpgrade, stop: CancellationToken) {
+    let Ok(Ok(upgraded)) = timeout(SEND_WITHIN, upgrade).await else { return };
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .max_message_size(Some(MESSAGE))
+        .max_frame_size(Some(MESSAGE));
+    let socket = Socket::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
+    let (mut sink, mut stream) = socket.split();
+    let last_words = tokio::select! {
+        () = stop.cancelled() => Some((CloseCode::Away, "the service is being stopped".into())),
+        words = read(&session, &mut stream) => words,
+        words = write(&session, &mut sink) => words,
+    };
+    if let Some((code, reason)) = last_words {
+        let close = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
+        let _ = timeout(CLOSE_WITHIN, sink.send(close)).await;
+        // Closed with something unread, the kernel would take the last words back.
+        if let Ok(mut socket) = sink.reunite(stream) {
+            let _ = timeout(CLOSE_WITHIN, drain(socket.get_mut())).await;
+        }
+    }
+}
+
+/// Reads and forgets, until the client has closed.
+async fn drain(socket: &mut TokioIo<hyper::upgrade::Upgraded>) {
+    let mut forgotten = [0; 4096];
+    while socket.read(&mut forgotten).await.is_ok_and(|length| length > 0) {}
+}
+
+type LastWords = Option<(CloseCode, String)>;
+
+async fn read(session: &Arc<Session>, stream: &mut SplitStream<Socket>) -> LastWords {
+    let calls = Calls(Arc::clone(session));
+    loop {
+        session.outbox.room().await;
+        let bytes: Bytes = match stream.next().await {
+            Some(Ok(Message::Text(text))) => text.into(),
+            Some(Ok(Message::Binary(bytes))) => bytes,
+            Some(Ok(Message::Close(_))) | None => return None,
+            Some(Ok(_)) => {
+                session.hear();
+                continue;
+            }
+            Some(Err(Error::Capacity(_))) => {
+                return Some((CloseCode::Size, format!("a message has at most {MESSAGE} bytes")));
+            }
+            Some(Err(_)) => return None,
+        };
+        session.hear();
+        let most = session.rpc.house().config.borrow().rpc.max_batch;
+        if let Some(answer) = engine::answer(&bytes, most, &calls).await {
+            session.outbox.answer(answer);
+        }
+        // A call may have taken longer than a client may be silent.
+        session.hear();
+    }
+}
+
+async fn write(session: &Session, sink: &mut SplitSink<Socket, Message>) -> LastWords {
+    let every = || Duration::from_secs_f64(session.rpc.house().config.borrow().rpc.ping_seconds);
+    let mut ask_at = Instant::now() + every();
+    loop {
+        let message = tokio::select! {
+            text = session.outbox.next() => Message::Text(text),
+            () = tokio::time::sleep_until(ask_at) => {
+                let every = every();
+                ask_at = Instant::now() + every;
+                if session.silent() > every.mul_f64(2.5) {
+                    return Some((CloseCode::Policy, "no answer to pings".into()));
+                }
+                session.look_again().await;
+                Message::Ping(Bytes::new())
+            }
+        };
+        match timeout(SEND_WITHIN, sink.send(message)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => return None,
+        }
+    }
+}

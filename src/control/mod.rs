@@ -1,0 +1,129 @@
+//! What can be asked of the house, whoever asks: the operations behind REST and JSON-RPC. Each is one
+//! function here, in words of the house; the doors turn answers and [`Refusal`]s into theirs.
+//!
+//! [`streams`] keeps streams running that nobody watches yet; [`Urls`] says where pictures are.
+
+pub mod streams;
+mod urls;
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::cameras::Cameras;
+use crate::capture::Capture;
+use crate::publish::Publishers;
+use streams::Held;
+pub use urls::Urls;
+
+/// How a camera is called beside its id: `camera0`.
+const ALIAS: &str = "camera";
+
+/// Why something that was asked for is not done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    #[error("there is no camera {0:?}; get_camera_list and /api/cameras list them")]
+    NoCamera(String),
+    #[error("there is no published output {0:?}; /api/cameras lists them")]
+    NoOutput(String),
+    #[error("{0:?} is a device path; name the camera by its id or as camera0, camera1, …")]
+    Path(String),
+    #[error("all streams of camera {0:?} are switched off; see its outputs in the configuration")]
+    NoStream(String),
+}
+
+/// The operations and what they work on. Cloning it clones a reference.
+#[derive(Clone, Debug)]
+pub struct Control(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    cameras: Cameras,
+    publishers: Publishers,
+    held: Held,
+}
+
+/// A camera and its alias.
+#[derive(Clone, Debug)]
+pub struct Named {
+    pub capture: Capture,
+    /// `camera0`.
+    pub alias: String,
+}
+
+impl Control {
+    pub fn new(cameras: Cameras, publishers: Publishers) -> Self {
+        Self(Arc::new(Inner { cameras, publishers, held: Held::default() }))
+    }
+
+    /// All cameras, the first one first.
+    pub fn cameras(&self) -> Vec<Named> {
+        let cameras = self.0.cameras.all();
+        cameras.iter().enumerate().map(|(place, capture)| named(place, capture)).collect()
+    }
+
+    /// A camera by its id or its alias; an id wins over an alias.
+    pub fn camera(&self, name: &str) -> Result<Named, Refusal> {
+        if name.contains('/') {
+            return Err(Refusal::Path(name.to_owned()));
+        }
+        let cameras = self.0.cameras.all();
+        let by_id = cameras.iter().position(|capture| capture.id() == name);
+        let place = by_id.or_else(|| name.strip_prefix(ALIAS)?.parse().ok());
+        let found = place.and_then(|place| Some(named(place, cameras.get(place)?)));
+        found.ok_or_else(|| Refusal::NoCamera(name.to_owned()))
+    }
+
+    /// The set of cameras as it changes.
+    pub fn watch(&self) -> watch::Receiver<Arc<[Capture]>> {
+        self.0.cameras.watch()
+    }
+
+    /// Ends a camera's present attempt and begins anew, without waiting for a back-off.
+    pub fn restart(&self, name: &str) -> Result<Named, Refusal> {
+        let camera = self.camera(name)?;
+        tracing::info!(camera = camera.capture.id(), "a restart is asked for");
+        camera.capture.restart();
+        Ok(camera)
+    }
+
+    /// Tries a published output again at once.
+    pub fn retry(&self, output: &str) -> Result<(), Refusal> {
+        if !self.0.publishers.retry(output) {
+            return Err(Refusal::NoOutput(output.to_owned()));
+        }
+        tracing::info!(output, "a retry is asked for");
+        Ok(())
+    }
+}
+
+fn named(place: usize, capture: &Capture) -> Named {
+    Named { capture: capture.clone(), alias: format!("{ALIAS}{place}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::model::{Camera, Source};
+
+    fn control(ids: &[&str]) -> Control {
+        let capture = |id: &&str| Capture::detached(Camera::new(*id, Source::Test {}));
+        Control::new(Cameras::new(ids.iter().map(capture).collect()), Publishers::none())
+    }
+
+    #[test]
+    fn cameras_are_found_by_id_and_alias_and_never_by_device_path() {
+        let control = control(&["porch", "camera0"]);
+        let found = |name: &str| control.camera(name).map(|camera| camera.capture.id().to_owned());
+        assert_eq!(found("porch").unwrap(), "porch");
+        assert_eq!(found("camera0").unwrap(), "camera0", "an id wins over an alias");
+        assert_eq!(found("camera1").unwrap(), "camera0");
+        for name in ["camera2", "camera", "camera-1", "camera99999999999999999999", "video0", ""] {
+            assert_eq!(found(name), Err(Refusal::NoCamera(name.into())));
+        }
+        for name in ["/dev/video0", "../porch"] {
+            assert_eq!(found(name), Err(Refusal::Path(name.into())));
+        }
+    }
+}
