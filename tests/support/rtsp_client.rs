@@ -190,10 +190,12 @@ impl RtspClient {
                     first: packet.sequence(),
                     last: packet.sequence(),
                     timestamp: packet.timestamp(),
-                    keyframe: packet.begins_keyframe(),
+                    keyframe: false,
                 });
                 assert_eq!(picture.timestamp, packet.timestamp(), "a picture's packets share their time");
                 picture.last = packet.sequence();
+                // Other servers begin with a delimiter or SEI.
+                picture.keyframe |= packet.begins_keyframe();
                 if packet.marker() {
                     return self.picture.take();
                 }
