@@ -297,8 +297,9 @@ mod tests {
 
     /// 25 pictures a second, a keyframe every two seconds.
     fn run(cutter: &mut Cutter, from: u64, count: u64, epoch: u64, sps: &[u8], at: Instant) -> Vec<Step> {
-        let index =
-            |n| unit((from + n) * 40, n.is_multiple_of(50), epoch, sps, at + Duration::from_millis(n * 40));
+        let index = |n: u64| {
+            unit((from + n) * 40, n.is_multiple_of(50), epoch, sps, at + Duration::from_millis(n * 40))
+        };
         (0..count).flat_map(|n| cutter.push(index(n))).collect()
     }
 
