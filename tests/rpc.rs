@@ -458,24 +458,34 @@ fn who_subscribed_is_told_of_every_change_and_nobody_else() {
             (&stats["connections"], &stats["subscribers"]["camera_status_update"]),
             (&json!(3), &json!(2))
         );
-        let restart = support::request(port, "POST", "/api/cameras/porch/restart", &[], b"").unwrap();
-        assert_eq!(restart.status, 202);
-        let of = |status: &'static str| {
-            move |message: &Value| {
-                message["method"] == "camera_status_update"
-                    && message["params"]["device"] == "camera0"
-                    && message["params"]["status"] == status
-            }
-        };
-        let gone = all.told(of("DISCONNECTED")).await;
-        assert!(gone.get("id").is_none() && gone["jsonrpc"] == "2.0", "{gone}");
-        let back = all.told(of("CONNECTED")).await;
-        for key in ["name", "resolution", "fps", "streams"] {
-            assert!(!back["params"][key].is_null(), "{back}");
+        // A changed file is taken over within seconds: one camera gets another name, then the other goes.
+        std::fs::write(service.config_file(), CAMERAS.replace("The porch", "The gate")).unwrap();
+        let update = |message: &Value| message["method"] == "camera_status_update";
+        let renamed = all
+            .told(|message| {
+                let camera = &message["params"];
+                update(message) && camera["name"] == "The gate" && camera["status"] == "CONNECTED"
+            })
+            .await;
+        assert!(renamed.get("id").is_none() && renamed["jsonrpc"] == "2.0", "{renamed}");
+        assert_eq!(
+            (&renamed["params"]["device"], &renamed["params"]["id"]),
+            (&json!("camera0"), &json!("porch"))
+        );
+        for key in ["fps", "streams"] {
+            assert!(!renamed["params"][key].is_null(), "{renamed}");
         }
+        let (porch, _) = CAMERAS.split_once("[[camera]]\nid = \"yard\"").unwrap();
+        std::fs::write(service.config_file(), porch).unwrap();
+        let gone =
+            |message: &Value| message["params"]["id"] == "yard" && message["params"]["state"] == "stopping";
+        assert_eq!(all.told(gone).await["params"]["status"], "DISCONNECTED");
         // The others: one is told of its own camera only, one of nothing.
-        yard.result("ping", json!({})).await;
-        assert!(yard.news.iter().all(|message| message["params"]["id"] == "yard"), "{:?}", yard.news);
+        yard.told(|message| {
+            assert_eq!(message["params"]["id"], "yard", "{message}");
+            gone(message)
+        })
+        .await;
         none.result("ping", json!({})).await;
         assert!(none.news.is_empty());
         let left = all.result("unsubscribe_events", json!({})).await;

@@ -113,7 +113,8 @@ mod tests {
     fn a_camera_without_streams_says_so() {
         let mut camera = Camera::new("porch", Source::Test {});
         let outputs = &mut camera.outputs;
-        (outputs.hls, outputs.whep, outputs.mjpeg, outputs.snapshot) = (false, false, false, false);
+        (outputs.hls, outputs.whep, outputs.rtsp) = (false, false, false);
+        (outputs.mjpeg, outputs.snapshot) = (false, false);
         let control = Control::new(Cameras::new(vec![Capture::detached(camera)]), Publishers::none());
         assert_eq!(control.start_streaming("porch").unwrap_err(), Refusal::NoStream("porch".into()));
     }

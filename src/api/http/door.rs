@@ -15,9 +15,8 @@ use crate::access::{Access, Credentials, Denied, Door, REALM, Role, allow};
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// The role that a target needs; `None` for those that everybody may ask: load balancers do, and JSON-RPC
-/// has a door of its own.
-fn needs(target: Target, method: &Method) -> Option<Role> {
-    let looks = matches!(*method, Method::GET | Method::HEAD);
+/// has a door of its own. `looks` is GET and HEAD.
+pub const fn needs(target: Target, looks: bool) -> Option<Role> {
     match target {
         Target::Health | Target::Ready | Target::Rpc => None,
         // Watching is asked for by POST as well.
@@ -43,7 +42,8 @@ pub async fn enter(
     headers: &HeaderMap,
     client: Option<IpAddr>,
 ) -> Result<(), Fault> {
-    let Some(needs) = needs(target, method) else { return Ok(()) };
+    let looks = matches!(*method, Method::GET | Method::HEAD);
+    let Some(needs) = needs(target, looks) else { return Ok(()) };
     let open = access.anonymous(Door::Http);
     if open >= Some(needs) {
         return Ok(());

@@ -12,6 +12,7 @@ use warp::http::StatusCode;
 use super::answer::{self, ErrorBody, ErrorDetail};
 use super::cameras::{CameraList, CameraView, LiveKitRoom, Restarting, Retrying};
 use super::controls::{Capabilities, ControlList, ControlValues};
+use super::door;
 use super::events::HouseView;
 use super::livekit::{ServerToken, TokenRequest, ViewerToken};
 use super::metrics::{CameraConfig, Metrics};
@@ -281,6 +282,11 @@ fn operation(route: &Route) -> Operation {
             "A camera with idle = \"close\" is ready while nobody watches and it is closed; camera_active \
              is false then.",
         ));
+    }
+    if let Some(role) = door::needs(target, verb == Verb::Get) {
+        let login = format!("Once logins are configured: the role {}", role.name());
+        operation =
+            operation.response("401", error(&login)).response("403", error("Another role, or origin"));
     }
     for (status, response) in responses(route) {
         operation = operation.response(status, response);

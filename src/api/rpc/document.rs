@@ -56,7 +56,10 @@ fn row(method: &Method) -> Value {
     };
     let described = |name: &&str| {
         let mut schema = params["properties"][name].clone();
-        let description = schema.as_object_mut().and_then(|schema| schema.remove("description"));
+        // One of another type that may be left out has its words beside the reference.
+        let place = if schema["oneOf"][0].is_object() { "/oneOf/0" } else { "" };
+        let place = schema.pointer_mut(place).and_then(Value::as_object_mut);
+        let description = place.and_then(|schema| schema.remove("description"));
         let mut param = json!({ "name": name, "required": required(name), "schema": schema });
         if let (Some(description), Some(param)) = (description, param.as_object_mut()) {
             param.insert("description".into(), description);

@@ -65,7 +65,7 @@ pub fn notification(method: &str, params: &impl serde::Serialize) -> Result<Stri
 async fn one(request: Value, handler: &impl Handler) -> Option<Value> {
     let (call, id) = match read(request) {
         Ok(read) => read,
-        Err((id, error)) => return Some(refusal(id, &error)),
+        Err(refusal) => return Some(refusal),
     };
     let done = handler.call(call).await;
     let id = id?;
@@ -75,18 +75,20 @@ async fn one(request: Value, handler: &impl Handler) -> Option<Value> {
     })
 }
 
-/// A call and its id, if it has one; or the id that can be told, and what is wrong.
-fn read(request: Value) -> Result<(Call, Option<Value>), (Value, Error)> {
+/// A call and its id, if it has one; or the answer that says what is wrong.
+fn read(request: Value) -> Result<(Call, Option<Value>), Value> {
     let Value::Object(mut request) = request else {
-        return Err((Value::Null, Error::invalid("a request is an object")));
+        return Err(refusal(Value::Null, &Error::invalid("a request is an object")));
     };
     let id = request.remove("id");
     let told = match &id {
         None => Value::Null,
         Some(id @ (Value::Null | Value::String(_) | Value::Number(_))) => id.clone(),
-        Some(_) => return Err((Value::Null, Error::invalid("an id is a string, a number or null"))),
+        Some(_) => {
+            return Err(refusal(Value::Null, &Error::invalid("an id is a string, a number or null")));
+        }
     };
-    let wrong = |why: &str| (told.clone(), Error::invalid(why));
+    let wrong = |why: &str| refusal(told.clone(), &Error::invalid(why));
     if request.remove("jsonrpc") != Some(Value::from("2.0")) {
         return Err(wrong("\"jsonrpc\" is \"2.0\""));
     }
