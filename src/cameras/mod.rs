@@ -87,7 +87,11 @@ impl Cameras {
     /// These and no others, for services without a configuration.
     pub fn new(list: Vec<Capture>) -> Self {
         let cameras = Self::of(Keeping::new(Vec::new(), model::Discovery::default(), false));
-        cameras.0.list.send_replace(list.into());
+        let entry = |(place, capture): (usize, &Capture)| {
+            (capture.id().to_owned(), Entry { alias: format!("camera{place}"), ..Entry::default() })
+        };
+        let entries = list.iter().enumerate().map(entry).collect();
+        cameras.show(list, entries);
         cameras
     }
 

@@ -16,9 +16,6 @@ use crate::publish::Publishers;
 use streams::Held;
 pub use urls::Urls;
 
-/// How a camera is called beside its id: `camera0`.
-const ALIAS: &str = "camera";
-
 /// Why something that was asked for is not done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -60,7 +57,7 @@ impl Control {
     /// All cameras, the first one first.
     pub fn cameras(&self) -> Vec<Named> {
         let cameras = self.0.cameras.all();
-        cameras.iter().enumerate().map(|(place, capture)| named(place, capture)).collect()
+        cameras.iter().map(|capture| self.named(capture)).collect()
     }
 
     /// A camera by its id or its alias; an id wins over an alias.
@@ -68,11 +65,13 @@ impl Control {
         if name.contains('/') {
             return Err(Refusal::Path(name.to_owned()));
         }
-        let cameras = self.0.cameras.all();
-        let by_id = cameras.iter().position(|capture| capture.id() == name);
-        let place = by_id.or_else(|| name.strip_prefix(ALIAS)?.parse().ok());
-        let found = place.and_then(|place| Some(named(place, cameras.get(place)?)));
-        found.ok_or_else(|| Refusal::NoCamera(name.to_owned()))
+        let found = self.0.cameras.named(name);
+        found.map(|capture| self.named(&capture)).ok_or_else(|| Refusal::NoCamera(name.to_owned()))
+    }
+
+    fn named(&self, capture: &Capture) -> Named {
+        let alias = self.0.cameras.entry(capture.id()).map_or_else(String::new, |entry| entry.alias);
+        Named { capture: capture.clone(), alias }
     }
 
     /// The set of cameras as it changes.
@@ -96,10 +95,6 @@ impl Control {
         tracing::info!(output, "a retry is asked for");
         Ok(())
     }
-}
-
-fn named(place: usize, capture: &Capture) -> Named {
-    Named { capture: capture.clone(), alias: format!("{ALIAS}{place}") }
 }
 
 #[cfg(test)]
