@@ -1,7 +1,7 @@
 # Fanlight. `make demo` shows a picture, `make test` runs everything; both install what they need first.
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-tests web build demo lint test bench clean web-deps
+.PHONY: help deps deps-tests web build demo lint test test-vm bench clean web-deps
 
 # The steps of one target come after each other, also with -j.
 .NOTPARALLEL:
@@ -54,6 +54,12 @@ lint: web-deps web ## rustfmt, clippy, eslint, tsc
 
 test: deps-tests lint ## lint, then all tests against the real binary
 	scripts/test.sh
+
+# WORDS=plugged runs only the scenarios whose name has one of these words in it.
+test-vm: web ## real USB and V4L2 cameras in a virtual machine, plugged in and out
+	$(DEPS) --vm
+	$(CARGO) build --locked --bin fanlight
+	tests/vm/run.sh target/debug/fanlight $(WORDS)
 
 bench: deps-tests web-deps web ## the figures of the README
 	$(CARGO) build --locked --release --bin fanlight --example rtsp_camera

@@ -3,6 +3,7 @@
 #
 #   scripts/deps.sh            what building and running needs
 #   scripts/deps.sh --tests    that, and what the tests need
+#   scripts/deps.sh --vm       what tests/vm needs: a virtual machine with cameras in it
 #   scripts/deps.sh --list     prints the groups and installs nothing
 set -euo pipefail
 
@@ -16,7 +17,7 @@ build=(
 media=(
   gstreamer1.0-tools
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
-  gstreamer1.0-x gstreamer1.0-libav gstreamer1.0-libcamera gstreamer1.0-nice
+  gstreamer1.0-rtsp gstreamer1.0-x gstreamer1.0-libav gstreamer1.0-libcamera gstreamer1.0-nice
   glib-networking ca-certificates fonts-dejavu-core
 )
 # To test: a camera to stream from, ffmpeg and a browser as viewers, certificates; a network namespace with
@@ -27,6 +28,8 @@ tests=(
   iproute2 nftables
   nginx-light libnginx-mod-rtmp libnginx-mod-stream redis-server
 )
+# For `make test-vm`: the machine; udev for inside of it, which does nothing on its own out here.
+vm=(qemu-system-x86 busybox-static cpio kmod udev gstreamer1.0-tools gstreamer1.0-plugins-good)
 # What Debian starts on installation and at each boot, though the tests start their own, on ports and in
 # directories of their own.
 declare -A service_of=([nginx-light]=nginx [redis-server]=redis-server)
@@ -35,14 +38,16 @@ wanted=("${build[@]}" "${media[@]}")
 case "${1:-}" in
   "") ;;
   --tests) wanted+=("${tests[@]}") ;;
+  --vm) wanted+=("${vm[@]}") ;;
   --list)
     echo "build: ${build[*]}"
     echo "media: ${media[*]}"
     echo "tests: ${tests[*]}"
+    echo "vm: ${vm[*]}"
     exit 0
     ;;
   *)
-    echo "usage: $0 [--tests | --list]" >&2
+    echo "usage: $0 [--tests | --vm | --list]" >&2
     exit 2
     ;;
 esac
@@ -69,7 +74,7 @@ for package in "${wanted[@]}"; do
 done
 
 if ((${#missing[@]})); then
-  for group in build media tests; do
+  for group in build media tests vm; do
     declare -n packages=$group
     of_group=()
     for package in "${packages[@]}"; do

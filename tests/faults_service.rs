@@ -194,6 +194,7 @@ fn a_reader_of_the_log_that_is_stuck_stops_neither_the_service_nor_its_end() {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_fanlight"));
     command.args(["run", "--config"]).arg(&config).env("FANLIGHT_PORT", port.to_string());
     command.env("HEALTH_FILE", directory.path().join("health.json")).stderr(log);
+    command.env("STATE_DIRECTORY", directory.path());
     let mut service = Ends(command.spawn().expect("the service"));
     // The command holds the pipe's end as well.
     drop(command);

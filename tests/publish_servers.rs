@@ -276,7 +276,7 @@ fn an_expired_token_is_refused_and_a_new_one_in_its_file_is_taken_at_once() {
                 target.url = Some(format!("{}/whip/v1", server.http_url()));
                 target.token_file = Some(path.clone());
             }
-            Target::Rtmp(_) => unreachable!(),
+            Target::Rtmp(_) | Target::Mediamtx(_) => unreachable!(),
         }
         publish
     };

@@ -260,6 +260,49 @@ fn a_snapshot_is_stored_with_its_time_under_the_name_that_was_asked_for() {
 }
 
 #[test]
+fn a_timelapse_has_a_picture_every_so_often_and_says_how_far_it_is() {
+    const NAME: &str = "a_timelapse_has_a_picture_every_so_often_and_says_how_far_it_is";
+    if lacks(NAME, FFMPEG) {
+        return;
+    }
+    let service = Fanlight::start(&test_camera("front", ""));
+    service.wait_state("front", "live", STARTS);
+    let path = "/api/cameras/front/timelapse";
+    for bad in [
+        "",
+        r#"{"interval_seconds": 0.5}"#,
+        r#"{"interval_seconds": 1e300}"#,
+        r#"{"interval_seconds": 1, "fps": 0}"#,
+    ] {
+        assert_eq!(service.ask("POST", path, bad).status, 400, "{bad}");
+    }
+    assert_eq!((service.get(path).status, service.ask("DELETE", path, "").status), (404, 409));
+    let began = service.ask("POST", path, r#"{"interval_seconds": 1, "fps": 10, "pictures": 4}"#);
+    assert_eq!((began.status, &began.json()["progress_percent"]), (201, &0.0.into()), "{}", began.text());
+    assert_eq!(service.ask("POST", path, r#"{"interval_seconds": 1}"#).status, 409, "one at a time");
+    wait_until("half of it is there", SOON, || {
+        service.get(path).json()["progress_percent"].as_f64() >= Some(50.0)
+    });
+    wait_until("it has ended", SOON, || service.get(path).json()["running"] == false);
+    let status = service.get(path).json();
+    assert_eq!((&status["pictures"], &status["progress_percent"]), (&4.into(), &100.0.into()), "{status}");
+    let name = status["name"].as_str().unwrap();
+    assert!(name.starts_with("front_") && name.ends_with("_timelapse.mp4"), "{name}");
+    let file = service.recordings_directory().join(name);
+    let probed = probe(&file, false);
+    decode(&file);
+    assert_eq!(probed.packets, 4, "{probed:?}");
+    assert!(probed.duration < Duration::from_secs(1) && probed.starts_with_keyframe, "{probed:?}");
+    assert_eq!(service.recordings("")[0]["name"], name);
+    // One without an end, stopped; its encoder does not run in between.
+    assert_eq!(service.ask("POST", path, r#"{"interval_seconds": 1}"#).status, 201);
+    wait_until("it has a picture", SOON, || service.get(path).json()["pictures"].as_u64() >= Some(1));
+    let stopped = service.ask("DELETE", path, "");
+    assert_eq!((stopped.status, &stopped.json()["running"]), (200, &false.into()));
+    assert_eq!(service.recordings("").len(), 2);
+}
+
+#[test]
 fn a_kept_recording_stays_kept_when_the_index_is_lost_and_files_may_be_moved_by_hand() {
     let mut service = Fanlight::start(&test_camera("front", ""));
     service.wait_state("front", "live", STARTS);

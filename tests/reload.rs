@@ -275,6 +275,7 @@ fn another_port_is_said_to_need_a_restart_and_the_old_one_goes_on() {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_fanlight"));
     command.args(["--config", file.to_str().unwrap()]).env("NO_COLOR", "1").env_remove("FANLIGHT_PORT");
     command.env("HEALTH_FILE", directory.path().join("health.json"));
+    command.env("STATE_DIRECTORY", directory.path());
     let process = Process::spawn("fanlight", &mut command);
     wait_until("it answers", STARTS, || get(port, "/health").is_ok());
     std::fs::write(&file, config(other)).unwrap();

@@ -582,7 +582,6 @@ fn a_user_who_is_removed_reads_no_longer() {
     wait_until("it reads", ARRIVES, || readers(&service, "cam") == 1);
     let config = std::fs::read_to_string(service.config_file()).unwrap();
     std::fs::write(service.config_file(), config.replace("anna\"", "bert\"")).unwrap();
-    // The next sign of life is where it ends: ffmpeg reports every few seconds.
     reader.wait(Duration::from_secs(60));
     wait_until("nobody reads", ARRIVES, || readers(&service, "cam") == 0);
 }

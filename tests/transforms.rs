@@ -466,10 +466,19 @@ fn masks_are_changed_over_rest_and_hls_and_snapshots_have_them() {
     assert_eq!(refused.json()["error"]["code"], "RESTART_NEEDED");
     assert!(refused.text().contains("decoded and encoded again"), "{}", refused.text());
 
+    let listed = || {
+        let list = service.try_get("/hls/white/stream.m3u8").filter(|answer| answer.status == 200)?;
+        Some(list.text().lines().find(|line| line.ends_with(".ts"))?.to_owned())
+    };
+    let before = support::wait_for("an HLS segment without a mask", PATIENCE, listed);
+    assert_eq!(service.get(&format!("/hls/white/{before}")).status, 200);
     let done = put(&service, "?restart=true", &body);
     assert_eq!(done.status, 200, "{}", done.text());
     assert_eq!(done.json()["active"], true);
     assert!(service.log().contains("privacy mask"), "the log says so");
+    support::wait_until("what HLS had of before is gone", PATIENCE, || {
+        service.get(&format!("/hls/white/{before}")).status != 200
+    });
     let picture = support::wait_for("a snapshot", PATIENCE, || {
         service.try_get("/cameras/white/snapshot.jpg").filter(|answer| answer.status == 200)
     });
@@ -479,9 +488,7 @@ fn masks_are_changed_over_rest_and_hls_and_snapshots_have_them() {
     assert!(status["notes"].to_string().contains("privacy mask"), "{}", status["notes"]);
 
     let segment = support::wait_for("an HLS segment", PATIENCE, || {
-        let list = service.try_get("/hls/white/stream.m3u8").filter(|answer| answer.status == 200)?;
-        let name = list.text().lines().find(|line| line.ends_with(".ts"))?.to_owned();
-        service.try_get(&format!("/hls/white/{name}")).filter(|answer| answer.status == 200)
+        service.try_get(&format!("/hls/white/{}", listed()?)).filter(|answer| answer.status == 200)
     });
     let pictures =
         decoded(&[&segment.body], "video/mpegts,systemstream=true", "tsdemux ! h264parse ! avdec_h264");

@@ -3,7 +3,7 @@ import react from '@vitejs/plugin-react';
 import { defineConfig } from 'vite';
 
 const server = process.env.FANLIGHT ?? 'http://127.0.0.1:8080';
-const proxied = ['/api', '/cameras', '/hls', '/webrtc'];
+const proxied = ['/api', '/cameras', '/hls', '/webrtc', '/files'];
 
 export default defineConfig({
   base: './',

@@ -1,60 +1,189 @@
-//! The set of cameras: who is here, in which order, under which id; and its change when the
-//! configuration changes.
+//! The set of cameras: who is here, in which order, under which id and alias; and its change when the
+//! configuration changes or a device comes or goes.
+//!
+//! ```text
+//! udev ─► roster (nodes → devices) ─► identity (who is it?) ─► place (whose is it?) ─► keeping ─► list
+//! ```
+//! [`identity`], [`roster`], [`place`] and [`aliases`] are pure; [`keeping`] puts them together and is the only
+//! one that starts and ends captures; [`udev`] is where the news come from, [`discovery`] brings them in.
 
-use std::collections::HashMap;
+pub mod aliases;
+pub mod controls;
+pub mod discovery;
+pub mod identity;
+mod keeping;
+mod place;
+pub mod roster;
+pub mod settings;
+pub mod udev;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use serde::Serialize;
+use tokio::sync::{Mutex, watch};
+use utoipa::ToSchema;
 
 use crate::capture::{Capture, Means};
-use crate::config::Difference;
-use crate::config::model::Camera;
+use crate::config::model::{Camera, Config, Source};
+use crate::config::{Difference, model};
+use crate::storage::Database;
+use keeping::Keeping;
 
-/// All cameras, first one first. Cloning it clones a reference; a reload swaps the list.
+/// All cameras, first one first. Cloning it clones a reference; changes swap the list.
 #[derive(Clone, Debug)]
-pub struct Cameras(Arc<watch::Sender<Arc<[Capture]>>>);
+pub struct Cameras(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    list: watch::Sender<Arc<[Capture]>>,
+    entries: watch::Sender<Arc<BTreeMap<String, Entry>>>,
+    /// One change at a time: a reload waits for a device that is being taken in, and the other way round.
+    keeping: Mutex<Keeping>,
+    /// One setting of controls at a time, so that what is kept is what was set last.
+    setting: Mutex<()>,
+    looking: Arc<tokio::sync::Semaphore>,
+}
+
+/// What is known of a camera beside its pictures.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Entry {
+    /// A short name, the camera's for as long as it is known: `camera0`.
+    pub alias: String,
+    /// Found by itself, not written down.
+    pub discovered: bool,
+    /// Whether its device is plugged in; `null` when that is not known, as for cameras on the network.
+    pub presence: Option<Presence>,
+    /// Where it is plugged in now: `/dev/video0`, or libcamera's name.
+    pub device: Option<String>,
+    pub identity: Option<Identity>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Presence {
+    Present,
+    /// Unplugged. It comes back with its name and its settings.
+    Away,
+}
+
+/// By what a device is known again; see docs/cameras.md.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = CameraIdentity)]
+pub struct Identity {
+    pub id: String,
+    /// As the device calls itself.
+    pub name: String,
+    /// `046d:082d` on USB.
+    pub model: String,
+    /// `null` without one that tells it from others.
+    pub serial: Option<String>,
+    /// Where it is plugged in, or was last.
+    pub port: String,
+}
 
 impl Cameras {
+    /// These and no others, for services without a configuration.
     pub fn new(list: Vec<Capture>) -> Self {
-        Self(Arc::new(watch::Sender::new(list.into())))
+        let cameras = Self::of(Keeping::new(Vec::new(), model::Discovery::default(), false));
+        cameras.0.list.send_replace(list.into());
+        cameras
     }
 
-    /// Starts every camera of a configuration.
+    /// Starts every camera of a configuration, and nothing else.
     pub fn start(cameras: &[Camera], means: &Means) -> Self {
-        Self::new(cameras.iter().map(|camera| Capture::start(camera.clone(), means)).collect())
+        let mut keeping = Keeping::new(cameras.to_vec(), model::Discovery::default(), false);
+        let (list, entries) = keeping.begin(means);
+        let cameras = Self::of(keeping);
+        cameras.show(list, entries);
+        cameras
+    }
+
+    /// Starts every camera of a configuration and those that were seen before. `discovering` says that
+    /// [`discovery::run`] is going to tell of devices.
+    pub async fn open(config: &Config, means: &Means, database: Option<Database>, discovering: bool) -> Self {
+        let mut keeping = Keeping::new(config.cameras.clone(), config.discovery.clone(), discovering);
+        if let Some(database) = database {
+            keeping.remember(database).await;
+        }
+        let (list, entries) = keeping.begin(means);
+        keeping.persist().await;
+        let cameras = Self::of(keeping);
+        cameras.show(list, entries);
+        cameras
+    }
+
+    fn of(keeping: Keeping) -> Self {
+        Self(Arc::new(Inner {
+            list: watch::Sender::new(Arc::from([])),
+            entries: watch::Sender::default(),
+            keeping: Mutex::new(keeping),
+            setting: Mutex::default(),
+            looking: Arc::new(tokio::sync::Semaphore::new(controls::LOOKS)),
+        }))
+    }
+
+    fn show(&self, list: Vec<Capture>, entries: BTreeMap<String, Entry>) {
+        // Who wakes up for the list finds the entries that belong to it.
+        self.0.entries.send_replace(Arc::new(entries));
+        self.0.list.send_replace(list.into());
     }
 
     pub fn all(&self) -> Arc<[Capture]> {
-        Arc::clone(&self.0.borrow())
+        Arc::clone(&self.0.list.borrow())
     }
 
-    /// The list and its changes, for those who outlive them.
+    /// The list and its changes, for those who outlive them. What is known of a camera changes with it.
     pub fn watch(&self) -> watch::Receiver<Arc<[Capture]>> {
-        self.0.subscribe()
+        self.0.list.subscribe()
     }
 
     /// The camera that paths without an id mean.
     pub fn first(&self) -> Option<Capture> {
-        self.0.borrow().first().cloned()
+        self.0.list.borrow().first().cloned()
     }
 
     pub fn get(&self, id: &str) -> Option<Capture> {
-        self.0.borrow().iter().find(|capture| capture.id() == id).cloned()
+        self.0.list.borrow().iter().find(|capture| capture.id() == id).cloned()
     }
 
-    /// Brings the set to `cameras`: ends what is gone or changed, starts what is new or changed, and
-    /// leaves the rest and its viewers alone. A device is given up before it is opened anew.
-    pub async fn apply(&self, difference: &Difference, cameras: &[Camera], means: &Means) {
-        let present = self.all();
-        let keep = |capture: &&Capture| difference.unchanged.iter().any(|id| id == capture.id());
-        let kept: HashMap<&str, &Capture> = present.iter().filter(keep).map(|c| (c.id(), c)).collect();
-        let ending = present.iter().filter(|capture| !kept.contains_key(capture.id()));
-        futures_util::future::join_all(ending.map(Capture::shutdown)).await;
-        let list = cameras.iter().map(|camera| match kept.get(camera.id.as_str()) {
-            Some(capture) => (*capture).clone(),
-            None => Capture::start(camera.clone(), means),
-        });
-        self.0.send_replace(list.collect());
+    /// The camera of this id, or else of this alias.
+    pub fn named(&self, name: &str) -> Option<Capture> {
+        self.get(name).or_else(|| {
+            let entries = Arc::clone(&self.0.entries.borrow());
+            let (id, _) = entries.iter().find(|(_, entry)| entry.alias == name)?;
+            self.get(id)
+        })
+    }
+
+    /// What is known of a camera beside its pictures.
+    pub fn entry(&self, id: &str) -> Option<Entry> {
+        self.0.entries.borrow().get(id).cloned()
+    }
+
+    /// The V4L2 device of a camera, where it has one that is plugged in as far as is known.
+    fn device(&self, id: &str) -> Option<PathBuf> {
+        let capture = self.get(id)?;
+        match self.entry(id).and_then(|entry| entry.device) {
+            Some(device) => device
+                .starts_with('/')
+                .then(|| device.into())
+                .filter(|path: &PathBuf| path.starts_with("/dev")),
+            None => match &capture.camera().source {
+                Source::V4l2(v4l2) if capture.is_fixed() => Some(v4l2.device.clone()),
+                _ => None,
+            },
+        }
+    }
+
+    /// Brings the set to a new configuration: ends what is gone or changed, starts what is new or changed,
+    /// and leaves the rest and its viewers alone. A device is given up before it is opened anew.
+    pub async fn apply(&self, difference: &Difference, config: &Config, means: &Means) {
+        let mut keeping = self.0.keeping.lock().await;
+        let (list, entries) = keeping.reload(difference, config, means, &self.all()).await;
+        self.show(list, entries);
+        keeping.persist().await;
     }
 
     /// Ends all; returns when each is gone or given up.

@@ -11,6 +11,7 @@
 pub mod choice;
 mod conductor;
 mod container;
+pub mod device;
 pub mod discover;
 mod dynamic;
 mod encoder;
@@ -36,7 +37,7 @@ use std::time::{Duration, Instant, SystemTime};
 use gstreamer::prelude::*;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::config::model::Camera;
+use crate::config::model::{Camera, Source};
 use crate::config::transforms::Transforms;
 use crate::pipelines::Library;
 use crate::supervision::{self, Handle, Snapshot, Timing, Vitals};
@@ -49,6 +50,10 @@ use shared::Shared;
 use source::SourceSubject;
 use status::{CameraStatus, OutletStatus};
 pub use transforms::Impact;
+
+/// Where a camera that comes and goes is to be opened: the source to use now, `None` while it is away. It
+/// stands in for the source of the camera's settings, so that the camera outlives its device's number.
+pub type Located = tokio::sync::watch::Receiver<Option<Source>>;
 
 /// The handle of one camera. Cloning it clones a reference.
 #[derive(Clone, Debug)]
@@ -92,13 +97,22 @@ pub struct Means {
 impl Capture {
     /// Starts to supervise `camera`. Call it inside the runtime.
     pub fn start(camera: Camera, means: &Means) -> Self {
-        if let Some(words) = transforms::words(&Transforms::of(&camera)) {
+        Self::begin(Shared::new(camera, None), means)
+    }
+
+    /// The same for a camera that comes and goes.
+    pub fn start_located(camera: Camera, located: Located, means: &Means) -> Self {
+        Self::begin(Shared::new(camera, Some(located)), means)
+    }
+
+    fn begin(shared: Arc<Shared>, means: &Means) -> Self {
+        let camera = &shared.camera;
+        if let Some(words) = transforms::words(&Transforms::of(camera)) {
             tracing::info!(
                 camera = camera.id,
                 "pictures are changed by {words}: a stream that comes encoded is decoded and encoded again"
             );
         }
-        let shared = Shared::new(camera);
         let spawn_encoder = |lane| {
             let (library, graphs) = (Arc::clone(&means.library), means.graphs.clone());
             let subject = EncoderSubject::new(Arc::clone(&shared), library, graphs, lane);
@@ -124,7 +138,7 @@ impl Capture {
 
     /// A camera without a pipeline: whoever holds it pushes pictures into its outlets.
     pub fn detached(camera: Camera) -> Self {
-        Self(Arc::new(Inner { shared: Shared::new(camera), engine: None }))
+        Self(Arc::new(Inner { shared: Shared::new(camera, None), engine: None }))
     }
 
     pub fn camera(&self) -> &Camera {
@@ -138,6 +152,11 @@ impl Capture {
     /// Whether both are the same camera, not only one of the same id.
     pub fn same(&self, other: &Capture) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Whether its source is the one of its settings, wherever that is plugged in.
+    pub fn is_fixed(&self) -> bool {
+        self.0.shared.located.is_none()
     }
 
     pub fn jpeg(&self) -> &Arc<Outlet> {

@@ -34,6 +34,8 @@ pub struct Outlet {
     /// The ring's sender and the kept GOP change under one lock, so that a new subscriber gets every
     /// access unit exactly once: from the GOP or from the ring.
     stream: Mutex<Stream>,
+    /// How often what was given before was taken back.
+    retracted: watch::Sender<u64>,
     frames: AtomicU64,
     bytes: AtomicU64,
     dropped: AtomicU64,
@@ -82,6 +84,7 @@ impl Outlet {
                 rhythm: None,
                 keyframe: None,
             }),
+            retracted: watch::Sender::new(0),
             frames: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
@@ -125,6 +128,21 @@ impl Outlet {
         self.latest.send_if_modified(|latest| latest.take().is_some());
     }
 
+    /// Takes back what nobody has read yet: no consumer gets a picture from before this any more, however far it
+    /// is behind. Each goes on at the next keyframe.
+    pub fn retract(&self) {
+        let mut stream = self.stream();
+        stream.forget();
+        self.retracted.send_modify(|count| *count += 1);
+        drop(stream);
+        self.latest.send_if_modified(|latest| latest.take().is_some());
+    }
+
+    /// Changes with every [`Outlet::retract`], for those who keep pictures of their own.
+    pub fn retractions(&self) -> watch::Receiver<u64> {
+        self.retracted.subscribe()
+    }
+
     /// Counts a consumer in until the permit is dropped. The encoder runs while there is one.
     pub fn demand(self: &Arc<Self>) -> Permit {
         self.demand.send_modify(|count| *count += 1);
@@ -147,8 +165,9 @@ impl Outlet {
         let permit = self.demand();
         let stream = self.stream();
         let (backlog, ring) = (stream.gop.clone(), stream.ring.subscribe());
+        let retracted = *self.retracted.borrow();
         drop(stream);
-        Subscription { backlog, ring, place: Place::default(), dropped: 0, permit }
+        Subscription { backlog, ring, retracted, place: Place::default(), dropped: 0, permit }
     }
 
     pub fn counters(&self) -> OutletCounters {
@@ -231,6 +250,7 @@ impl Drop for Permit {
 pub struct Subscription {
     backlog: VecDeque<AccessUnit>,
     ring: broadcast::Receiver<AccessUnit>,
+    retracted: u64,
     place: Place,
     dropped: u64,
     permit: Permit,
@@ -265,6 +285,10 @@ impl Subscription {
                     Err(broadcast::error::RecvError::Closed) => return None,
                 },
             };
+            if *self.permit.outlet.retracted.borrow() != self.retracted {
+                self.begin_again();
+                continue;
+            }
             if unit.keyframe || self.place == Place::Following(unit.epoch) {
                 self.place = Place::Following(unit.epoch);
                 return Some(unit);
@@ -274,6 +298,16 @@ impl Subscription {
                 self.lost(1);
             }
         }
+    }
+
+    /// What it has not read is taken back: it goes on with what came since.
+    fn begin_again(&mut self) {
+        let outlet = &self.permit.outlet;
+        let stream = outlet.stream();
+        self.retracted = *outlet.retracted.borrow();
+        (self.backlog, self.ring) = (stream.gop.clone(), stream.ring.subscribe());
+        drop(stream);
+        self.place = Place::Joining;
     }
 
     /// Whole access units that this consumer lost by being slow.
@@ -338,6 +372,26 @@ mod tests {
         }
         assert_eq!(times(&mut consumer), [80, 120]);
         assert_eq!((consumer.dropped(), outlet.counters().dropped), (0, 0));
+    }
+
+    #[test]
+    fn what_was_taken_back_reaches_nobody_however_far_behind() {
+        let outlet = Outlet::new(Codec::H264);
+        let mut behind = outlet.subscribe();
+        for (ms, keyframe) in [(0, true), (40, false), (80, true), (120, false)] {
+            outlet.push(unit(1, ms, keyframe));
+        }
+        let mut joined = outlet.subscribe();
+        outlet.retract();
+        assert!(outlet.latest().borrow().is_none());
+        for (ms, keyframe) in [(160, false), (200, true), (240, false)] {
+            outlet.push(unit(1, ms, keyframe));
+        }
+        for consumer in [&mut behind, &mut joined, &mut outlet.subscribe()] {
+            assert_eq!(times(consumer), [200, 240]);
+        }
+        outlet.push(unit(1, 280, false));
+        assert_eq!(times(&mut behind), [280]);
     }
 
     #[test]

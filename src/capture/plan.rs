@@ -326,13 +326,17 @@ fn v4l2_mode(
     device: &Path,
     asked: crate::config::model::V4l2Format,
 ) -> Result<v4l2::Chosen, Failure> {
-    if !device.exists() {
-        let device = device.display();
-        return Err(Failure::absent(format!(
-            "{device}: there is no such device; plug the camera in (`fanlight doctor` lists those that are)"
+    // GStreamer has one word for all that can be wrong with opening.
+    let opened = std::fs::OpenOptions::new().read(true).write(true).open(device);
+    drop(opened.map_err(|error| super::device::cannot_open(device, &error))?);
+    let modes = v4l2::modes(device).map_err(Failure::broken)?;
+    if modes.is_empty() {
+        return Err(Failure::unsupported(format!(
+            "{}: this device offers no pictures; a camera has several nodes, take another one (`fanlight doctor` \
+             lists those that give pictures)",
+            device.display()
         )));
     }
-    let modes = v4l2::modes(device).map_err(Failure::broken)?;
     let (size, turns) = (camera.resolution, camera.transformed());
     v4l2::choose(&modes, asked, size, camera.fps, &camera.outputs, turns).ok_or_else(|| {
         let kinds: Vec<&str> = modes.iter().map(|mode| mode.kind.fragment()).collect();

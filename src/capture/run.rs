@@ -220,7 +220,11 @@ fn heed(
             tracing::debug!("{name}: {}", hidden(&error.debug().unwrap_or_default()));
             let factory = message.src().and_then(|src| src.downcast_ref::<gst::Element>()?.factory());
             let factory = factory.map(|factory| factory.name().to_string()).unwrap_or_default();
-            Heed::Failed(of_error(target, &factory, &error.error()))
+            let debug = error.debug().unwrap_or_default();
+            Heed::Failed(
+                unfit(target, &factory, error.error().message(), &debug)
+                    .unwrap_or_else(|| of_error(target, &factory, &error.error())),
+            )
         }
         MessageView::StreamCollection(streams) => {
             dynamic::without_video(message, &streams.stream_collection()).map_or(Heed::Nothing, Heed::Failed)
@@ -255,6 +259,27 @@ fn hidden(words: &str) -> String {
         false => word.to_owned(),
     };
     words.split_inclusive(char::is_whitespace).map(word).collect()
+}
+
+/// A V4L2 device that does not do what it says it can.
+fn unfit(target: &str, factory: &str, message: &str, debug: &str) -> Option<Failure> {
+    if factory != "v4l2src" || debug.contains("busy") {
+        return None;
+    }
+    // What GStreamer says when the device does not begin to stream.
+    if message.starts_with("Failed to allocate required memory") {
+        return Some(Failure::broken(format!(
+            "{target}: it does not begin to give pictures: the USB bus has no room for it (another port, a smaller \
+             resolution, fewer fps), or it does not have the format that it offers (source.format \"mjpeg\" or \
+             \"raw\"); `dmesg` says more"
+        )));
+    }
+    (debug.contains("not-negotiated") || debug.contains("Call to S_FMT failed")).then(|| {
+        Failure::broken(format!(
+            "{target}: it does not give the format that it offers; set source.format to \"mjpeg\" or \"raw\", or \
+             another resolution (`fanlight probe {target}` lists what it says it has)"
+        ))
+    })
 }
 
 /// The error of an element of type `factory` in words, sorted by what helps.

@@ -13,6 +13,7 @@ use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 use tokio::sync::watch;
 
+use super::Located;
 use super::choice::{Encoded, Lane, Native, Route, route};
 use super::outlet::Outlet;
 use super::transforms::{self, Built, Impact, Named};
@@ -128,6 +129,8 @@ impl Current {
 #[derive(Debug)]
 pub struct Shared {
     pub camera: Camera,
+    /// Where the camera is now; see [`Located`].
+    pub located: Option<Located>,
     current: Mutex<Current>,
     /// The revision, for the conductor.
     pub revised: watch::Sender<u64>,
@@ -157,7 +160,7 @@ struct Keyframes {
 }
 
 impl Shared {
-    pub fn new(camera: Camera) -> Arc<Self> {
+    pub fn new(camera: Camera, located: Option<Located>) -> Arc<Self> {
         Arc::new(Self {
             current: Mutex::new(Current {
                 transforms: Arc::new(Transforms::of(&camera)),
@@ -168,6 +171,7 @@ impl Shared {
             built: Mutex::default(),
             changing: Mutex::default(),
             camera,
+            located,
             jpeg: Outlet::new(Codec::Jpeg),
             h264: Outlet::new(Codec::H264),
             realtime: Outlet::new(Codec::H264),
@@ -247,7 +251,7 @@ impl Shared {
                 None => Gate { number, ..Gate::default() },
             };
             for outlet in [&self.jpeg, &self.h264, &self.realtime] {
-                outlet.clear();
+                outlet.retract();
             }
         }
         self.revised.send_replace(current.revision);

@@ -67,6 +67,10 @@ impl Subject for SourceSubject {
     }
 
     fn knock(&mut self) -> Option<BoxFuture<'static, bool>> {
+        if let Some(located) = &self.shared.located {
+            let here = located.borrow().is_some();
+            return Some(Box::pin(std::future::ready(here)));
+        }
         let knocker = Arc::clone(self.knocker.as_ref()?);
         Some(Box::pin(async move { knocker.present().await }))
     }
@@ -92,7 +96,12 @@ fn assemble(
     runtime: &tokio::runtime::Handle,
 ) -> Result<Built, Failure> {
     let found;
+    let here = shared.located.as_ref().map(|located| located.borrow().clone());
     let source = match &shared.camera.source {
+        _ if let Some(here) = here => {
+            found = here.ok_or_else(|| away(shared))?;
+            &found
+        }
         Source::Auto {} => {
             found = discover::first().ok_or_else(|| {
                 Failure::absent("no camera was found on this machine; plug one in, or name one as source")
@@ -164,6 +173,13 @@ fn assemble(
         OnEnd::Fail("the camera ended the stream")
     };
     Ok(Built { pipeline, target: target(source), keep: Box::new((polled, tap)), on_end, on_error: None })
+}
+
+fn away(shared: &Shared) -> Failure {
+    Failure::absent(match shared.camera.source {
+        Source::Auto {} => "no camera is plugged in; plug one in".to_owned(),
+        _ => format!("{} is not plugged in; plug it in again", shared.camera.display_name()),
+    })
 }
 
 /// What the source is, for the words of a failure. No credentials.

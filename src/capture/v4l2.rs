@@ -155,7 +155,7 @@ impl Rates {
         }
     }
 
-    fn max_fps(&self) -> f64 {
+    pub(super) fn max_fps(&self) -> f64 {
         match self {
             Rates::Unsaid => 0.0,
             Rates::List(rates) => rates.iter().map(|rate| rate.per_second()).fold(0.0, f64::max),

@@ -149,7 +149,11 @@ mod tests {
         let at = |number: usize| format!("{}:{number}", path.display());
         assert_eq!(line("port"), ("port = 9000".into(), at(2)));
         assert_eq!(line("bind"), ("bind = \"127.0.0.1\"".into(), "default".into()));
-        assert_eq!(line("resolution"), ("resolution = \"1280x720\"".into(), "environment RESOLUTION".into()));
+        // Discovered cameras have a default of the same name.
+        let (_, camera) = text.split_once("[[camera]]").unwrap();
+        let resolution = camera.lines().find(|line| line.starts_with("resolution = ")).unwrap();
+        assert!(resolution.starts_with("resolution = \"1280x720\""), "{resolution}");
+        assert!(resolution.ends_with(" # environment RESOLUTION"), "{resolution}");
         assert_eq!(line("url"), ("url = \"rtsp://cam/live?token=***\"".into(), at(5)));
         assert_eq!(line("username"), ("username = \"bob\"".into(), at(5)));
         assert_eq!(line("password"), ("password = \"***\"".into(), at(5)));

@@ -27,6 +27,9 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
     let folder = std::env::temp_dir().join(format!("fanlight-demo-{}", std::process::id()));
     std::fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     config.health.file = Some(folder.join("health.json"));
+    config.storage.directory = Some(folder.join("state"));
+    // The cameras of this machine are nobody's business in a demo.
+    config.discovery.enabled = false;
     let ended =
         service::run(service::Start { config, warnings: Vec::new(), reload: None, greet: Some(greet) });
     // A demo leaves nothing behind.

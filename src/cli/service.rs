@@ -19,7 +19,8 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::access::Access;
 use crate::api::http::AppState;
 use crate::api::http::server::Server;
-use crate::cameras::Cameras;
+use crate::cameras::udev::Udev;
+use crate::cameras::{Cameras, discovery};
 use crate::capture::status::CameraStatus;
 use crate::capture::{self, Means};
 use crate::config::model::Config;
@@ -119,18 +120,22 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
         linger: capture::LINGER,
     };
     let hls = Hls::new(config.hls.clone());
-    let cameras = Cameras::start(&config.cameras, &means);
+    let (directory, database) = storage(&config).await;
+    let udev = devices(&config);
+    let cameras = Cameras::open(&config, &means, database.clone().ok(), udev.is_some()).await;
     hls.cameras(&cameras.all());
     let publishers = Publishers::start(&config, cameras.watch(), &means);
-    let (directory, database) = storage(&config).await;
     let recordings = Recordings::begin(&config, &directory, database.clone(), cameras.watch(), &means).await;
     let stop = CancellationToken::new();
     let config = watch::Sender::new(config);
     let hls = watch::Sender::new(hls);
     let following = {
         let (whep, list) = (whep.clone(), cameras.watch());
-        AbortOnDropHandle::new(tokio::spawn(async move { whep.follow(list).await }))
+        let packaging = follow_hls(hls.subscribe(), cameras.clone());
+        AbortOnDropHandle::new(tokio::spawn(async move { tokio::join!(whep.follow(list), packaging) }))
     };
+    let discovering =
+        udev.map(|udev| AbortOnDropHandle::new(tokio::spawn(discovery::run(cameras.clone(), udev))));
     let (system, _reading) = System::watch(directory);
     let access = Access::new(config.subscribe(), database.clone());
     let rtsp = rtsp(&config.borrow(), &cameras, &access)?;
@@ -146,6 +151,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
         cameras: cameras.clone(),
         publishers: publishers.clone(),
         published: state.published.clone(),
+        rtsp: rtsp.clone(),
         vitals: vitals.clone(),
         started: state.started.at,
     };
@@ -207,14 +213,13 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     };
 
     notifier.stopping();
-    drop((watchdog, following, keeping));
+    drop((watchdog, following, keeping, discovering));
     stop.cancel();
     let over = async {
-        // Files are closed while their cameras still give pictures.
-        let _ = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.recordings.shutdown()).await;
         // A camera that hangs does not keep the health file from saying how it ended.
         let cameras = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.cameras.shutdown());
         let outputs = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.publishers.shutdown());
+        let recordings = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.recordings.shutdown());
         let rpc = async {
             if let Some(serving) = serving_rpc {
                 let _ = serving.await;
@@ -225,7 +230,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
                 rtsp.shutdown().await;
             }
         };
-        let _ = tokio::join!(cameras, outputs, serving, rpc, house.whep.shutdown(), rtsp);
+        let _ = tokio::join!(cameras, outputs, recordings, serving, rpc, house.whep.shutdown(), rtsp);
         if let Some(telling) = house.telling.take() {
             telling.end().await;
         }
@@ -290,7 +295,7 @@ impl House {
         self.means.library = Arc::new(library);
         self.means.timing = Timing::from(&new.supervision);
         self.config.send_replace(Arc::clone(&new));
-        self.cameras.apply(&difference, &new.cameras, &self.means).await;
+        self.cameras.apply(&difference, &new, &self.means).await;
         self.publishers.apply(&new, &self.means).await;
         self.recordings.apply(&new);
         if new.hls != old.hls {
@@ -313,6 +318,23 @@ impl House {
     }
 }
 
+/// Where devices are told of, if they are to be discovered and can be.
+fn devices(config: &Config) -> Option<Udev> {
+    if !config.discovery.enabled {
+        return None;
+    }
+    Udev::open().inspect_err(|words| tracing::info!("{words}")).ok()
+}
+
+/// Tells HLS of cameras that come and go.
+async fn follow_hls(hls: watch::Receiver<Hls>, cameras: Cameras) {
+    let mut list = cameras.watch();
+    while list.changed().await.is_ok() {
+        let present = Arc::clone(&list.borrow_and_update());
+        hls.borrow().cameras(&present);
+    }
+}
+
 /// Opens what outlives a restart: its directory, and the database in it. Without them cameras stream all the
 /// same.
 async fn storage(config: &Config) -> (PathBuf, Result<Database, String>) {
@@ -328,7 +350,7 @@ async fn storage(config: &Config) -> (PathBuf, Result<Database, String>) {
         Ok((directory, database)) => (directory, Ok(database)),
         Err(error) => {
             tracing::error!(
-                "{error}; cameras are served, without a list of recordings, and no API key is known"
+                "{error}; cameras are served, without a list of recordings and without a memory of what was set, and no API key is known"
             );
             (best, Err(error.to_string()))
         }
@@ -379,6 +401,7 @@ struct Document {
     cameras: Cameras,
     publishers: Publishers,
     published: PublishedNow,
+    rtsp: Option<Rtsp>,
     vitals: Vitals,
     started: SystemTime,
 }
@@ -393,6 +416,8 @@ impl Document {
             "updated": telemetry::timestamp(SystemTime::now()),
             "status": words(&cameras),
             "frozen": self.vitals.frozen(),
+            // Null when it is off, or its port could not be had.
+            "rtsp": self.rtsp.as_ref().map(Rtsp::address),
             "cameras": cameras,
             "outputs": self.publishers.statuses(),
         })

@@ -3,7 +3,7 @@
 //! Only what changed restarts: a camera that stays equal keeps its capture and its viewers. What the
 //! process reads once at its start (address, port, form of the log) cannot change while it runs.
 
-use super::model::{Camera, Config, LiveKit, Publish, Rpc, RtspServer, Target, Webrtc};
+use super::model::{Camera, Config, Discovery, LiveKit, Publish, Rpc, RtspServer, Target, Webrtc};
 
 /// Published outputs by id, in the order of the new file (`removed`: of the old one).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,6 +69,7 @@ impl Difference {
             webrtc,
             rtsp,
             livekit,
+            discovery,
             storage,
             record,
             publish: _,
@@ -85,6 +86,7 @@ impl Difference {
             (webrtc.bind != before.bind, "webrtc.bind"),
             (webrtc.port != before.port, "webrtc.port"),
             (webrtc.tcp != before.tcp, "webrtc.tcp"),
+            (discovery.enabled != old.discovery.enabled, "discovery.enabled"),
             (*storage != old.storage, "storage.directory"),
             (rtsp.enabled != rtsp_before.enabled, "rtsp.enabled"),
             (rtsp.bind != rtsp_before.bind, "rtsp.bind"),
@@ -109,6 +111,7 @@ impl Difference {
             ),
             (limits(rtsp) != limits(rtsp_before), "rtsp"),
             (*livekit != old.livekit, "livekit"),
+            (Discovery { enabled: old.discovery.enabled, ..discovery.clone() } != old.discovery, "discovery"),
             (*record != old.record, "record"),
             (recorded_otherwise(old, new), "camera.record"),
         ]);
@@ -155,7 +158,7 @@ fn taken<'l>(livekit: &'l LiveKit, output: &Publish) -> [Option<&'l str>; 3] {
     let (own_url, own_key) = match &output.target {
         Target::Livekit(to) => (to.url.is_some(), to.api_key.is_some() || to.token_file.is_some()),
         Target::Whip(to) => (to.url.is_some(), to.room.is_none()),
-        Target::Rtmp(_) => (true, true),
+        Target::Rtmp(_) | Target::Mediamtx(_) => (true, true),
     };
     let url = livekit.url.as_deref().filter(|_| !own_url);
     let key = livekit.api_key.as_deref().filter(|_| !own_key);
@@ -376,6 +379,8 @@ mod tests {
             (|c| c.rtsp.max_readers = 9, &[], &["rtsp"]),
             (|c| c.rtsp.session_timeout_seconds = 9.0, &[], &["rtsp"]),
             (|c| c.livekit.rooms = vec!["r".into()], &[], &["livekit"]),
+            (|c| c.discovery.enabled = false, &["discovery.enabled"], &[]),
+            (|c| c.discovery.deny = vec!["x".into()], &[], &["discovery"]),
         ];
         for (change, restart, live) in table {
             let old = config(&["a"]);

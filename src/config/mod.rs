@@ -42,6 +42,7 @@ pub use origins::{Origin, Origins, Position};
 pub use secret::Secret;
 pub use show::show;
 pub use urls::{check as check_url, redact as redact_url, redact_path, take_credentials};
+pub use value::nearest;
 
 /// The file that is read when no other is named, if it exists.
 pub const DEFAULT_PATH: &str = "/etc/fanlight/fanlight.toml";

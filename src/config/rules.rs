@@ -172,6 +172,8 @@ fn peer(config: &Config, output: &Publish) -> Option<[String; 4]> {
                 key(to.url.as_deref()?, Some(token))
             }
         },
+        // One path has one publisher.
+        Target::Mediamtx(to) => key(to.url.trim_end_matches('/'), Some(String::new())),
         Target::Rtmp(to) => {
             let (server, inside) = urls::take_stream_key(&to.url);
             match own(&to.stream_key).or(file(&to.stream_key_file)) {
@@ -292,7 +294,7 @@ fn incomplete(config: &Config, output: &Publish) -> Vec<(&'static str, String)> 
     let (own_url, own_key) = match &output.target {
         Target::Livekit(to) => (to.url.is_some(), to.api_key.is_some() || to.token_file.is_some()),
         Target::Whip(to) if to.room.is_some() => (to.url.is_some(), false),
-        Target::Whip(_) | Target::Rtmp(_) => return Vec::new(),
+        Target::Whip(_) | Target::Rtmp(_) | Target::Mediamtx(_) => return Vec::new(),
     };
     let mut found = Vec::new();
     if !own_url && livekit.url.is_none() {

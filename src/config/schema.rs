@@ -39,6 +39,7 @@ pub static ROOT: &[Key] = &[
     key("webrtc", Kind::Section(WEBRTC)),
     key("rtsp", Kind::Section(RTSP_SERVER)),
     key("livekit", Kind::Section(LIVEKIT)),
+    key("discovery", Kind::Section(DISCOVERY)),
     key("storage", Kind::Section(STORAGE)),
     key("record", Kind::Section(RECORD)),
     key("publish", Kind::Outputs),
@@ -124,6 +125,15 @@ const WEBRTC: &[Key] = &[
     key("idle_timeout_seconds", seconds(1.0, 3600.0)),
 ];
 
+const DISCOVERY: &[Key] = &[
+    key("enabled", Kind::Flag),
+    key("allow", Kind::List(&Kind::Text)),
+    key("deny", Kind::List(&Kind::Text)),
+    key("resolution", Kind::Resolution),
+    key("fps", Kind::Whole { min: 0, max: 120, unit: "" }),
+    key("idle", Kind::Choice(&["open", "close"])),
+];
+
 const RTSP_SERVER: &[Key] = &[
     key("enabled", Kind::Flag),
     key("bind", Kind::Address),
@@ -170,8 +180,12 @@ const RECORD: &[Key] = &[
 ];
 
 /// The types of `[[publish]]` with the keys of each, beside `type`.
-pub static TARGETS: &[(&str, &[Key])] =
-    &[("livekit", PUBLISH_LIVEKIT), ("whip", PUBLISH_WHIP), ("rtmp", PUBLISH_RTMP)];
+pub static TARGETS: &[(&str, &[Key])] = &[
+    ("livekit", PUBLISH_LIVEKIT),
+    ("whip", PUBLISH_WHIP),
+    ("rtmp", PUBLISH_RTMP),
+    ("mediamtx", PUBLISH_MEDIAMTX),
+];
 
 const PUBLISH_LIVEKIT: &[Key] = &[
     required("id", Kind::Id),
@@ -207,6 +221,18 @@ const PUBLISH_RTMP: &[Key] = &[
     key("stream_key_file", Kind::Path),
     key("room", Kind::Text),
     key("identity", Kind::Text),
+];
+
+const PUBLISH_MEDIAMTX: &[Key] = &[
+    required("id", Kind::Id),
+    key("camera", Kind::Id),
+    required("url", Kind::PlainUrl(&["rtsp", "rtsps"])),
+    key("username", Kind::Text),
+    key("password", Kind::Secret),
+    key("password_file", Kind::Path),
+    key("tls", Kind::Choice(&["system", "any"])),
+    key("api", Kind::PlainUrl(&["http", "https"])),
+    key("record", Kind::Flag),
 ];
 
 /// One `[[camera]]`.

@@ -186,6 +186,10 @@ impl Secrets<'_> {
                 self.written(&to.token, place, "token");
                 self.look_at(&mut to.token_file, place, "token_file", id);
             }
+            Target::Mediamtx(to) => {
+                self.written(&to.password, place, "password");
+                self.look_at(&mut to.password_file, place, "password_file", id);
+            }
             Target::Rtmp(to) => {
                 self.written(&to.stream_key, place, "stream_key");
                 self.look_at(&mut to.stream_key_file, place, "stream_key_file", id);

@@ -5,7 +5,8 @@
 use url::{Host, Url};
 
 /// Names in a query or path whose value is a secret (some cameras have `user=admin_password=x` there).
-const SECRET_NAMES: [&str; 8] = ["password", "passwd", "pass", "pwd", "token", "secret", "key", "auth"];
+const SECRET_NAMES: [&str; 9] =
+    ["jwt", "password", "passwd", "pass", "pwd", "token", "secret", "key", "auth"];
 
 /// A user and perhaps a password, taken out of a URL.
 #[derive(Debug, PartialEq, Eq)]

@@ -60,7 +60,7 @@ impl Control {
     /// All cameras, the first one first.
     pub fn cameras(&self) -> Vec<Named> {
         let cameras = self.0.cameras.all();
-        cameras.iter().enumerate().map(|(place, capture)| named(place, capture)).collect()
+        cameras.iter().enumerate().map(|(place, capture)| self.named(place, capture)).collect()
     }
 
     /// A camera by its id or its alias; an id wins over an alias.
@@ -68,11 +68,18 @@ impl Control {
         if name.contains('/') {
             return Err(Refusal::Path(name.to_owned()));
         }
-        let cameras = self.0.cameras.all();
-        let by_id = cameras.iter().position(|capture| capture.id() == name);
-        let place = by_id.or_else(|| name.strip_prefix(ALIAS)?.parse().ok());
-        let found = place.and_then(|place| Some(named(place, cameras.get(place)?)));
+        let mut cameras = self.cameras();
+        let by_id = cameras.iter().position(|camera| camera.capture.id() == name);
+        let place = by_id.or_else(|| cameras.iter().position(|camera| camera.alias == name));
+        let found = place.map(|place| cameras.swap_remove(place));
         found.ok_or_else(|| Refusal::NoCamera(name.to_owned()))
+    }
+
+    /// With the alias that the camera was given; without one, in a house without a configuration, by place.
+    fn named(&self, place: usize, capture: &Capture) -> Named {
+        let given = self.0.cameras.entry(capture.id()).map(|entry| entry.alias);
+        let alias = given.filter(|alias| !alias.is_empty()).unwrap_or_else(|| format!("{ALIAS}{place}"));
+        Named { capture: capture.clone(), alias }
     }
 
     /// The set of cameras as it changes.
@@ -96,10 +103,6 @@ impl Control {
         tracing::info!(output, "a retry is asked for");
         Ok(())
     }
-}
-
-fn named(place: usize, capture: &Capture) -> Named {
-    Named { capture: capture.clone(), alias: format!("{ALIAS}{place}") }
 }
 
 #[cfg(test)]

@@ -66,7 +66,7 @@ pub fn package(element: &str) -> Option<&'static str> {
 pub const LINKED: [&str; 3] = ["livekitwebrtcsink", "whipclientsink", super::mask::ELEMENT];
 
 /// Every element that the embedded fragments and the capture room use, by package.
-pub const PACKAGES: [(&str, &[&str]); 10] = [
+pub const PACKAGES: [(&str, &[&str]); 11] = [
     ("libgstreamer1.0-0", &["filesrc", "identity", "queue", "tee", "fakesink", "capsfilter"]),
     (
         "gstreamer1.0-plugins-base",
@@ -115,6 +115,7 @@ pub const PACKAGES: [(&str, &[&str]); 10] = [
             "sctpenc",
         ],
     ),
+    ("gstreamer1.0-rtsp", &["rtspclientsink"]),
     ("gstreamer1.0-nice", &["nicesrc", "nicesink"]),
     ("gstreamer1.0-plugins-ugly", &["x264enc"]),
     ("gstreamer1.0-libav", &["avdec_h264", "avdec_h265"]),

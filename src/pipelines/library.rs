@@ -53,6 +53,7 @@ const EMBEDDED: &[(&str, &str)] = &embedded![
     "outputs/livekit",
     "outputs/whip",
     "outputs/rtmp",
+    "outputs/mediamtx",
 ];
 
 /// Every fragment this process can build from.

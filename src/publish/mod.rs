@@ -1,4 +1,4 @@
-//! Published outputs: cameras pushed to servers elsewhere, over LiveKit, WHIP or RTMP.
+//! Published outputs: cameras pushed to servers elsewhere, over LiveKit, WHIP, RTMP or RTSP (MediaMTX).
 //!
 //! ```text
 //! outlet ─► subscription ─► appsrc ─► fragment (packetizer or muxer, sink) ─► peer
@@ -9,6 +9,7 @@
 
 mod feed;
 pub mod livekit_token;
+pub mod mediamtx;
 mod mourning;
 mod plan;
 mod rooms;
@@ -30,6 +31,7 @@ use crate::capture::{Capture, Means};
 use crate::config::Config;
 use crate::supervision::published::Published;
 use crate::supervision::{self, Handle, State, any_change};
+use mediamtx::Hub;
 use plan::{Plan, Way};
 use status::{Counters, OutputStatus};
 use subject::{Common, Farewells, Memory, PublisherSubject};
@@ -47,6 +49,7 @@ pub fn init() -> Result<(), String> {
     crate::tls::install();
     // At finer levels they write stream keys, and GST_DEBUG is switched on by people who do not know.
     gstreamer::log::set_threshold_for_name("rtmp*", gstreamer::DebugLevel::Warning);
+    gstreamer::log::set_threshold_for_name("rtspclientsink", gstreamer::DebugLevel::None);
     gstrswebrtc::plugin_register_static()
         .map_err(|error| format!("the WebRTC elements cannot be registered: {error}"))
 }
@@ -68,6 +71,7 @@ struct Output {
     handle: Handle,
     counters: Arc<Counters>,
     memory: Arc<Memory>,
+    hub: Option<Hub>,
     note: Arc<Mutex<Option<String>>>,
     _tending: AbortOnDropHandle<()>,
 }
@@ -142,7 +146,12 @@ impl Publishers {
     fn output(&self, plan: Plan, means: &Means) -> Arc<Output> {
         let (camera, present) = watch::channel(None);
         let (counters, memory) = (Arc::<Counters>::default(), Arc::<Memory>::default());
+        let hub = match &plan.way {
+            Ok(Way::Mediamtx(mediamtx)) => Some(Hub::of(mediamtx)),
+            _ => None,
+        };
         let common = Common {
+            hub: hub.clone(),
             plan: plan.clone(),
             library: Arc::clone(&means.library),
             graphs: means.graphs.clone(),
@@ -164,7 +173,7 @@ impl Publishers {
             note: Arc::clone(&note),
         };
         let tending = AbortOnDropHandle::new(tokio::spawn(tending.run()));
-        Arc::new(Output { plan, handle, counters, memory, note, _tending: tending })
+        Arc::new(Output { plan, handle, counters, memory, hub, note, _tending: tending })
     }
 }
 
@@ -185,6 +194,7 @@ impl Output {
             encoder: "shared",
             room: member.map(|member| member.room.clone()),
             identity: member.map(|member| member.identity.clone()),
+            mediamtx: self.hub.as_ref().map(Hub::status),
             note: self.note.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
@@ -233,7 +243,7 @@ impl Tending {
             return std::future::pending().await;
         };
         let outlet = match self.plan.way {
-            Ok(Way::Rtmp(_)) => capture.h264(),
+            Ok(Way::Rtmp(_) | Way::Mediamtx(_)) => capture.h264(),
             _ => capture.realtime(),
         };
         // Whoever publishes always wants pictures: that opens a camera which is closed when nobody looks.

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 
 use url::Url;
 
-use crate::config::model::{Config, LiveKit, Publish, PublishLiveKit, PublishRtmp, PublishWhip, Target};
+use crate::config::model::{
+    Config, LiveKit, Publish, PublishLiveKit, PublishMediamtx, PublishRtmp, PublishTls, PublishWhip, Target,
+};
 use crate::config::{self, Secret};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +27,7 @@ pub enum Way {
     Livekit(Room),
     Whip(Whip),
     Rtmp(Rtmp),
+    Mediamtx(Mediamtx),
 }
 
 /// Somebody in a room of a LiveKit server.
@@ -67,6 +70,24 @@ pub struct Rtmp {
     pub member: Option<Member>,
 }
 
+/// A path of a MediaMTX server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mediamtx {
+    /// `rtsp(s)://`, without a user and a query.
+    pub url: Url,
+    /// What stood in the query opens the door (`?jwt=…`).
+    pub query: Option<Secret>,
+    /// Without slashes at its ends.
+    pub path: String,
+    pub username: Option<String>,
+    pub pass: Pass,
+    pub any_certificate: bool,
+    /// The control API.
+    pub api: Option<Url>,
+    /// None: as the server has it.
+    pub record: Option<bool>,
+}
+
 /// What opens the peer's door.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Pass {
@@ -91,6 +112,7 @@ impl Plan {
             Target::Livekit(livekit) => room(livekit, &config.livekit, &camera, title).map(Way::Livekit),
             Target::Whip(target) => whip(target, &config.livekit, &camera, title).map(Way::Whip),
             Target::Rtmp(target) => rtmp(target, &camera, title).map(Way::Rtmp),
+            Target::Mediamtx(target) => mediamtx(target).map(Way::Mediamtx),
         };
         Self { id: publish.id.clone(), camera, kind: publish.target.kind(), way }
     }
@@ -101,6 +123,7 @@ impl Plan {
             Ok(Way::Livekit(room)) => shown(&room.server, false).replacen("http", "ws", 1),
             Ok(Way::Whip(whip)) => shown(&whip.endpoint, whip.pass == Pass::None),
             Ok(Way::Rtmp(rtmp)) => rtmp.shown(),
+            Ok(Way::Mediamtx(mediamtx)) => mediamtx.shown(),
             Err(_) => String::new(),
         }
     }
@@ -127,6 +150,10 @@ impl Plan {
             Way::Livekit(room) => of_url(&room.server),
             Way::Whip(whip) => of_url(&whip.endpoint),
             Way::Rtmp(rtmp) => Some((rtmp.host.clone(), rtmp.port)),
+            Way::Mediamtx(Mediamtx { url, .. }) => {
+                let port = url.port().unwrap_or(if url.scheme() == "rtsps" { 322 } else { 554 });
+                Some((url.host_str()?.trim_matches(['[', ']']).to_owned(), port))
+            }
         }
     }
 
@@ -136,6 +163,7 @@ impl Plan {
             Way::Livekit(room) => Some(&room.member),
             Way::Whip(whip) => whip.livekit.as_ref().map(|(_, member)| member),
             Way::Rtmp(rtmp) => rtmp.member.as_ref(),
+            Way::Mediamtx(_) => None,
         }
     }
 
@@ -145,11 +173,25 @@ impl Plan {
             Way::Livekit(room) => &room.pass,
             Way::Whip(whip) => &whip.pass,
             Way::Rtmp(rtmp) => &rtmp.key,
+            Way::Mediamtx(mediamtx) => &mediamtx.pass,
         };
         match pass {
             Pass::File(path) => Some(path),
             _ => None,
         }
+    }
+}
+
+impl Mediamtx {
+    pub fn shown(&self) -> String {
+        let query = if self.query.is_some() { "?***" } else { "" };
+        format!("{}{query}", self.url)
+    }
+
+    /// The whole address, for the sink.
+    pub fn address(&self) -> Secret {
+        let query = self.query.as_ref().map(|query| format!("?{}", query.expose())).unwrap_or_default();
+        Secret::new(format!("{}{query}", self.url))
     }
 }
 
@@ -291,6 +333,31 @@ fn rtmp(publish: &PublishRtmp, camera: &str, title: &str) -> Result<Rtmp, String
     })
 }
 
+fn mediamtx(publish: &PublishMediamtx) -> Result<Mediamtx, String> {
+    let mut url = parse(&publish.url, &["rtsp", "rtsps"])?;
+    let query = url.query().map(Secret::new);
+    url.set_query(None);
+    let path = url.path().trim_matches('/').to_owned();
+    if path.is_empty() {
+        return Err("url needs the path of the stream: rtsp://host:8554/porch".into());
+    }
+    let pass = match (&publish.password, &publish.password_file) {
+        (_, Some(file)) => Pass::File(file.clone()),
+        (Some(password), None) => Pass::Text(password.clone()),
+        (None, None) => Pass::None,
+    };
+    Ok(Mediamtx {
+        url,
+        query,
+        path,
+        username: publish.username.clone(),
+        pass,
+        any_certificate: publish.tls == PublishTls::Any,
+        api: publish.api.as_ref().map(|api| parse(api, &["http", "https"])).transpose()?,
+        record: publish.record,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -383,6 +450,26 @@ mod tests {
         }
         let keyed = PublishWhip { url: Some("http://h/w/s3cret".into()), ..whip() };
         assert_eq!(plan(Target::Whip(keyed)).target(), "http://h/w/***");
+    }
+
+    #[test]
+    fn a_mediamtx_address_names_its_path_and_shows_no_secret() {
+        let of = |url: &str| {
+            let text = format!(r#"{{ "url": "{url}", "username": "u", "password": "s3cret" }}"#);
+            plan(Target::Mediamtx(serde_json::from_str(&text).unwrap()))
+        };
+        for (url, target, path, port) in [
+            ("rtsp://h:8554/yard/porch/", "rtsp://h:8554/yard/porch/", "yard/porch", 8554),
+            ("rtsp://h/porch?jwt=s3cret", "rtsp://h/porch?***", "porch", 554),
+            ("rtsps://h/porch", "rtsps://h/porch", "porch", 322),
+        ] {
+            let plan = of(url);
+            assert_eq!((plan.target().as_str(), plan.peer()), (target, Some(("h".into(), port))));
+            let Ok(Way::Mediamtx(mediamtx)) = &plan.way else { panic!("{plan:?}") };
+            assert_eq!(mediamtx.path, path);
+            assert!(!format!("{plan:?} {}", plan.target()).contains("s3cret"));
+        }
+        assert!(of("rtsp://h:8554/").way.unwrap_err().contains("path of the stream"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::mediamtx::MediamtxStatus;
 use crate::supervision::lifecycle::Snapshot;
 
 /// A rate is that of at least this long.
@@ -18,7 +19,7 @@ pub struct OutputStatus {
     pub id: String,
     /// The camera that is published.
     pub camera: String,
-    /// `livekit`, `whip` or `rtmp`.
+    /// `livekit`, `whip`, `rtmp` or `mediamtx`.
     #[serde(rename = "type")]
     pub kind: &'static str,
     /// Where it goes; nothing secret is in it.
@@ -39,6 +40,9 @@ pub struct OutputStatus {
     /// The LiveKit room, where it is one.
     pub room: Option<String>,
     pub identity: Option<String>,
+    /// Of a MediaMTX server: its path, its URLs, whether it records.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mediamtx: Option<MediamtxStatus>,
     /// Why it does not try, while it does not: its camera gives no pictures.
     pub note: Option<String>,
 }

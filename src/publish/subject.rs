@@ -13,8 +13,10 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::feed::Feed;
 use super::livekit_token;
+use super::mediamtx::control::Api;
+use super::mediamtx::{self, Hub};
 use super::mourning::Mourning;
-use super::plan::{Member, Pass, Plan, Room, Rtmp, Way, Whip};
+use super::plan::{Mediamtx, Member, Pass, Plan, Room, Rtmp, Way, Whip};
 use super::rooms::{Presence, Rooms};
 use super::rtmp;
 use super::status::Counters;
@@ -90,6 +92,8 @@ pub struct Common {
     pub counters: Arc<Counters>,
     pub memory: Arc<Memory>,
     pub farewells: Farewells,
+    /// What is known of a MediaMTX server.
+    pub hub: Option<Hub>,
     /// An attempt without a picture after this long has failed.
     pub start_timeout: Duration,
     /// The camera that is published, as it is now.
@@ -164,6 +168,7 @@ impl Subject for PublisherSubject {
         // Ten intervals without a picture are a stall.
         let patience = match self.common.plan.way {
             Ok(Way::Rtmp(_)) => rtmp::STUCK_AFTER + Duration::from_secs(2),
+            Ok(Way::Mediamtx(_)) => mediamtx::STUCK_AFTER + Duration::from_secs(3),
             _ => PATIENCE,
         };
         Some(10.0 / patience.as_secs_f64())
@@ -186,6 +191,7 @@ impl Job {
             Ok(Way::Livekit(room)) => self.livekit(room),
             Ok(Way::Whip(whip)) => self.whip(whip),
             Ok(Way::Rtmp(rtmp)) => self.rtmp(rtmp),
+            Ok(Way::Mediamtx(mediamtx)) => self.mediamtx(mediamtx),
             Err(words) => Err(Failure::unsupported(format!("output {}: {words}", plan.id))),
         }
     }
@@ -253,6 +259,47 @@ impl Job {
             on_error: Some(Box::new(move |error| {
                 Some(rtmp::failure(error, &shown, &line, &secrets, &memory.hung_up))
             })),
+        })
+    }
+
+    fn mediamtx(&self, plan: &Mediamtx) -> Result<Built, Failure> {
+        let password = match plan.pass {
+            Pass::None => None,
+            _ => Some(self.token(&plan.pass, None, false)?),
+        };
+        let target = plan.shown();
+        let hub = self.common.hub.clone().unwrap_or_default();
+        let login = plan.username.clone().zip(password.clone());
+        let api = plan.api.as_ref().map(|base| Arc::new(Api::new(base, login)));
+        // The path has to be there before the stream; where the API does not answer, it may be all the same.
+        if let Some(api) = &api
+            && let Err(trouble) = hub.reconcile(api, plan)
+        {
+            tracing::warn!("output {}: {}: {trouble}", self.common.plan.id, api.shown());
+        }
+        let parameters = mediamtx::parameters(plan, password.as_ref());
+        let (pipeline, sink, feed) = self.pipeline("outputs/mediamtx", &parameters, Order::Decoded)?;
+        let line = mediamtx::Line::of(&sink, &self.reports, &self.common.counters);
+        let watch = mediamtx::Watch {
+            line,
+            fed: feed.fed(),
+            reports: self.reports.clone(),
+            target: target.clone(),
+            plan: plan.clone(),
+            hub: hub.clone(),
+            api,
+        };
+        let watch = AbortOnDropHandle::new(self.runtime.spawn(watch.run()));
+        let pictures = self.capture.h264().subscribe();
+        let feeding = feed.begin(&self.runtime, pictures, Arc::clone(&self.common.counters));
+        let secrets: Vec<Secret> = password.into_iter().chain(plan.query.clone()).collect();
+        let shown = target.clone();
+        Ok(Built {
+            pipeline,
+            target,
+            keep: Box::new((feeding, watch, mediamtx::Parting(hub))),
+            on_end: OnEnd::Fail("the stream ended"),
+            on_error: Some(Box::new(move |error| Some(mediamtx::failure(error, &shown, &secrets)))),
         })
     }
 

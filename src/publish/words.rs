@@ -122,6 +122,39 @@ pub fn of_rtmp(target: &str, error: &gst::glib::Error, said: &str, kept: bool, a
     Failure::broken(format!("{target}: the server ended the connection: {said}"))
 }
 
+/// An error of an RTSP sink; `said` is what the server or the connection said.
+pub fn of_rtsp(target: &str, error: &gst::glib::Error, said: &str) -> Failure {
+    let said = said.trim().trim_end_matches('.');
+    let lower = without_addresses(said).to_lowercase();
+    let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    if error.matches(gst::ResourceError::NotAuthorized) || has(&["401", "403", "unauthorized", "forbidden"]) {
+        return Failure::refused(format!("{target}: it refuses this user and password: {said}"));
+    }
+    if has(&["400", "404", "bad request", "not found"]) {
+        return Failure::broken(format!(
+            "{target}: it does not take a stream at this path (MediaMTX: add the path there, or set api here; its log says \
+             more): {said}"
+        ));
+    }
+    if has(&["certificate"]) {
+        return Failure::broken(format!("{target}: its TLS certificate is not trusted: {said}"));
+    }
+    if has(&[
+        "connection refused",
+        "no route",
+        "unreachable",
+        "resolv",
+        "name or service",
+        "failed to connect",
+    ]) {
+        return Failure::absent(format!("{target}: nobody answers: {said}"));
+    }
+    if has(&["timed out", "timeout", "time-out"]) {
+        return Failure::absent(format!("{target}: no answer: {said}"));
+    }
+    Failure::broken(format!("{target}: the connection ended: {said}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -108,6 +108,15 @@ impl Cutter {
         std::mem::take(&mut self.steps)
     }
 
+    /// No more pictures are needed to tell rate and reordering.
+    pub fn settle(&mut self) -> Vec<Step> {
+        let probe = std::mem::take(&mut self.probe);
+        if !probe.is_empty() {
+            self.begin(probe);
+        }
+        std::mem::take(&mut self.steps)
+    }
+
     /// Nothing has come for a while: what is there is given out.
     pub fn flush(&mut self) -> Vec<Step> {
         self.cut();
@@ -116,13 +125,11 @@ impl Cutter {
 
     /// The end: everything is given out, and the file closed.
     pub fn finish(&mut self) -> Vec<Step> {
-        let probe = std::mem::take(&mut self.probe);
-        if !probe.is_empty() {
-            self.begin(probe);
-        }
+        let mut steps = self.settle();
         self.end_stream();
         self.close();
-        std::mem::take(&mut self.steps)
+        steps.append(&mut self.steps);
+        steps
     }
 
     fn take(&mut self, unit: AccessUnit) {
@@ -290,7 +297,9 @@ mod tests {
 
     /// 25 pictures a second, a keyframe every two seconds.
     fn run(cutter: &mut Cutter, from: u64, count: u64, epoch: u64, sps: &[u8], at: Instant) -> Vec<Step> {
-        let index = |n| unit((from + n) * 40, n % 50 == 0, epoch, sps, at + Duration::from_millis(n * 40));
+        let index = |n: u64| {
+            unit((from + n) * 40, n.is_multiple_of(50), epoch, sps, at + Duration::from_millis(n * 40))
+        };
         (0..count).flat_map(|n| cutter.push(index(n))).collect()
     }
 

@@ -291,7 +291,9 @@ impl Index {
     pub async fn closed(&self, written: &Written, stamp: Option<Stamp>) {
         if written.duration.is_zero() {
             let Ok(database) = self.database() else { return };
-            if let Err(error) = database.forget_media(Kind::Recording, &[written.name.clone()]).await {
+            if let Err(error) =
+                database.forget_media(Kind::Recording, std::slice::from_ref(&written.name)).await
+            {
                 tracing::warn!("{} is still in the index: {error}", written.name);
             }
             return;

@@ -23,6 +23,7 @@ pub mod retention;
 mod session;
 mod snapshots;
 pub mod status;
+mod timelapse;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
@@ -52,6 +53,8 @@ pub use status::{
     Change, Cleanup, Happened, Page, RecordingInfo, RecordingState, RecordingStatus, SnapshotInfo,
     StorageInfo,
 };
+use timelapse::{Timelapse, With};
+pub use timelapse::{TimelapseOptions, TimelapseStatus};
 
 /// Changes that a listener may lag behind before it misses some.
 const CHANGES: usize = 256;
@@ -98,6 +101,8 @@ struct Inner {
     shared: Shared,
     settings: watch::Sender<Arc<Record>>,
     recorders: Mutex<BTreeMap<String, Arc<Recorder>>>,
+    /// Those that run, and the last one of each camera.
+    timelapses: Mutex<BTreeMap<String, Arc<Timelapse>>>,
     /// What the configuration wants recorded by itself.
     planned: watch::Sender<Vec<Planned>>,
     tasks: Mutex<Vec<AbortOnDropHandle<()>>>,
@@ -131,6 +136,7 @@ impl Recordings {
             shared,
             settings,
             recorders: Mutex::default(),
+            timelapses: Mutex::default(),
             planned: watch::Sender::new(planned(config)),
             tasks: Mutex::default(),
         }));
@@ -161,6 +167,7 @@ impl Recordings {
             shared,
             settings,
             recorders: Mutex::default(),
+            timelapses: Mutex::default(),
             planned: watch::Sender::default(),
             tasks: Mutex::default(),
         }))
@@ -186,8 +193,12 @@ impl Recordings {
     /// Closes all files; bounded.
     pub async fn shutdown(&self) {
         self.tasks().clear();
-        let all: Vec<_> = std::mem::take(&mut *self.recorders()).into_values().collect();
-        futures_util::future::join_all(all.iter().map(|recorder| recorder.end())).await;
+        let recorders: Vec<_> = std::mem::take(&mut *self.recorders()).into_values().collect();
+        let timelapses: Vec<_> = std::mem::take(&mut *self.timelapses()).into_values().collect();
+        tokio::join!(
+            futures_util::future::join_all(recorders.iter().map(|recorder| recorder.end())),
+            futures_util::future::join_all(timelapses.iter().map(|timelapse| timelapse.end()))
+        );
     }
 
     /// Snapshots of the same cameras, into the directory beside.
@@ -218,6 +229,56 @@ impl Recordings {
     /// When there is no such camera.
     pub fn status(&self, camera: &str) -> Result<RecordingStatus, RecordError> {
         Ok(self.recorder(camera)?.status())
+    }
+
+    /// Begins a timelapse of a camera: a recording with a picture every so often.
+    ///
+    /// # Errors
+    /// When there is no such camera, one is being made of it, or the options make no sense.
+    pub fn start_timelapse(
+        &self,
+        camera: &str,
+        options: TimelapseOptions,
+    ) -> Result<TimelapseStatus, RecordError> {
+        self.recorder(camera)?;
+        let mut timelapses = self.timelapses();
+        if timelapses.get(camera).is_some_and(|timelapse| timelapse.status().running) {
+            let words = format!("a timelapse of camera {camera} is being made already; stop that first");
+            return Err(RecordError::InvalidState(words));
+        }
+        let shared = &self.0.shared;
+        let with = With {
+            index: shared.index.clone(),
+            active: shared.active.clone(),
+            cameras: shared.cameras.clone(),
+            template: shared.settings.borrow().name.clone(),
+        };
+        let timelapse = Timelapse::begin(camera, options, with)?;
+        let status = timelapse.status();
+        timelapses.insert(camera.to_owned(), Arc::new(timelapse));
+        Ok(status)
+    }
+
+    /// Ends the timelapse of a camera; answers when its file is closed.
+    ///
+    /// # Errors
+    /// When none is being made.
+    pub async fn stop_timelapse(&self, camera: &str) -> Result<TimelapseStatus, RecordError> {
+        let timelapse = self.timelapses().get(camera).cloned();
+        match timelapse.filter(|timelapse| timelapse.status().running) {
+            Some(timelapse) => Ok(timelapse.end().await),
+            None => Err(RecordError::InvalidState(format!("no timelapse of camera {camera} is being made"))),
+        }
+    }
+
+    /// The timelapse of a camera that runs, or its last one since the service started.
+    ///
+    /// # Errors
+    /// When there was none.
+    pub fn timelapse(&self, camera: &str) -> Result<TimelapseStatus, RecordError> {
+        let timelapse = self.timelapses().get(camera).map(|timelapse| timelapse.status());
+        timelapse
+            .ok_or_else(|| RecordError::NotFound { what: "timelapse of camera", name: camera.to_owned() })
     }
 
     /// How all are, in the order of the cameras' ids.
@@ -389,6 +450,10 @@ impl Recordings {
     fn recorders(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Recorder>>> {
         // Whole after every statement.
         self.0.recorders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn timelapses(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Timelapse>>> {
+        self.0.timelapses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tasks(&self) -> MutexGuard<'_, Vec<AbortOnDropHandle<()>>> {

@@ -244,9 +244,9 @@ mod tests {
         let mut cutter =
             Cutter::new(Lengths { fragment: second, segment: 60 * second, segment_bytes: u64::MAX });
         let unit = |n: u64| AccessUnit {
-            data: if n % 50 == 0 { IDR } else { &[0, 0, 0, 1, 0x41, 0x9a, 1] }.into(),
+            data: if n.is_multiple_of(50) { IDR } else { &[0, 0, 0, 1, 0x41, 0x9a, 1] }.into(),
             pts: Duration::from_millis(n * 40),
-            keyframe: n % 50 == 0,
+            keyframe: n.is_multiple_of(50),
             epoch: 1,
             captured_at: UNIX_EPOCH,
             captured: Instant::now(),

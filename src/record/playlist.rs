@@ -57,7 +57,7 @@ mod tests {
             bytes: 100,
             begins: Duration::from_secs(second),
             ends: Duration::from_secs(second + 1),
-            keyframe: second % 2 == 0,
+            keyframe: second.is_multiple_of(2),
         };
         Contents { init: 1000, fragments: (0..4).map(piece).collect(), ..Contents::default() }
     }

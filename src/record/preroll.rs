@@ -78,7 +78,7 @@ mod tests {
     fn at_least_the_wanted_time_is_held_from_a_keyframe_on() {
         let (mut roll, began) = (PreRoll::default(), Instant::now());
         let most = Most { time: Duration::from_secs(3), bytes: usize::MAX };
-        (0..1000).for_each(|n| roll.keep(unit(n * 40, n % 50 == 0, 100, began), most));
+        (0..1000).for_each(|n| roll.keep(unit(n * 40, n.is_multiple_of(50), 100, began), most));
         let units = roll.take();
         // Newest at 39.96 s; keyframes every 2 s: the last one at least 3 s before is at 36 s.
         assert!(units[0].keyframe);

@@ -209,7 +209,7 @@ mod tests {
     fn fragment(second: u64) -> Step {
         Step::Fragment(Fragment {
             data: Bytes::from_static(&[7; 1000]),
-            keyframe: second % 2 == 0,
+            keyframe: second.is_multiple_of(2),
             pictures: 25,
             end: Duration::from_secs(second + 1),
         })

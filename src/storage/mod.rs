@@ -5,6 +5,7 @@
 //! never wait for a writer. What can go wrong: a directory that cannot be written, a file that is not a
 //! database, a disk that is full.
 
+pub mod cameras;
 mod keys;
 pub mod media;
 
@@ -167,7 +168,7 @@ mod tests {
         std::fs::write(&file, "").unwrap();
         let (impossible, good) = (file.join("state"), directory.path().join("good/state"));
         assert_eq!(first_writable(&[impossible.clone(), good.clone()]).unwrap(), good);
-        let error = first_writable(&[impossible.clone()]).unwrap_err().to_string();
+        let error = first_writable(std::slice::from_ref(&impossible)).unwrap_err().to_string();
         assert!(error.contains(&impossible.display().to_string()) && error.contains("storage.directory"));
     }
 

@@ -134,7 +134,7 @@ impl Studio {
     pub fn reload(&mut self, config: Config) {
         let difference = Difference::between(&self.config, &config);
         self.runtime.block_on(async {
-            self.cameras.apply(&difference, &config.cameras, &self.means).await;
+            self.cameras.apply(&difference, &config, &self.means).await;
             self.publishers.apply(&config, &self.means).await;
         });
         self.config = config;

@@ -13,6 +13,7 @@ pub mod camera;
 pub mod http;
 pub mod ingress;
 pub mod livekit;
+pub mod mediamtx;
 pub mod namespace;
 pub mod process;
 pub mod recording;

@@ -12,6 +12,7 @@ import './style/base.css';
 import './style/controls.css';
 import './style/picture.css';
 import './style/camera.css';
+import './style/recordings.css';
 
 const link = new ServerLink();
 link.start();

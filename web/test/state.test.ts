@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { resolve } from '../src/state/base.ts';
 import { ServerClock } from '../src/state/clock.ts';
 import { INITIAL, type LinkState, reduce, retryWait } from '../src/state/link.ts';
-import { parseState } from '../src/state/parse.ts';
+import { parseControls, parseState } from '../src/state/parse.ts';
 import type { ServerState } from '../src/state/types.ts';
 
 const CAMERA = {
@@ -32,7 +32,25 @@ describe('the state of the server', () => {
     expect(state?.cameras[0]).toMatchObject({ name: 'a', viewers: { mjpeg: 2, webrtc: 0, hls: 0 }, outputs: [], livekit: [], notes: [] });
   });
 
+  test('tells whether a camera is plugged in, where that is known', () => {
+    const state = parseState({ cameras: [{ id: 'a', presence: 'away' }, { id: 'b', presence: 'present', device: '/dev/video0' }, { id: 'c' }] });
+    expect(state?.cameras.map(({ presence, device }) => [presence, device])).toEqual([['away', null], ['present', '/dev/video0'], [null, null]]);
+  });
+
+  test('has controls of the types that the page knows', () => {
+    const gain = { id: 'gain', name: 'Gain', type: 'integer', min: -1, max: 9, step: 2, default: 1, value: 3, menu: [], read_only: false, inactive: true };
+    const menu = { id: 'auto', type: 'menu', value: 1, menu: [{ value: 1, name: 'Manual' }, { name: 'odd' }] };
+    const [first, second, ...rest] = parseControls({ controls: [gain, menu, { id: 'x', type: 'area' }, 7] });
+    expect(first).toMatchObject({ id: 'gain', min: -1, max: 9, step: 2, default: 1, value: 3, readOnly: false, inactive: true });
+    expect(second).toMatchObject({ id: 'auto', name: 'auto', menu: [{ value: 1, name: 'Manual' }] });
+    expect(rest).toEqual([]);
+  });
+
   test('never throws, whatever comes', () => {
+    fc.assert(fc.property(fc.jsonValue(), (value) => {
+      parseControls(value);
+      parseControls({ controls: [value, { id: 'a', type: 'menu', menu: value }] });
+    }));
     fc.assert(fc.property(fc.jsonValue(), (value) => {
       parseState(value);
       parseState({ cameras: [value] });

@@ -150,5 +150,8 @@ describe('what is said', () => {
     expect(announcement(down, refused)).toBeNull();
     expect(announcement(refused, live)).toBe('c0: live');
     expect(announcement(undefined, down)).toBeNull();
+    const [here, away] = [{ ...live, presence: 'present' as const }, { ...live, presence: 'away' as const }];
+    expect(announcement(here, away)).toBe('c0: unplugged');
+    expect(announcement(away, here)).toBe('c0: plugged in');
   });
 });

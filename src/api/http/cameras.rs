@@ -8,6 +8,7 @@ use warp::http::StatusCode;
 
 use super::AppState;
 use super::answer::{self, Fault, Response};
+use crate::cameras::Entry;
 use crate::capture::Capture;
 use crate::capture::status::CameraStatus;
 use crate::control::Urls;
@@ -26,6 +27,8 @@ pub struct CameraList {
 pub struct CameraView {
     #[serde(flatten)]
     status: CameraStatus,
+    #[serde(flatten)]
+    entry: Entry,
     /// Open MJPEG streams.
     mjpeg_viewers: usize,
     viewers: Viewers,
@@ -73,6 +76,7 @@ pub fn view(state: &AppState, capture: &Capture) -> CameraView {
         outputs,
         recording: state.recordings.status(capture.id()).ok(),
         status: capture.status(),
+        entry: state.cameras.entry(capture.id()).unwrap_or_default(),
         mjpeg_viewers: mjpeg,
         viewers: Viewers {
             mjpeg,

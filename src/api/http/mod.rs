@@ -2,7 +2,7 @@
 //!
 //! [`routes`] is the table of all paths; [`service`] answers a request by it. Areas have a file each:
 //! [`streams`] (MJPEG, snapshots), [`whep`] (WebRTC signalling), [`livekit`], [`system`], [`probes`],
-//! [`metrics`], [`cameras`], [`recordings`], [`files`], [`transforms`], [`events`], [`assets`] (the dashboard),
+//! [`metrics`], [`cameras`], [`controls`], [`recordings`], [`files`], [`transforms`], [`events`], [`assets`] (the dashboard),
 //! [`page`] (the plain one), [`openapi`]; [`door`] asks who comes in.
 //! Nothing here waits for a camera except MJPEG, snapshot and WebRTC requests, which are bounded.
 
@@ -10,6 +10,7 @@ mod answer;
 mod assets;
 mod body;
 mod cameras;
+mod controls;
 mod cors;
 mod door;
 mod events;
@@ -200,7 +201,7 @@ impl AppState {
     /// The camera that the path names; the first one when it names none.
     fn camera(&self, id: Option<&str>) -> Result<Capture, Fault> {
         match id {
-            Some(id) => self.cameras.get(id).ok_or_else(|| Fault::no_camera(id)),
+            Some(name) => self.cameras.named(name).ok_or_else(|| Fault::no_camera(name)),
             None => self.cameras.first().ok_or_else(Fault::no_cameras),
         }
     }
@@ -331,6 +332,20 @@ async fn dispatch(
         Target::CameraStatus => Ok(probes::camera_status(state)),
         Target::Cameras => Ok(cameras::list(state)),
         Target::Camera => cameras::one(state, params.id),
+        Target::Change => {
+            cors::may_act(request.headers, origins)?;
+            controls::change(state, params.id, request).await
+        }
+        Target::Forget => {
+            cors::may_act(request.headers, origins)?;
+            controls::forget(state, params.id).await
+        }
+        Target::SetControls => {
+            cors::may_act(request.headers, origins)?;
+            controls::set(state, params.id, request).await
+        }
+        Target::Controls => controls::list(state, params.id).await,
+        Target::Capabilities => controls::capabilities(state, params.id).await,
         Target::Restart => {
             cors::may_act(request.headers, origins)?;
             cameras::restart(state, params.id)
@@ -366,6 +381,7 @@ async fn dispatch(
         Target::Recording
         | Target::KeepRecording
         | Target::CameraRecording
+        | Target::Timelapse
         | Target::TakeSnapshot
         | Target::StoredSnapshot
         | Target::Retention
@@ -395,6 +411,7 @@ async fn record(
         Target::Recording => recordings::one(state, params.file, request).await,
         Target::KeepRecording => recordings::keep(state, params.file, request).await,
         Target::CameraRecording => recordings::camera(state, params.id, request).await,
+        Target::Timelapse => recordings::timelapse(state, params.id, request).await,
         Target::TakeSnapshot => recordings::take(state, params.id, request).await,
         Target::StoredSnapshot => recordings::snapshot(state, params.file, request).await,
         Target::Retention => recordings::retention(state, request).await,

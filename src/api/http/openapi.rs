@@ -11,20 +11,24 @@ use warp::http::StatusCode;
 
 use super::answer::{self, ErrorBody, ErrorDetail};
 use super::cameras::{CameraList, CameraView, LiveKitRoom, Restarting, Retrying};
+use super::controls::{Capabilities, ControlList, ControlValues};
 use super::door;
 use super::events::HouseView;
 use super::livekit::{ServerToken, TokenRequest, ViewerToken};
 use super::metrics::{CameraConfig, Metrics};
 use super::probes::{CameraStatusBody, Health, Ready};
-use super::recordings::{RecordingList, SnapshotList, StartRecording, StorageView, TakeSnapshot};
+use super::recordings::{
+    RecordingList, SnapshotList, StartRecording, StartTimelapse, StorageView, TakeSnapshot,
+};
 use super::routes::{ROUTES, Route, Target, Verb};
 use super::system::Stats;
 use super::transforms::TransformsView;
 use super::whep::dialect::{Description, Message};
 use super::whep::viewers::ViewerList;
+use crate::cameras::settings::Settings;
 use crate::config::transforms::Transforms;
 use crate::livekit::viewer::ViewerConfig;
-use crate::record::{Cleanup, RecordingInfo, RecordingStatus, Retention, SnapshotInfo};
+use crate::record::{Cleanup, RecordingInfo, RecordingStatus, Retention, SnapshotInfo, TimelapseStatus};
 use crate::supervision::published::Publisher;
 use crate::telemetry::system::SystemMetrics;
 
@@ -41,6 +45,10 @@ use crate::telemetry::system::SystemMetrics;
         CameraView,
         Restarting,
         Retrying,
+        ControlList,
+        Settings,
+        ControlValues,
+        Capabilities,
         TransformsView,
         Transforms,
         LiveKitRoom,
@@ -68,6 +76,8 @@ use crate::telemetry::system::SystemMetrics;
         SnapshotInfo,
         StorageView,
         StartRecording,
+        StartTimelapse,
+        TimelapseStatus,
         TakeSnapshot,
         Retention,
         Cleanup,
@@ -124,6 +134,13 @@ fn operation(route: &Route) -> Operation {
         Target::CameraStatus => ("probes", "The first camera and its publisher"),
         Target::Cameras => ("cameras", "All cameras and how they are"),
         Target::Camera => ("cameras", "One camera and how it is"),
+        Target::Change => {
+            ("cameras", "Change a discovered camera, which starts anew; null goes back to the default")
+        }
+        Target::Forget => ("cameras", "Forget a discovered camera that is away, with what was set for it"),
+        Target::SetControls => ("cameras", "Set controls, at once and again whenever the camera comes back"),
+        Target::Controls => ("cameras", "The controls of a V4L2 camera and how they are set"),
+        Target::Capabilities => ("cameras", "What a V4L2 camera offers: formats, sizes, rates, controls"),
         Target::Retry => ("cameras", "Try a published output again at once"),
         Target::Restart => ("cameras", "Begin anew with this camera, without waiting for a back-off"),
         Target::Transforms if verb == Verb::Put => {
@@ -150,6 +167,11 @@ fn operation(route: &Route) -> Operation {
             Verb::Post => ("recordings", "Start to record a camera"),
             Verb::Delete => ("recordings", "Stop to record a camera"),
             _ => ("recordings", "Whether a camera is being recorded"),
+        },
+        Target::Timelapse => match verb {
+            Verb::Post => ("recordings", "Start a timelapse of a camera"),
+            Verb::Delete => ("recordings", "Stop a timelapse"),
+            _ => ("recordings", "How a camera's timelapse is, or how its last one was"),
         },
         Target::TakeSnapshot => ("recordings", "Take a picture and store it"),
         Target::Snapshots => ("recordings", "Snapshots on disk, the newest first"),
@@ -290,6 +312,14 @@ fn body(verb: Verb, target: Target) -> Option<RequestBody> {
             body.content("application/sdp", sdp()).content("application/json", message()).build()
         }
         (Target::WhepSession, Verb::Patch) => body.content("application/trickle-ice-sdpfrag", sdp()).build(),
+        (Target::Change, _) => {
+            let schema = Ref::from_schema_name(Settings::name());
+            body.content("application/json", ContentBuilder::new().schema(Some(schema)).build()).build()
+        }
+        (Target::SetControls, _) => {
+            let schema = Ref::from_schema_name(ControlValues::name());
+            body.content("application/json", ContentBuilder::new().schema(Some(schema)).build()).build()
+        }
         (Target::Transforms, Verb::Put) => {
             let schema = Ref::from_schema_name(Transforms::name());
             body.content("application/json", ContentBuilder::new().schema(Some(schema)).build()).build()
@@ -301,6 +331,7 @@ fn body(verb: Verb, target: Target) -> Option<RequestBody> {
             RequestBodyBuilder::new().content("application/json", token).build()
         }
         (Target::CameraRecording, Verb::Post) => optional::<StartRecording>(),
+        (Target::Timelapse, Verb::Post) => optional::<StartTimelapse>(),
         (Target::TakeSnapshot, _) => optional::<TakeSnapshot>(),
         (Target::Retention, Verb::Patch) => optional::<Retention>(),
         _ => return None,
@@ -324,6 +355,8 @@ fn record_responses(verb: Verb, target: Target) -> Vec<(&'static str, Response)>
             ("201", json::<RecordingStatus>("It records, or waits for pictures: see state"))
         }
         (Target::CameraRecording, _) => ("200", json::<RecordingStatus>("How it is")),
+        (Target::Timelapse, Verb::Post) => ("201", json::<TimelapseStatus>("It has begun")),
+        (Target::Timelapse, _) => ("200", json::<TimelapseStatus>("How it is")),
         (Target::TakeSnapshot, _) => ("201", json::<SnapshotInfo>("It is stored; Location")),
         (Target::Snapshots, _) => ("200", json::<SnapshotList>("One page")),
         (Target::StoredSnapshot, _) => ("200", json::<SnapshotInfo>("The snapshot")),
@@ -424,6 +457,39 @@ fn responses(route: &Route) -> Vec<(&'static str, Response)> {
         Target::CameraStatus => vec![("200", json::<CameraStatusBody>("The first camera"))],
         Target::Cameras => vec![("200", json::<CameraList>("All cameras"))],
         Target::Camera => vec![("200", json::<CameraView>("The camera"))],
+        Target::Change => vec![
+            ("200", json::<CameraView>("The camera as it is now")),
+            ("400", error("A setting that is not possible")),
+            ("403", error("A page of an origin that is not listed asked")),
+            ("409", error("It stands in the configuration")),
+        ],
+        Target::Forget => vec![
+            ("204", Response::new("It is forgotten")),
+            ("403", error("A page of an origin that is not listed asked")),
+            ("409", error("It is plugged in, or stands in the configuration")),
+        ],
+        Target::Controls | Target::SetControls | Target::Capabilities => {
+            let mut list = vec![
+                (
+                    "200",
+                    match target {
+                        Target::Controls | Target::SetControls => {
+                            json::<ControlList>("The controls as they are now")
+                        }
+                        _ => json::<Capabilities>("What the device says"),
+                    },
+                ),
+                ("409", error("The camera is away")),
+                ("501", error("This source has none that can be set while it runs")),
+                ("503", error("The device cannot be opened: why, and what to do")),
+                ("504", error("The device does not answer")),
+            ];
+            if target == Target::SetControls {
+                list.push(("400", error("A control that is not there, or a value that it does not take")));
+                list.push(("403", error("A page of an origin that is not listed asked")));
+            }
+            list
+        }
         Target::Retry => vec![
             ("202", json::<Retrying>("Asked for")),
             ("403", error("A page of an origin that is not listed asked")),
@@ -482,6 +548,7 @@ fn responses(route: &Route) -> Vec<(&'static str, Response)> {
         | Target::Recording
         | Target::KeepRecording
         | Target::CameraRecording
+        | Target::Timelapse
         | Target::TakeSnapshot
         | Target::Snapshots
         | Target::StoredSnapshot

@@ -10,7 +10,9 @@ use warp::http::{HeaderValue, Method, StatusCode, header};
 
 use super::answer::{self, Fault, Response};
 use super::{AppState, Request};
-use crate::record::{Filter, RecordError, RecordingInfo, Retention, SnapshotInfo, StartOptions, StorageInfo};
+use crate::record::{
+    Filter, RecordError, RecordingInfo, Retention, SnapshotInfo, StartOptions, StorageInfo, TimelapseOptions,
+};
 
 /// Longer than any recording that ends by itself: 30 days.
 const LONGEST: f64 = 30.0 * 86_400.0;
@@ -49,6 +51,24 @@ pub struct StorageView {
 pub struct StartRecording {
     /// It ends by itself after this long; default: when it is stopped.
     duration_seconds: Option<f64>,
+}
+
+/// What timelapse to make.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StartTimelapse {
+    /// Between two pictures: 1 to 86400.
+    interval_seconds: f64,
+    /// Pictures per second of the video, 1 to 60; default: 25.
+    #[serde(default = "usual_fps")]
+    fps: u32,
+    /// It ends by itself with so many; default: when it is stopped.
+    #[serde(default)]
+    pictures: Option<u64>,
+}
+
+fn usual_fps() -> u32 {
+    25
 }
 
 /// How to store a picture.
@@ -121,6 +141,23 @@ pub async fn camera(state: &AppState, id: Option<&str>, request: &Request<'_>) -
         _ => (StatusCode::OK, state.recordings.status(&id)?),
     };
     Ok(answer::json(status, &recording))
+}
+
+/// The timelapse of a camera: GET looks at it, POST starts one, DELETE stops it.
+pub async fn timelapse(state: &AppState, id: Option<&str>, request: &Request<'_>) -> Result<Response, Fault> {
+    let id = state.camera(id)?.id().to_owned();
+    let (status, timelapse) = match *request.method {
+        Method::POST => {
+            let StartTimelapse { interval_seconds, fps, pictures } = body(request)?;
+            // What is no duration is none that is allowed either.
+            let interval = Duration::try_from_secs_f64(interval_seconds).unwrap_or_default();
+            let options = TimelapseOptions { interval, fps, pictures };
+            (StatusCode::CREATED, state.recordings.start_timelapse(&id, options)?)
+        }
+        Method::DELETE => (StatusCode::OK, state.recordings.stop_timelapse(&id).await?),
+        _ => (StatusCode::OK, state.recordings.timelapse(&id)?),
+    };
+    Ok(answer::json(status, &timelapse))
 }
 
 /// Takes a picture and stores it.

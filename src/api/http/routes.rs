@@ -27,6 +27,13 @@ pub enum Target {
     Cameras,
     Camera,
     Viewers,
+    /// Forgets a discovered camera that is away.
+    Forget,
+    /// Changes the settings of a discovered camera.
+    Change,
+    Controls,
+    SetControls,
+    Capabilities,
     Restart,
     /// What is done to a camera's pictures.
     Transforms,
@@ -46,6 +53,8 @@ pub enum Target {
     KeepRecording,
     /// Whether a camera is being recorded; starts and stops it.
     CameraRecording,
+    /// The timelapse of a camera; starts and stops it.
+    Timelapse,
     TakeSnapshot,
     /// The list of snapshots on disk.
     Snapshots,
@@ -155,6 +164,11 @@ pub const ROUTES: &[Route] = &[
     get("/camera/status", Target::CameraStatus),
     get("/api/cameras", Target::Cameras),
     get("/api/cameras/{id}", Target::Camera),
+    patch("/api/cameras/{id}", Target::Change),
+    delete("/api/cameras/{id}", Target::Forget),
+    get("/api/cameras/{id}/controls", Target::Controls),
+    put("/api/cameras/{id}/controls", Target::SetControls),
+    get("/api/cameras/{id}/capabilities", Target::Capabilities),
     get("/api/cameras/{id}/viewers", Target::Viewers),
     post("/api/cameras/{id}/restart", Target::Restart),
     get("/api/cameras/{id}/transforms", Target::Transforms),
@@ -170,6 +184,9 @@ pub const ROUTES: &[Route] = &[
     get("/api/cameras/{id}/recording", Target::CameraRecording),
     post("/api/cameras/{id}/recording", Target::CameraRecording),
     delete("/api/cameras/{id}/recording", Target::CameraRecording),
+    get("/api/cameras/{id}/timelapse", Target::Timelapse),
+    post("/api/cameras/{id}/timelapse", Target::Timelapse),
+    delete("/api/cameras/{id}/timelapse", Target::Timelapse),
     post("/api/cameras/{id}/snapshots", Target::TakeSnapshot),
     get("/api/recordings", Target::Recordings),
     get("/api/recordings/{file}", Target::Recording),

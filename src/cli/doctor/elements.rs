@@ -51,6 +51,7 @@ pub fn role(element: &str, config: &Config, pi: bool) -> Role {
             needed(any(|camera| matches!(&camera.source, Source::Http(http) if http.mode == HttpMode::Mjpeg)))
         }
         "flvmux" | "rtmp2sink" | "h264timestamper" => needed(published(&["rtmp"])),
+        "rtspclientsink" => needed(published(&["mediamtx"])),
         "webrtcbin" | "dtlsenc" | "srtpenc" | "sctpenc" | "nicesrc" | "nicesink" | "rtpbin"
         | "rtph264pay" => needed(published(&["livekit", "whip"])),
         "videoflip" => needed(any(|camera| Transforms::of(camera).turns())),

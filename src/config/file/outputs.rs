@@ -91,9 +91,12 @@ impl Reader<'_> {
             let at = table.get_key_value(name).map_or(span.clone(), |(key, _)| key.span());
             self.problem(Some(at), place.key(name), format!("{message}, in {}", place.label));
         };
-        for (value, file) in
-            [("api_secret", "api_secret_file"), ("token", "token_file"), ("stream_key", "stream_key_file")]
-        {
+        for (value, file) in [
+            ("api_secret", "api_secret_file"),
+            ("token", "token_file"),
+            ("stream_key", "stream_key_file"),
+            ("password", "password_file"),
+        ] {
             if has(value) && has(file) {
                 problem(file, &format!("{value} and {file} are both set; keep one"));
             }
@@ -130,6 +133,27 @@ impl Reader<'_> {
                     for name in ["identity", "name"].into_iter().filter(|name| has(name)) {
                         problem(name, &format!("{name} is only used with room"));
                     }
+                }
+            }
+            "mediamtx" => {
+                let password = has("password") || has("password_file");
+                if has("username") != password {
+                    let name = if password { "password" } else { "username" };
+                    let name = if has(name) { name } else { "password_file" };
+                    problem(name, "username and password belong together; write both or none");
+                }
+                let path = text("url").and_then(|url| url::Url::parse(url).ok());
+                if path.is_some_and(|url| url.path().trim_matches('/').is_empty()) {
+                    problem(
+                        "url",
+                        "it has no path, which names the stream there; write rtsp://host:8554/porch",
+                    );
+                }
+                if has("record") && !has("api") {
+                    problem(
+                        "record",
+                        "recording is switched by the control API; write api, such as http://host:9997",
+                    );
                 }
             }
             _ => {

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::super::model::{
-    self, Autofocus, Camera, Http, Libcamera, LiveKit, Publish, PublishLiveKit, PublishRtmp, PublishWhip,
-    Resolution, Rtsp, Source, Target, TlsCheck, Transport, V4l2,
+    self, Autofocus, Camera, Http, Libcamera, LiveKit, Publish, PublishLiveKit, PublishMediamtx, PublishRtmp,
+    PublishTls, PublishWhip, Resolution, Rtsp, Source, Target, TlsCheck, Transport, V4l2,
 };
 use super::super::transforms::{Mask, Overlay};
 use super::super::value::Kind;
@@ -20,7 +20,7 @@ fn load_uncommented(directory: &TempDir) -> Loaded {
         "club.token",
         "studio.token",
     ];
-    for name in names.into_iter().chain(["ingress.key"]) {
+    for name in names.into_iter().chain(["ingress.key", "hub.password"]) {
         set_mode(&write(directory, name, "secret\n"), 0o600);
     }
     set_mode(&write(directory, "jwt.secret", &"x".repeat(32)), 0o600);
@@ -159,6 +159,15 @@ fn full() -> Config {
             identity: text(),
         }),
     ];
+    let targets = targets.into_iter().chain([Target::Mediamtx(PublishMediamtx {
+        url: "x".into(),
+        username: text(),
+        password: secret(),
+        password_file: path(),
+        tls: PublishTls::System,
+        api: text(),
+        record: Some(true),
+    })]);
     config.publish =
         targets.into_iter().map(|target| Publish { id: "x".into(), camera: text(), target }).collect();
     config.cameras = sources.into_iter().map(|source| Camera::new("x", source)).collect();
@@ -238,7 +247,8 @@ fn the_defaults_in_the_example_are_the_defaults_of_the_types() {
                  [[camera]]\nid = 'c'\nsource = { type = 'http', url = 'http://x' }\n\
                  [[publish]]\nid = 'p'\ntype = 'livekit'\nroom = 'x'\n\
                  [[publish]]\nid = 'q'\ntype = 'whip'\nurl = 'http://x'\n\
-                 [[publish]]\nid = 'r'\ntype = 'rtmp'\nurl = 'rtmp://x/app'\nstream_key = 'x'\n";
+                 [[publish]]\nid = 'r'\ntype = 'rtmp'\nurl = 'rtmp://x/app'\nstream_key = 'x'\n\
+                 [[publish]]\nid = 's'\ntype = 'mediamtx'\nurl = 'rtsp://x/y'\n";
     let defaults = paths_of(&Value::try_from(from_text(least).unwrap().config).unwrap());
     let required = [
         "camera.id",
@@ -252,6 +262,8 @@ fn the_defaults_in_the_example_are_the_defaults_of_the_types() {
         "publish.rtmp.id",
         "publish.rtmp.url",
         "publish.rtmp.stream_key",
+        "publish.mediamtx.id",
+        "publish.mediamtx.url",
     ];
     let mut compared = 0;
     for (key, value) in defaults.iter().filter(|(key, _)| !required.contains(&key.as_str())) {

@@ -190,3 +190,27 @@ fn a_file_from_windows_with_byte_order_mark_loads() {
     assert_eq!(loaded.config.server.port, 7);
     assert_eq!(loaded.origins.of("server.port").to_string(), "fanlight.toml:2");
 }
+
+#[test]
+fn allow_and_deny_go_by_any_word_of_a_camera() {
+    let words = ["hd-cam-3fa91c07", "HD Cam", "046d:082d", "A1B2", "pci-0000:00:14.0-usb-0:2:1.0"];
+    for (allow, deny, taken) in [
+        (&[][..], &[][..], true),
+        (&["046d:082d"], &[], true),
+        (&["046d:*"], &[], true),
+        (&["hd cam"], &[], true),
+        (&["*cam"], &[], true),
+        (&["*usb-0:2:*"], &[], true),
+        (&["h*c*m"], &[], true),
+        (&["*"], &["a1b2"], false),
+        (&[], &["046d:*"], false),
+        (&["046d"], &[], false),
+        (&["other"], &[], false),
+        (&["*x*"], &[], false),
+    ] {
+        let list = |patterns: &[&str]| patterns.iter().map(ToString::to_string).collect();
+        let discovery =
+            super::super::model::Discovery { allow: list(allow), deny: list(deny), ..Default::default() };
+        assert_eq!(discovery.takes(&words), taken, "{allow:?} {deny:?}");
+    }
+}

@@ -125,9 +125,16 @@ async fn package(stream: Arc<Stream>) {
     // What a task that broke off left behind is not continued.
     stream.ring.clear();
     let target = Duration::try_from_secs_f64(stream.settings.segment_seconds).unwrap_or_default();
+    let mut retractions = stream.outlet.retractions();
     let mut idle = std::pin::pin!(tokio::time::sleep(stream.idle));
     loop {
         tokio::select! {
+            biased;
+            // A mask was put on: segments of before are not given any more.
+            Ok(()) = retractions.changed() => {
+                packager = Packager::new(stream.camera.clone(), stream.settings, Arc::clone(&stream.ring));
+                stream.ring.clear();
+            }
             unit = units.next() => match unit {
                 Some(unit) => {
                     if unit.keyframe && let Some(rhythm) = stream.outlet.rhythm() {

@@ -94,6 +94,7 @@ pub struct Connection {
     reader: Arc<Reader>,
     /// Where the client reached us.
     address: SocketAddr,
+    settings: watch::Receiver<model::RtspServer>,
     input: Input,
     login: Login,
     session: Session,
@@ -110,9 +111,10 @@ impl Connection {
         let tls = matches!(socket, Socket::Tls(_));
         let nonce = format!("{:032x}", rand::random::<u128>());
         Self {
-            house,
             reader: Arc::new(Reader::new(socket)),
             address,
+            settings: house.settings.clone(),
+            house,
             input: Input::default(),
             login: Login::new(nonce, peer.ip(), tls),
             session: Session::default(),
@@ -145,6 +147,12 @@ impl Connection {
                     writable?;
                     self.reader.drain(Instant::now())?;
                 }
+                // A reload: users may be others.
+                Ok(()) = self.settings.changed() => {
+                    if self.place.is_some() && !self.login.still(&self.house.door).await {
+                        return Err(End::Denied);
+                    }
+                }
                 () = self.reader.woken() => {
                     if self.reader.is_over() {
                         return Err(End::Over);
@@ -171,9 +179,6 @@ impl Connection {
 
     /// Does what was asked for, as far as it is whole.
     async fn hear(&mut self) -> Result<(), End> {
-        if self.place.is_some() && !self.login.still(&self.house.door).await {
-            return Err(End::Denied);
-        }
         loop {
             match self.input.next() {
                 Ok(Some(Sent::Request(request))) => self.answer(&request).await?,
@@ -239,7 +244,7 @@ impl Connection {
     fn set_up(&mut self, camera: &str) -> Answer {
         let Some(fan) = self.house.fans.find(camera) else { return no_camera(camera) };
         let (most, timeout) = {
-            let settings = self.house.settings.borrow();
+            let settings = self.settings.borrow();
             (settings.max_readers, settings.session_timeout_seconds)
         };
         if self.place.is_none() {
@@ -296,7 +301,7 @@ impl Connection {
     }
 
     fn timeout(&self) -> Duration {
-        let seconds = self.house.settings.borrow().session_timeout_seconds;
+        let seconds = self.settings.borrow().session_timeout_seconds;
         Duration::try_from_secs_f64(seconds).unwrap_or(HALF)
     }
 }

@@ -159,8 +159,8 @@ impl Rtsp {
         self.0.house.fans.known(camera).map_or(0, |fan| fan.lost())
     }
 
-    /// Takes over what can change while it runs: limits and timeouts. Address and port need a restart of
-    /// the process.
+    /// Takes over what can change while it runs: limits and timeouts, and who may read; call it after every
+    /// reload. Address and port need a restart of the process.
     pub fn apply(&self, settings: &model::RtspServer) {
         self.0.settings.send_replace(settings.clone());
     }

@@ -338,7 +338,7 @@ mod tests {
             for (number, room) in rooms.iter().enumerate() {
                 let number = number as u8;
                 socket.room = *room;
-                let offered = queue.picture(&picture(number), number % gop == 0, now, |b| socket.write(b));
+                let offered = queue.picture(&picture(number), number.is_multiple_of(gop), now, |b| socket.write(b));
                 lost += if let Ok(Offered::Lost(count)) = offered { count } else { 0 };
                 queue.drain(now, |b| socket.write(b)).unwrap();
             }
@@ -349,7 +349,7 @@ mod tests {
                 chunk[0]
             }).collect();
             for pair in got.windows(2) {
-                prop_assert!(pair[1] == pair[0] + 1 || (pair[1] > pair[0] && pair[1] % gop == 0), "{:?}", pair);
+                prop_assert!(pair[1] == pair[0] + 1 || (pair[1] > pair[0] && pair[1].is_multiple_of(gop)), "{:?}", pair);
             }
             let offered = rooms.len() as u64;
             prop_assert_eq!(got.len() as u64 + lost, offered);

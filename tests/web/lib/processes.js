@@ -137,6 +137,7 @@ export async function startService(camera, { live = true, port: wanted, bind = '
     FANLIGHT_PORT: String(port),
     FANLIGHT_RTSP_PORT: '0',
     HEALTH_FILE: join(directory, 'health.json'),
+    STATE_DIRECTORY: join(directory, 'state'),
     NO_COLOR: '1',
   };
   const service = new Process(FANLIGHT, ['run', '--config', config], { cwd: directory, env });

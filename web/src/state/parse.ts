@@ -1,5 +1,5 @@
 // Makes the dashboard's state out of the server's JSON. Pure; never throws; what is missing or odd gets a harmless value.
-import type { Camera, Lifecycle, LifecycleState, Output, RoomRef, ServerState, Urls, Viewers } from './types.ts';
+import type { Camera, Control, Lifecycle, LifecycleState, Output, RoomRef, ServerState, Urls, Viewers } from './types.ts';
 
 type Json = Record<string, unknown>;
 
@@ -49,6 +49,7 @@ function viewers(camera: Json): Viewers {
   return {
     mjpeg: number(json.mjpeg) ?? number(camera.mjpeg_viewers) ?? 0,
     webrtc: number(json.webrtc) ?? 0,
+    rtsp: number(json.rtsp) ?? 0,
     hls: number(json.hls) ?? 0,
   };
 }
@@ -86,6 +87,8 @@ function camera(value: unknown): Camera[] {
     id,
     name: text(json.name) ?? id,
     source: text(json.source) ?? '',
+    presence: json.presence === 'present' || json.presence === 'away' ? json.presence : null,
+    device: text(json.device),
     fps: number(json.fps) ?? 0,
     frameAge: number(json.frame_age_seconds),
     format: text(json.format),
@@ -97,6 +100,33 @@ function camera(value: unknown): Camera[] {
     outputs: list(json.outputs).flatMap(output),
     livekit: list(json.livekit).flatMap(room),
   }];
+}
+
+const TYPES: readonly string[] = ['integer', 'boolean', 'menu', 'button', 'bitmask'];
+
+/** The answer of `/api/cameras/{id}/controls`; controls of a type that is not known are left out. */
+export function parseControls(value: unknown): Control[] {
+  return list(object(value).controls).flatMap((entry) => {
+    const json = object(entry);
+    const [id, type] = [text(json.id), text(json.type)];
+    if (id === null || type === null || !TYPES.includes(type)) return [];
+    return [{
+      id,
+      name: text(json.name) ?? id,
+      type: type as Control['type'],
+      min: number(json.min) ?? 0,
+      max: number(json.max) ?? 0,
+      step: number(json.step) ?? 1,
+      default: number(json.default) ?? 0,
+      value: number(json.value),
+      menu: list(json.menu).flatMap((choice) => {
+        const [at, name] = [number(object(choice).value), text(object(choice).name)];
+        return at === null ? [] : [{ value: at, name: name ?? String(at) }];
+      }),
+      readOnly: json.read_only === true,
+      inactive: json.inactive === true,
+    }];
+  });
 }
 
 /** The state event, or the answer of `/api/cameras` (which has only the cameras). Null: neither. */

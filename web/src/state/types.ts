@@ -27,6 +27,7 @@ export interface Urls {
 export interface Viewers {
   mjpeg: number;
   webrtc: number;
+  rtsp: number;
   hls: number;
 }
 
@@ -53,6 +54,10 @@ export interface Camera extends Lifecycle {
   id: string;
   name: string;
   source: string;
+  /** `away`: unplugged; null when that is not known. */
+  presence: 'present' | 'away' | null;
+  /** Where it is plugged in now: `/dev/video0`. */
+  device: string | null;
   fps: number;
   frameAge: number | null;
   format: string | null;
@@ -63,6 +68,21 @@ export interface Camera extends Lifecycle {
   viewers: Viewers;
   outputs: Output[];
   livekit: RoomRef[];
+}
+
+export interface Control {
+  id: string;
+  name: string;
+  type: 'integer' | 'boolean' | 'menu' | 'button' | 'bitmask';
+  min: number;
+  max: number;
+  step: number;
+  default: number;
+  value: number | null;
+  menu: { value: number; name: string }[];
+  readOnly: boolean;
+  /** An automatic has it now. */
+  inactive: boolean;
 }
 
 export interface ServerState {

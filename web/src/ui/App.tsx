@@ -7,6 +7,7 @@ import { Header } from './Header.tsx';
 import { HelpDialog } from './HelpDialog.tsx';
 import { toggleFullscreen, useKeys, useRoute, useTheme } from './hooks.ts';
 import { CameraOff } from './Icons.tsx';
+import { RecordingsPage } from './RecordingsPage.tsx';
 import { cameraHref, WALL_HREF } from './route.ts';
 import { ServerGone } from './ServerGone.tsx';
 import { Wall } from './Wall.tsx';
@@ -27,8 +28,9 @@ export function App() {
   const camera = route.page === 'camera' ? server?.cameras.find((each) => each.id === route.id) : undefined;
 
   useEffect(() => {
-    document.title = camera === undefined ? 'Fanlight' : `${camera.name} · Fanlight`;
-  }, [camera]);
+    const page = route.page === 'recordings' ? 'Recordings' : camera?.name;
+    document.title = page === undefined ? 'Fanlight' : `${page} · Fanlight`;
+  }, [camera, route.page]);
   useAnnouncements(server?.cameras, phase, setSaid);
 
   const nextTheme = useCallback(() => setTheme(NEXT_THEME[theme]), [theme, setTheme]);
@@ -52,7 +54,9 @@ export function App() {
         onFullscreen={wall && document.fullscreenEnabled ? () => toggleFullscreen(main.current) : null} />
       {gone && <ServerGone state={state} />}
       <main ref={main} className={gone ? 'main gone' : 'main'}>
-        {server === null ? <Waiting gone={gone} /> : wall
+        {server === null ? <Waiting gone={gone} /> : route.page === 'recordings'
+          ? <RecordingsPage cameras={server.cameras} say={setSaid} />
+          : wall
           ? <Wall server={server} serverGone={gone} returns={state.returns} />
           : camera === undefined
             ? <Unknown id={route.id} />

@@ -5,6 +5,7 @@ import { restartCamera } from '../state/actions.ts';
 import { url } from '../state/base.ts';
 import type { Camera, ServerState } from '../state/types.ts';
 import { useServices } from './context.ts';
+import { Controls } from './Controls.tsx';
 import { Dialog } from './Dialog.tsx';
 import { Facts } from './Facts.tsx';
 import { snapshotName } from './format.ts';
@@ -98,6 +99,7 @@ export function CameraPage({ camera, server, serverGone, returns, say }: Propert
       </section>
       <div className="side">
         <Facts camera={camera} shown={shown} serverGone={serverGone} />
+        <Controls key={camera.id} camera={camera} serverGone={serverGone} say={say} />
         <Outputs outputs={camera.outputs} serverGone={serverGone} say={say} />
       </div>
       <Links camera={camera} />

@@ -16,9 +16,10 @@ export function Facts({ camera, shown, serverGone }: { camera: Camera; shown: Sh
     live && shown.fps > 0 ? `${format.fps(shown.fps)} shown` : null,
     camera.fps > 0 && !serverGone ? `${format.fps(camera.fps)} from the camera` : null,
   ].filter((part) => part !== null);
-  const { mjpeg, webrtc, hls } = camera.viewers;
+  const { mjpeg, webrtc, rtsp, hls } = camera.viewers;
   const viewers = [
     webrtc > 0 ? `${webrtc} WebRTC` : null, hls > 0 ? `${hls} HLS` : null, mjpeg > 0 ? `${mjpeg} MJPEG` : null,
+    rtsp > 0 ? `${rtsp} RTSP` : null,
   ].filter((part) => part !== null);
   const rows: [string, string][] = [
     ['On screen', shown.shown === null || !live ? '–' : TRANSPORT_LONG[shown.shown]],

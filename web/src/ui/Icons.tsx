@@ -28,3 +28,4 @@ export const Cross = icon(<path d="m5 5 10 10M15 5 5 15" />);
 export const Warning = icon(<path d="M10 3 2.5 16.5h15zM10 8.2v3.6M10 14.2v.1" />);
 export const CameraOff = icon(<path d="M3 3l14 14M8.2 4.5h4.5l1.3 2h3v8.7M14.5 16H3V6.5h2.8" />);
 export const Plug = icon(<path d="M7 2.5v4M13 2.5v4M5 6.5h10v3a5 5 0 0 1-10 0zM10 14.5v3" />);
+export const Film = icon(<><rect x="3" y="4" width="14" height="12" rx="2" /><path d="m8.5 7.5 4 2.5-4 2.5z" fill="currentColor" stroke="none" /></>);

@@ -38,6 +38,13 @@ export function bitrate(kbps: number): string {
   return kbps < 1000 ? `${Math.round(kbps)} kbit/s` : `${(kbps / 1000).toFixed(1)} Mbit/s`;
 }
 
+/** `900 B`, `1.5 MB`, `12.3 GB`. */
+export function bytes(count: number): string {
+  const units: [number, string][] = [[1e9, 'GB'], [1e6, 'MB'], [1e3, 'kB']];
+  const unit = units.find(([size]) => count >= size);
+  return unit === undefined ? `${count} B` : `${(count / unit[0]).toFixed(1)} ${unit[1]}`;
+}
+
 export function plural(count: number, one: string, many = `${one}s`): string {
   return `${count} ${count === 1 ? one : many}`;
 }

@@ -27,6 +27,7 @@ export const STATE: Record<LifecycleState, { word: string; tone: Tone }> = {
 
 /** A state of a camera as the head of a message over its picture. */
 export function cameraDown(camera: Camera): string {
+  if (camera.presence === 'away') return 'Camera is unplugged';
   switch (camera.state) {
     case 'starting': return 'Camera is starting';
     case 'stalled': return 'Camera gives no pictures';
@@ -69,7 +70,8 @@ export function badge(view: ChainView, camera: Camera, latency: number | null, l
 
 /** How a camera is, as far as it is known. */
 export function cameraState(camera: Camera, serverGone: boolean): { word: string; tone: Tone } {
-  return serverGone ? { word: 'Unknown', tone: 'calm' } : STATE[camera.state];
+  if (serverGone) return { word: 'Unknown', tone: 'calm' };
+  return camera.presence === 'away' ? { word: 'Unplugged', tone: 'bad' } : STATE[camera.state];
 }
 
 /** One line about all cameras. */
@@ -83,7 +85,11 @@ export function summary(cameras: readonly Camera[]): { text: string; tone: Tone 
 
 /** What a screen reader is told when a camera changes; null: nothing worth it. */
 export function announcement(before: Camera | undefined, after: Camera): string | null {
-  if (before === undefined || before.state === after.state) return null;
+  if (before === undefined) return null;
+  if (before.presence !== after.presence && after.presence !== null) {
+    return `${after.name}: ${after.presence === 'away' ? 'unplugged' : 'plugged in'}`;
+  }
+  if (before.state === after.state) return null;
   const well = (camera: Camera): boolean => camera.state === 'live' || camera.state === 'idle';
   if (well(before) === well(after)) return null;
   if (well(after)) return `${after.name}: live`;

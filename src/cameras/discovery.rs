@@ -1,0 +1,75 @@
+//! Brings the news of devices into the set of cameras. One task; where the news come from is handed in.
+
+use std::time::Instant;
+
+use futures_util::future::BoxFuture;
+use serde_json::{Map, Value};
+use tokio::sync::mpsc;
+
+use super::Cameras;
+use super::roster::{Change, News, Roster};
+
+/// Where news of devices come from: udev, or a test.
+pub trait Devices: Send {
+    /// The next change; `None`: there will be no more.
+    fn next(&mut self) -> BoxFuture<'_, Option<Change>>;
+}
+
+impl Devices for mpsc::Receiver<Change> {
+    fn next(&mut self) -> BoxFuture<'_, Option<Change>> {
+        Box::pin(self.recv())
+    }
+}
+
+/// Runs until there is no more news, or until it is dropped.
+pub async fn run(cameras: Cameras, mut devices: impl Devices) {
+    let mut roster = Roster::default();
+    loop {
+        let deadline = roster.deadline();
+        let news = tokio::select! {
+            change = devices.next() => match change {
+                Some(Change::Came(node)) => roster.came(*node, Instant::now()),
+                Some(Change::Went(key)) => roster.went(&key).into_iter().collect(),
+                None => return,
+            },
+            () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now).into()), if deadline.is_some() => {
+                roster.settle(Instant::now())
+            }
+        };
+        for news in news {
+            cameras.hear(news).await;
+        }
+    }
+}
+
+impl Cameras {
+    /// Takes in that a device came or went.
+    async fn hear(&self, news: News) {
+        let mut keeping = self.0.keeping.lock().await;
+        if let Some((list, entries)) = keeping.news(news, &self.all()) {
+            self.show(list, entries);
+        }
+        keeping.persist().await;
+    }
+
+    /// Changes the settings of a discovered camera, which starts anew with them. Whether there is one.
+    ///
+    /// # Errors
+    /// In words: what is not possible.
+    pub async fn change(&self, id: &str, change: &Map<String, Value>) -> Result<bool, String> {
+        let mut keeping = self.0.keeping.lock().await;
+        let Some((list, entries)) = keeping.change(id, change, &self.all()).await? else { return Ok(false) };
+        self.show(list, entries);
+        keeping.persist().await;
+        Ok(true)
+    }
+
+    /// Forgets a discovered camera that is away, with its alias and its settings. Whether there was one.
+    pub async fn forget(&self, id: &str) -> bool {
+        let mut keeping = self.0.keeping.lock().await;
+        let Some((list, entries)) = keeping.forget(id, &self.all()).await else { return false };
+        self.show(list, entries);
+        keeping.persist().await;
+        true
+    }
+}
