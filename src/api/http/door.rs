@@ -28,7 +28,9 @@ pub const fn needs(target: Target, looks: bool) -> Option<Role> {
         | Target::StoredSnapshot
         | Target::Retention
         | Target::Cleanup
-        | Target::Transforms => Some(Role::Admin),
+        | Target::Transforms
+        | Target::Change
+        | Target::Forget => Some(Role::Admin),
         // Whatever changes something and is not named above.
         _ => Some(Role::Operator),
     }
