@@ -38,7 +38,7 @@ impl Limiter {
         let per_minute = f64::from(per_minute.max(1));
         let left = self.buckets.get(&who).map_or(per_minute, |bucket| bucket.now(per_minute, now));
         if left < 1.0 {
-            return Err(Duration::from_secs_f64((1.0 - left) * 60.0 / per_minute));
+            return Err(until_one(left, per_minute));
         }
         if self.buckets.len() >= MOST && !self.buckets.contains_key(&who) {
             self.forget(per_minute, now);
@@ -55,7 +55,7 @@ impl Limiter {
         let per_minute = f64::from(per_minute.max(1));
         let left = self.buckets.get(&household(who)).map_or(per_minute, |bucket| bucket.now(per_minute, now));
         match left < 1.0 {
-            true => Err(Duration::from_secs_f64((1.0 - left) * 60.0 / per_minute)),
+            true => Err(until_one(left, per_minute)),
             false => Ok(()),
         }
     }
@@ -72,6 +72,11 @@ impl Limiter {
             self.buckets.remove(&fullest);
         }
     }
+}
+
+/// How long until there is a whole one: never nothing, however little is missing.
+fn until_one(left: f64, per_minute: f64) -> Duration {
+    Duration::from_secs_f64((1.0 - left) * 60.0 / per_minute).max(Duration::from_nanos(1))
 }
 
 /// One customer of an IPv6 network has a whole /64 of addresses. Who is unknown shares one bucket.
