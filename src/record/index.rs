@@ -211,7 +211,7 @@ impl Index {
         }
         files.sort_by(|(_, a), (_, b)| (a.started, &a.name).cmp(&(b.started, &b.name)));
         let candidate = |(_, media): &(Kind, Media)| Candidate {
-            ended: time(media.started + media.duration),
+            ended: time(media.started.saturating_add(media.duration)),
             bytes: media.bytes.max(0).unsigned_abs(),
             untouchable: media.kept || self.0.active.holds(&media.name),
         };
@@ -220,6 +220,9 @@ impl Index {
         let mut cleanup = Cleanup::default();
         for index in retention::choose(&candidates, retention, SystemTime::now(), free) {
             let Some((kind, media)) = files.get(index) else { continue };
+            if self.is_untouchable(*kind, &media.name).await {
+                continue;
+            }
             // One that cannot be deleted is no reason to leave the others.
             if let Err(error) = self.remove(*kind, &media.name).await {
                 tracing::warn!("retention: {error}");
@@ -240,6 +243,12 @@ impl Index {
             );
         }
         Ok(cleanup)
+    }
+
+    /// Whether a file is being written or kept at this moment.
+    async fn is_untouchable(&self, kind: Kind, name: &str) -> bool {
+        let metadata = tokio::fs::metadata(self.directory(kind).join(name)).await;
+        self.0.active.holds(name) || metadata.is_ok_and(|metadata| disk::is_kept(&metadata))
     }
 
     /// Deletes a file and its row. The name is safe.
