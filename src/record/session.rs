@@ -54,7 +54,7 @@ impl Source {
     fn roll(&mut self) -> &mut PreRoll {
         if self.retractions.has_changed().unwrap_or_default() {
             self.retractions.mark_unchanged();
-            self.roll.take();
+            self.roll.clear();
         }
         &mut self.roll
     }
@@ -72,6 +72,8 @@ struct Session {
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub lengths: Lengths,
+    /// How far back what was kept before the start is of use.
+    pub pre_roll: Duration,
     pub place: Place,
     pub events: UnboundedSender<Event>,
     /// Pictures that were lost because the disk was too slow.
@@ -107,7 +109,7 @@ pub async fn record(standing: Arc<Mutex<Standing>>, capture: Capture, plan: Plan
         },
     };
     let mut alive = true;
-    for unit in source.roll().take() {
+    for unit in source.roll().take(plan.pre_roll, std::time::Instant::now()) {
         alive &= present.take(unit, &plan, &reports);
     }
     let mut flush_at = Instant::now() + plan.lengths.fragment;
@@ -237,6 +239,7 @@ mod tests {
                 segment: Duration::from_secs(60),
                 segment_bytes: u64::MAX,
             },
+            pre_roll: Duration::ZERO,
             place: Place {
                 directory: directory.path().to_owned(),
                 camera: "front".into(),
