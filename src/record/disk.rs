@@ -6,6 +6,7 @@
 //! writer of its own.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -42,6 +43,17 @@ impl Active {
     /// What a writer left behind that was given up while it hung.
     pub fn forget(&self, name: &str) {
         self.lock().remove(name);
+    }
+
+    /// Takes a name for this file; `false` when another file that is being written has it.
+    fn claim(&self, written: &Written) -> bool {
+        match self.lock().entry(written.name.clone()) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(place) => {
+                place.insert(written.clone());
+                true
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Written>> {
@@ -227,7 +239,9 @@ impl Thread {
         for attempt in 0..ATTEMPTS {
             written.name = names::numbered(&stem, attempt, names::RECORDING);
             // Known as being written before it is there: nobody may take it for a ruin.
-            active.lock().insert(written.name.clone(), written.clone());
+            if !active.claim(&written) {
+                continue;
+            }
             match create(&directory.join(&written.name)) {
                 Ok(created) => {
                     file = Some(created);
@@ -314,4 +328,38 @@ pub fn space(directory: &Path) -> io::Result<(u64, u64)> {
     let there = directory.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
     let system = rustix::fs::statvfs(there)?;
     Ok((system.f_blocks.saturating_mul(system.f_frsize), system.f_bavail.saturating_mul(system.f_frsize)))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn files_of_one_name_get_different_ones_and_each_is_known_as_being_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let (events, _happened) = events::unbounded_channel();
+        let active = Active::default();
+        let began = SystemTime::UNIX_EPOCH;
+        let head = Head { init: Bytes::from_static(b"init"), width: 1, height: 1, began };
+        let mut writers = Vec::new();
+        for camera in ["front", "back"] {
+            let place = Place {
+                directory: directory.path().to_owned(),
+                camera: camera.into(),
+                template: "{date}".into(),
+                reserve: 0,
+                queue: 0,
+                active: active.clone(),
+            };
+            let writer = Writer::start(place, events.clone()).unwrap();
+            assert!(writer.open(head.clone(), &Reports::detached(1)));
+            writer.done().await.unwrap();
+            writers.push(writer);
+        }
+        let camera = |name| active.get(name).map(|written| written.camera);
+        assert_eq!(camera("1970-01-01.mp4").as_deref(), Some("front"));
+        assert_eq!(camera("1970-01-01-2.mp4").as_deref(), Some("back"));
+    }
 }

@@ -211,7 +211,7 @@ impl Index {
         }
         files.sort_by(|(_, a), (_, b)| (a.started, &a.name).cmp(&(b.started, &b.name)));
         let candidate = |(_, media): &(Kind, Media)| Candidate {
-            ended: time(media.started + media.duration),
+            ended: time(media.started.saturating_add(media.duration)),
             bytes: media.bytes.max(0).unsigned_abs(),
             untouchable: media.kept || self.0.active.holds(&media.name),
         };
@@ -220,6 +220,9 @@ impl Index {
         let mut cleanup = Cleanup::default();
         for index in retention::choose(&candidates, retention, SystemTime::now(), free) {
             let Some((kind, media)) = files.get(index) else { continue };
+            if self.is_untouchable(*kind, &media.name).await {
+                continue;
+            }
             // One that cannot be deleted is no reason to leave the others.
             if let Err(error) = self.remove(*kind, &media.name).await {
                 tracing::warn!("retention: {error}");
@@ -240,6 +243,12 @@ impl Index {
             );
         }
         Ok(cleanup)
+    }
+
+    /// Whether a file is being written or kept at this moment.
+    async fn is_untouchable(&self, kind: Kind, name: &str) -> bool {
+        let metadata = tokio::fs::metadata(self.directory(kind).join(name)).await;
+        self.0.active.holds(name) || metadata.is_ok_and(|metadata| disk::is_kept(&metadata))
     }
 
     /// Deletes a file and its row. The name is safe.
@@ -395,12 +404,14 @@ fn recording(path: &Path, name: &str, metadata: &fs::Metadata) -> io::Result<Opt
     let settled = SystemTime::now().duration_since(modified).is_ok_and(|age| age > SETTLED);
     let mut stamp = Some(Stamp { modified, kept: disk::is_kept(metadata) });
     let mut bytes = metadata.len();
-    let unfinished = contents.whole < bytes || contents.fragments.is_empty();
+    // What makes no sense for another reason is left as it is.
+    let empty = contents.fragments.is_empty() && !contents.odd;
+    let unfinished = contents.whole < bytes || empty;
     if contents.origin.is_some() && unfinished && !disk::is_kept(metadata) {
         if !settled {
             // Looked at again.
             stamp = None;
-        } else if contents.fragments.is_empty() {
+        } else if empty {
             tracing::info!("{name} holds no picture: it is removed");
             fs::remove_file(path)?;
         } else {
@@ -413,7 +424,7 @@ fn recording(path: &Path, name: &str, metadata: &fs::Metadata) -> io::Result<Opt
             bytes = contents.whole;
             stamp = Some(Stamp { modified: file.metadata()?.modified()?, kept: false });
         }
-        if contents.fragments.is_empty() {
+        if empty {
             return Ok(None);
         }
     }
@@ -454,4 +465,49 @@ fn snapshot(path: &Path, name: &str, metadata: &fs::Metadata) -> io::Result<Opti
         },
         Some(Stamp { modified, kept: disk::is_kept(metadata) }),
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mux::fmp4::boxed;
+
+    #[test]
+    fn only_what_a_power_cut_left_is_mended() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("front.mp4");
+        let begun = mp4::origin_box(&mp4::Origin { camera: "front".into(), began: SystemTime::UNIX_EPOCH });
+        let look = |bytes: &[u8]| {
+            fs::write(&path, bytes).unwrap();
+            let file = File::options().write(true).open(&path).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_secs(60)).unwrap();
+            let found = recording(&path, "front.mp4", &file.metadata().unwrap()).unwrap();
+            (found.is_some(), fs::metadata(&path).ok().map(|metadata| metadata.len()))
+        };
+        let mut odd = begun.clone();
+        boxed(&mut odd, b"moof", |b| b.extend_from_slice(b"no sense"));
+        assert_eq!(look(&odd), (false, None), "its pictures are missing, and there are no others");
+        boxed(&mut odd, b"mdat", |b| b.extend_from_slice(b"pictures"));
+        let whole = odd.len() as u64;
+        assert_eq!(look(&odd), (true, Some(whole)), "somebody may still read it");
+        boxed(&mut odd, b"moof", |b| b.extend_from_slice(b"cut off"));
+        assert_eq!(look(&odd), (true, Some(whole)));
+        assert_eq!(look(&begun), (false, None));
+    }
+
+    #[tokio::test]
+    async fn what_is_written_or_kept_is_seen_as_such_at_the_last_moment() {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = watch::Sender::new(Arc::new(Record::default()));
+        let no_database = Err("none".to_owned());
+        let index = Index::new(directory.path(), no_database, Active::default(), settings.subscribe());
+        let path = index.recordings().join("front.mp4");
+        fs::create_dir_all(index.recordings()).unwrap();
+        fs::write(&path, "").unwrap();
+        assert!(!index.is_untouchable(Kind::Recording, "front.mp4").await);
+        let mut permissions = fs::metadata(&path).unwrap().permissions();
+        permissions.set_readonly(true);
+        fs::set_permissions(&path, permissions).unwrap();
+        assert!(index.is_untouchable(Kind::Recording, "front.mp4").await);
+    }
 }

@@ -518,9 +518,12 @@ async fn follow(inner: std::sync::Weak<Inner>) {
             if begun.contains(id) {
                 continue;
             }
-            begun.push(id.clone());
             let Ok(recorder) = recordings.recorder(id) else { continue };
-            // It may be recorded already.
+            // Somebody records it: looked at again.
+            if recorder.wanted() {
+                continue;
+            }
+            begun.push(id.clone());
             tokio::spawn(async move { recorder.start(StartOptions::default(), true).await });
         }
         for id in begun.extract_if(.., |id| !wanted.contains(id)) {

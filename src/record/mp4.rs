@@ -49,8 +49,10 @@ pub struct Contents {
     /// Length of what stands before the first fragment.
     pub init: u64,
     pub fragments: Vec<Piece>,
-    /// Where the last whole box ends: beyond it is what a power cut left.
+    /// Beyond it is what a power cut left: a part of a box, or of a fragment.
     pub whole: u64,
+    /// Something before that makes no sense: no power cut left that.
+    pub odd: bool,
 }
 
 /// One fragment of a file.
@@ -63,7 +65,7 @@ pub struct Piece {
     pub keyframe: bool,
 }
 
-/// Reads what stands in a file, up to the first thing that makes no sense.
+/// Reads what stands in a file. A fragment that makes no sense is passed over.
 ///
 /// # Errors
 /// Of the disk, not of the content.
@@ -71,8 +73,13 @@ pub fn read(file: &mut File) -> io::Result<Contents> {
     let size = file.metadata()?.len();
     let mut contents = Contents::default();
     let mut timescale = 0;
-    let mut open: Option<Piece> = None;
+    // A fragment whose pictures have not come yet: where it begins, and what it is.
+    let mut open: Option<(u64, Option<Piece>)> = None;
     while let Some((kind, header, length)) = header(file, contents.whole, size)? {
+        if length < header {
+            (contents.whole, contents.odd, open) = (size, true, None);
+            break;
+        }
         let at = contents.whole;
         let mut body = || {
             file.seek(SeekFrom::Start(at + header))?;
@@ -87,34 +94,39 @@ pub fn read(file: &mut File) -> io::Result<Contents> {
             }
             b"uuid" => contents.origin = contents.origin.take().or(origin(&body()?)),
             b"moof" => {
-                if contents.fragments.is_empty() {
+                if contents.init == 0 {
                     contents.init = at;
                 }
-                let Some(timing) = fragment(&body()?, timescale) else { break };
-                open = Some(Piece { offset: at, bytes: length, ..timing });
+                let timing = fragment(&body()?, timescale);
+                let piece = timing.map(|timing| Piece { offset: at, bytes: length, ..timing });
+                contents.odd |= open.replace((at, piece)).is_some();
             }
-            b"mdat" => {
-                if let Some(piece) = open.take() {
+            b"mdat" => match open.take() {
+                Some((_, Some(piece))) => {
                     let piece = Piece { bytes: piece.bytes + length, ..piece };
                     contents.duration = contents.duration.max(piece.ends);
                     contents.fragments.push(piece);
                 }
-            }
+                Some((_, None)) => contents.odd = true,
+                None => {}
+            },
             _ => {}
         }
         contents.whole = at + length;
         if contents.fragments.len() >= FRAGMENTS {
+            (contents.whole, contents.odd) = (size, true);
             break;
         }
     }
     // A fragment without its pictures is no whole one.
-    if let Some(piece) = open {
-        contents.whole = piece.offset;
+    if let Some((at, _)) = open {
+        contents.whole = at;
     }
     Ok(contents)
 }
 
-/// Kind, length of the header and of the whole box at this place; `None` when it is not all there.
+/// Kind, length of the header and of the whole box at this place, which may be said to be shorter than its
+/// header; `None` when it is not all there.
 fn header(file: &mut File, at: u64, size: u64) -> io::Result<Option<([u8; 4], u64, u64)>> {
     let mut head = [0; 16];
     let there = usize::try_from(size.saturating_sub(at)).unwrap_or(usize::MAX).min(16);
@@ -129,7 +141,7 @@ fn header(file: &mut File, at: u64, size: u64) -> io::Result<Option<([u8; 4], u6
         1 if there == 16 => (16, be64(&head, 8).unwrap_or_default()),
         length => (8, u64::from(length)),
     };
-    let whole = length >= header && at.checked_add(length).is_some_and(|end| end <= size);
+    let whole = at.checked_add(length.max(header)).is_some_and(|end| end <= size);
     Ok(whole.then_some((kind, header, length)))
 }
 
@@ -300,6 +312,25 @@ mod tests {
                 assert_eq!(cut_off.fragments.len(), index);
             }
         }
+    }
+
+    #[test]
+    fn a_fragment_that_makes_no_sense_is_passed_over_and_the_file_counts_as_whole() {
+        let bytes = recording();
+        let pieces = read_bytes(&bytes).fragments;
+        let mut odd = bytes.clone();
+        let at = pieces[1].offset as usize;
+        let traf = at + bytes[at..].windows(4).position(|kind| kind == b"traf").unwrap();
+        odd[traf..traf + 4].copy_from_slice(b"free");
+        let contents = read_bytes(&odd);
+        assert_eq!((contents.whole, contents.odd), (bytes.len() as u64, true));
+        assert_eq!(contents.fragments, [pieces[0], pieces[2], pieces[3]]);
+        // A length that cannot be.
+        odd[at..at + 4].copy_from_slice(&[0, 0, 0, 3]);
+        let contents = read_bytes(&odd);
+        assert_eq!((contents.whole, contents.odd), (bytes.len() as u64, true));
+        assert_eq!(contents.fragments, pieces[..1]);
+        assert!(!read_bytes(&bytes).odd);
     }
 
     proptest! {

@@ -1,7 +1,7 @@
 //! What was before the start: whole groups of pictures in memory, bounded in time and bytes. Pure.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::frames::AccessUnit;
 
@@ -33,10 +33,23 @@ impl PreRoll {
         }
     }
 
-    /// Hands everything over.
-    pub fn take(&mut self) -> VecDeque<AccessUnit> {
+    /// Lets everything go.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Hands over what is of use now: no group of pictures that ended before `time`.
+    pub fn take(&mut self, time: Duration, now: Instant) -> VecDeque<AccessUnit> {
+        while self.first_group_ended().is_some_and(|ended| now.saturating_duration_since(ended) > time) {
+            self.drop_first_group();
+        }
         self.bytes = 0;
         std::mem::take(&mut self.units)
+    }
+
+    fn first_group_ended(&self) -> Option<Instant> {
+        let rest = self.units.iter().skip(1).take_while(|unit| !unit.keyframe).count();
+        self.units.get(rest).map(|last| last.captured)
     }
 
     fn second_group_is_old_enough(&self, time: Duration) -> bool {
@@ -79,11 +92,25 @@ mod tests {
         let (mut roll, began) = (PreRoll::default(), Instant::now());
         let most = Most { time: Duration::from_secs(3), bytes: usize::MAX };
         (0..1000).for_each(|n| roll.keep(unit(n * 40, n.is_multiple_of(50), 100, began), most));
-        let units = roll.take();
+        let units = roll.take(most.time, began + Duration::from_millis(39_960));
         // Newest at 39.96 s; keyframes every 2 s: the last one at least 3 s before is at 36 s.
         assert!(units[0].keyframe);
         assert_eq!(units[0].pts, Duration::from_secs(36));
-        assert!(roll.take().is_empty());
+        assert!(roll.take(most.time, began).is_empty());
+    }
+
+    #[test]
+    fn what_a_camera_gave_before_it_was_away_is_not_handed_over() {
+        let (mut roll, began) = (PreRoll::default(), Instant::now());
+        let most = Most { time: Duration::from_secs(3), bytes: usize::MAX };
+        let before = (0..100).map(|n| unit(n * 40, n.is_multiple_of(50), 100, began));
+        let after = (0..25).map(|n| unit(60_000 + n * 40, n == 0, 100, began));
+        before.clone().chain(after).for_each(|unit| roll.keep(unit, most));
+        let units = roll.take(most.time, began + Duration::from_secs(61));
+        assert_eq!((units[0].pts, units.len()), (Duration::from_secs(60), 25));
+        before.for_each(|unit| roll.keep(unit, most));
+        assert!(roll.take(most.time, began + Duration::from_secs(60)).is_empty());
+        assert_eq!(roll.bytes, 0);
     }
 
     proptest! {

@@ -238,6 +238,7 @@ impl Making {
                 segment: seconds(settings.segment_seconds),
                 segment_bytes: u64::from(settings.segment_mb) * 1_000_000,
             },
+            pre_roll: self.most().map_or(Duration::ZERO, |most| most.time),
             place: Place {
                 directory: self.directory.clone(),
                 camera: self.camera.clone(),
@@ -470,7 +471,11 @@ impl Tending {
     /// Watches the camera, or holds its pictures, as is wanted now.
     async fn follow(&mut self) {
         self.presence = None;
-        self.rolling = None;
+        if let Some(rolling) = self.rolling.take() {
+            // It holds the camera's pictures until it has ended.
+            rolling.abort();
+            let _ = rolling.await;
+        }
         let capture = self.capture.borrow().clone();
         let wanted = self.view.borrow().job.is_some();
         match capture {
@@ -483,18 +488,23 @@ impl Tending {
                 if let Some(most) = self.making.most() {
                     let rolling = session::roll(Arc::clone(&self.standing), capture, most);
                     self.rolling = Some(AbortOnDropHandle::new(tokio::spawn(rolling)));
-                } else if let Ok(mut standing) = self.standing.try_lock() {
-                    standing.leave();
+                } else {
+                    self.leave().await;
                 }
             }
             None => {
                 if wanted {
                     self.say("its camera is away");
                 }
-                if let Ok(mut standing) = self.standing.try_lock() {
-                    standing.leave();
-                }
+                self.leave().await;
             }
+        }
+    }
+
+    /// Gives the camera's pictures back, unless an attempt that does not end holds them.
+    async fn leave(&self) {
+        if let Ok(mut standing) = timeout(END, self.standing.lock()).await {
+            standing.leave();
         }
     }
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Mutex;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::cutter::{Cutter, Lengths, Step};
@@ -39,6 +39,8 @@ struct Source {
     number: u64,
     pictures: Subscription,
     roll: PreRoll,
+    /// Changes when what was given before is taken back.
+    retractions: watch::Receiver<u64>,
 }
 
 impl Source {
@@ -46,6 +48,15 @@ impl Source {
     async fn next(&mut self) -> Option<AccessUnit> {
         let unit = self.pictures.next().await?;
         Some(AccessUnit { epoch: unit.epoch ^ (self.number << 40), ..unit })
+    }
+
+    /// What is kept of before the start, without what was taken back since.
+    fn roll(&mut self) -> &mut PreRoll {
+        if self.retractions.has_changed().unwrap_or_default() {
+            self.retractions.mark_unchanged();
+            self.roll.clear();
+        }
+        &mut self.roll
     }
 }
 
@@ -61,6 +72,8 @@ struct Session {
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub lengths: Lengths,
+    /// How far back what was kept before the start is of use.
+    pub pre_roll: Duration,
     pub place: Place,
     pub events: UnboundedSender<Event>,
     /// Pictures that were lost because the disk was too slow.
@@ -72,7 +85,7 @@ pub async fn roll(standing: Arc<Mutex<Standing>>, capture: Capture, most: Most) 
     let mut standing = standing.lock().await;
     let Some(source) = standing.source(&capture) else { return };
     while let Some(unit) = source.next().await {
-        source.roll.keep(unit, most);
+        source.roll().keep(unit, most);
     }
 }
 
@@ -96,7 +109,7 @@ pub async fn record(standing: Arc<Mutex<Standing>>, capture: Capture, plan: Plan
         },
     };
     let mut alive = true;
-    for unit in source.roll.take() {
+    for unit in source.roll().take(plan.pre_roll, std::time::Instant::now()) {
         alive &= present.take(unit, &plan, &reports);
     }
     let mut flush_at = Instant::now() + plan.lengths.fragment;
@@ -128,9 +141,10 @@ impl Standing {
     fn source(&mut self, capture: &Capture) -> Option<&mut Source> {
         if self.source.as_ref().is_none_or(|source| !source.capture.same(capture)) {
             self.sources += 1;
+            let retractions = capture.h264().retractions();
             let pictures = capture.h264().subscribe();
-            let roll = PreRoll::default();
-            self.source = Some(Source { capture: capture.clone(), number: self.sources, pictures, roll });
+            let (capture, number, roll) = (capture.clone(), self.sources, PreRoll::default());
+            self.source = Some(Source { capture, number, pictures, roll, retractions });
         }
         self.source.as_mut()
     }
@@ -225,6 +239,7 @@ mod tests {
                 segment: Duration::from_secs(60),
                 segment_bytes: u64::MAX,
             },
+            pre_roll: Duration::ZERO,
             place: Place {
                 directory: directory.path().to_owned(),
                 camera: "front".into(),

@@ -134,18 +134,9 @@ impl Timelapse {
         };
         let (events, happenings) = mpsc::unbounded_channel();
         let stop = CancellationToken::new();
-        let lapse = Lapse {
-            options,
-            with,
-            place,
-            events,
-            happenings,
-            tell,
-            stop: stop.clone(),
-            file: None,
-            taken: 0,
-        };
-        let task = Mutex::new(Some(tokio::spawn(lapse.run())));
+        let lapse =
+            Lapse { options, with, place, happenings, tell, stop: stop.clone(), file: None, taken: 0 };
+        let task = Mutex::new(Some(tokio::spawn(lapse.run(events))));
         Ok(Self { status, stop, task })
     }
 
@@ -171,7 +162,6 @@ struct Lapse {
     options: TimelapseOptions,
     with: With,
     place: Place,
-    events: mpsc::UnboundedSender<Event>,
     happenings: mpsc::UnboundedReceiver<Event>,
     tell: watch::Sender<TimelapseStatus>,
     stop: CancellationToken,
@@ -180,26 +170,40 @@ struct Lapse {
 }
 
 impl Lapse {
-    async fn run(mut self) {
-        let stop = self.stop.clone();
-        stop.run_until_cancelled(self.take_all()).await;
+    async fn run(mut self, events: mpsc::UnboundedSender<Event>) {
+        self.take_all(&events).await;
         if let Some((mut cutter, writer)) = self.file.take() {
-            let steps = cutter.finish();
-            if let Some(words) = self.order(&writer, steps).await {
-                self.tell.send_modify(|status| status.error = Some(words));
+            order(&writer, cutter.finish());
+        }
+        // Nobody tells anything any more when the writer's thread has closed its file.
+        drop(events);
+        let closed = async {
+            while let Some(event) = self.happenings.recv().await {
+                if let Some(words) = self.take_in(event).await {
+                    self.tell.send_modify(|status| status.error = Some(words));
+                }
             }
+        };
+        if timeout(DISK, closed).await.is_err() {
+            tracing::warn!(camera = self.place.camera, "the timelapse's file is not closed yet");
         }
         self.tell.send_modify(|status| status.running = false);
     }
 
-    async fn take_all(&mut self) {
+    /// Until it has them all, or is stopped; what is being written then is written.
+    async fn take_all(&mut self, events: &mpsc::UnboundedSender<Event>) {
+        let stop = self.stop.clone();
         let mut times = interval(self.options.interval);
         times.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
-            times.tick().await;
             let patience = PATIENCE.min(self.options.interval.max(Duration::from_secs(2)));
-            let taken = match timeout(patience, self.picture()).await {
-                Ok(Some(unit)) => self.write(unit).await,
+            let waiting = async {
+                times.tick().await;
+                timeout(patience, self.picture()).await
+            };
+            let Some(picture) = stop.run_until_cancelled(waiting).await else { return };
+            let taken = match picture {
+                Ok(Some(unit)) => self.write(unit, events).await,
                 Ok(None) | Err(_) => Err("the camera gave no picture when its time came".to_owned()),
             };
             let expected = self.options.pictures;
@@ -236,13 +240,13 @@ impl Lapse {
         }
     }
 
-    async fn write(&mut self, unit: AccessUnit) -> Result<(), String> {
+    async fn write(&mut self, unit: AccessUnit, events: &mpsc::UnboundedSender<Event>) -> Result<(), String> {
         let (mut cutter, writer) = match self.file.take() {
             Some(file) => file,
             None => {
                 let lengths =
                     Lengths { fragment: Duration::from_secs(1), segment: FILE, segment_bytes: FILE_BYTES };
-                let writer = Writer::start(self.place.clone(), self.events.clone());
+                let writer = Writer::start(self.place.clone(), events.clone());
                 (Cutter::new(lengths), writer.map_err(|error| error.to_string())?)
             }
         };
@@ -250,7 +254,11 @@ impl Lapse {
         let mut steps = cutter.push(AccessUnit { pts, epoch: 1, ..unit });
         steps.extend(cutter.settle());
         steps.extend(cutter.flush());
-        match self.order(&writer, steps).await {
+        order(&writer, steps);
+        if timeout(DISK, writer.done()).await.is_err() {
+            tracing::warn!(camera = self.place.camera, "a picture of the timelapse is not yet on the disk");
+        }
+        match self.happened().await {
             Some(words) => Err(words),
             None => {
                 self.taken += 1;
@@ -260,39 +268,40 @@ impl Lapse {
         }
     }
 
-    /// Has it done, and waits for it a limited time; what went wrong, in words.
-    async fn order(&mut self, writer: &Writer, steps: Vec<Step>) -> Option<String> {
-        let reports = Reports::detached(0);
-        for step in steps {
-            match step {
-                Step::Open(head) => drop(writer.open(head, &reports)),
-                // One picture after the other: the queue is never full.
-                Step::Fragment(fragment) => drop(writer.append(fragment, &reports)),
-                Step::Close => writer.close(),
-            }
-        }
-        if timeout(DISK, writer.done()).await.is_err() {
-            tracing::warn!(camera = self.place.camera, "a picture of the timelapse is not yet on the disk");
-        }
-        self.happened().await
-    }
-
     /// Takes in what happened on the disk; what went wrong, in words.
     async fn happened(&mut self) -> Option<String> {
         let mut failure = None;
         while let Ok(event) = self.happenings.try_recv() {
-            match event {
-                Event::Opened(written) => {
-                    self.with.index.opened(&written).await;
-                    self.tell.send_modify(|status| status.name = Some(written.name));
-                }
-                Event::Closed(written, stamp) => {
-                    self.with.index.closed(&written, stamp).await;
-                    self.with.active.forget(&written.name);
-                }
-                Event::Failed { message, .. } => failure = Some(message),
-            }
+            failure = self.take_in(event).await.or(failure);
         }
         failure
+    }
+
+    async fn take_in(&self, event: Event) -> Option<String> {
+        match event {
+            Event::Opened(written) => {
+                self.with.index.opened(&written).await;
+                self.tell.send_modify(|status| status.name = Some(written.name));
+            }
+            Event::Closed(written, stamp) => {
+                self.with.index.closed(&written, stamp).await;
+                self.with.active.forget(&written.name);
+            }
+            Event::Failed { message, .. } => return Some(message),
+        }
+        None
+    }
+}
+
+/// Has it done, by the writer's thread.
+fn order(writer: &Writer, steps: Vec<Step>) {
+    let reports = Reports::detached(0);
+    for step in steps {
+        match step {
+            Step::Open(head) => drop(writer.open(head, &reports)),
+            // One picture after the other: the queue is never full.
+            Step::Fragment(fragment) => drop(writer.append(fragment, &reports)),
+            Step::Close => writer.close(),
+        }
     }
 }
