@@ -201,7 +201,8 @@ fn look(api: &Api, hub: &Hub, plan: &Mediamtx) -> Option<(bool, u64)> {
             return None;
         }
     };
-    if known.as_ref() != Some(&started) {
+    hub.lock().started = Some(started.clone());
+    if known.as_ref().is_some_and(|known| *known != started) {
         tracing::info!("MediaMTX at {} was started anew: path {:?} is set up", api.shown(), plan.path);
     }
     if known != Some(started) || !api.is_settled(&plan.path, plan.record) {

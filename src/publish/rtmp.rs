@@ -160,7 +160,8 @@ pub async fn watch(
     }
 }
 
-/// The bytes that have arrived at the server, or a few less.
+/// The bytes that have arrived at the server, or a few less; with several outputs to one port, those that the
+/// kernel has taken.
 fn confirmed(sink: &gst::Element, port: u16) -> u64 {
     let sent = sink.property::<gst::Structure>("stats").get::<u64>("out-bytes-total").unwrap_or(0);
     sent.saturating_sub(unacknowledged(port).unwrap_or(0))

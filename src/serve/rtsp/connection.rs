@@ -180,7 +180,12 @@ impl Connection {
     /// Does what was asked for, as far as it is whole.
     async fn hear(&mut self) -> Result<(), End> {
         loop {
-            match self.input.next() {
+            let next = self.input.next();
+            if let Ok(Some(_)) = next {
+                // What follows is another message.
+                self.began = None;
+            }
+            match next {
                 Ok(Some(Sent::Request(request))) => self.answer(&request).await?,
                 Ok(Some(Sent::Life)) => {}
                 Ok(None) => break,
@@ -310,4 +315,45 @@ fn no_camera(camera: &str) -> Answer {
     // What was asked for is not repeated: it may be anything.
     let why = if camera.is_empty() { "there is no camera" } else { "there is no camera of that name" };
     Answer::refusal(Status::NotFound, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::UnixStream;
+
+    use super::*;
+    use crate::access::Access;
+    use crate::config::Config;
+
+    /// A connection to a house without cameras, and its client.
+    fn connected() -> (Connection, UnixStream) {
+        let (inside, client) = UnixStream::pair().unwrap();
+        let config = watch::Sender::new(Arc::new(Config::default()));
+        let house = House {
+            fans: Fans::new(watch::Sender::new(Arc::default()).subscribe()),
+            door: Doorkeeper::new(Access::new(config.subscribe(), Err("none".into()))),
+            settings: watch::Sender::new(model::RtspServer::default()).subscribe(),
+            sessions: Arc::default(),
+            stop: CancellationToken::new(),
+        };
+        let address = SocketAddr::from(([127, 0, 0, 1], 8554));
+        (Connection::new(Arc::new(house), Socket::Tls(inside), address, address), client)
+    }
+
+    #[tokio::test]
+    async fn each_message_has_its_own_time_to_become_whole() {
+        let (mut connection, _client) = connected();
+        let message = b"OPTIONS rtsp://h/ RTSP/1.0\r\nCSeq: 1\r\n\r\n";
+        connection.input.push(&message[..9]);
+        connection.hear().await.unwrap();
+        let first = connection.began.unwrap();
+        connection.heard = first + HALF / 2;
+        connection.input.push(&message[9..20]);
+        connection.hear().await.unwrap();
+        assert_eq!(connection.began, Some(first), "it is the same");
+        connection.input.push(&[&message[20..], &message[..9]].concat());
+        connection.hear().await.unwrap();
+        assert_eq!(connection.began, Some(first + HALF / 2), "the next has begun");
+        assert!(connection.expire(first + HALF).is_ok());
+    }
 }

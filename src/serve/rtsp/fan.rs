@@ -134,13 +134,15 @@ impl Fan {
         let mut inner = self.inner();
         inner.interested += 1;
         if inner.task.is_none() {
+            // First, so that none is missed.
+            let retractions = self.capture.h264().retractions();
             let mut subscription = self.capture.h264().subscribe();
             // What is there already is for those who join; it is not written as if it came now.
             while let Some(Some(unit)) = subscription.next().now_or_never() {
                 inner.stream.take(&unit, Instant::now());
                 self.learn(&inner.stream, &unit);
             }
-            let task = tokio::spawn(run(Arc::clone(self), subscription));
+            let task = tokio::spawn(run(Arc::clone(self), subscription, retractions));
             inner.task = Some(AbortOnDropHandle::new(task));
         }
         Interest(Arc::clone(self))
@@ -155,6 +157,13 @@ impl Fan {
         let Some(picture) = picture else { return };
         let lost: u64 = inner.readers.iter().map(|reader| reader.picture(&picture, now)).sum();
         self.lost.fetch_add(lost, Ordering::Relaxed);
+    }
+
+    /// Nobody gets what was taken back, here and in the readers' queues.
+    fn retract(&self) {
+        let mut inner = self.inner();
+        inner.stream.forget();
+        inner.readers.iter().for_each(|reader| reader.retract());
     }
 
     fn learn(&self, stream: &Stream, unit: &AccessUnit) {
@@ -173,9 +182,17 @@ impl Fan {
     }
 }
 
-async fn run(fan: Arc<Fan>, mut subscription: Subscription) {
-    while let Some(unit) = subscription.next().await {
-        fan.fan_out(&unit);
+async fn run(fan: Arc<Fan>, mut subscription: Subscription, mut retractions: watch::Receiver<u64>) {
+    loop {
+        tokio::select! {
+            biased;
+            // A mask was put on: pictures of before are not given any more.
+            Ok(()) = retractions.changed() => fan.retract(),
+            unit = subscription.next() => match unit {
+                Some(unit) => fan.fan_out(&unit),
+                None => break,
+            },
+        }
     }
 }
 

@@ -31,7 +31,10 @@ impl Fans {
             return Some(Arc::clone(fan));
         }
         let fan = Fan::new(capture.clone(), rand::random());
-        known.insert(capture.id().to_owned(), Arc::clone(&fan));
+        if let Some(replaced) = known.insert(capture.id().to_owned(), Arc::clone(&fan)) {
+            // Nobody else knows of it any more.
+            replaced.end();
+        }
         Some(fan)
     }
 

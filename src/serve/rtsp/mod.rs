@@ -28,6 +28,7 @@ mod tls;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -61,6 +62,8 @@ const STRANGERS: usize = 64;
 /// After an accept that failed for want of something (file descriptors): until some are free.
 const PAUSE: Duration = Duration::from_millis(100);
 const STOP_WITHIN: Duration = Duration::from_secs(1);
+/// What an RTSPS connection that is over may take to hand out what it still has: its client may read no more.
+const LAST_BYTES: Duration = Duration::from_secs(2);
 
 /// Why RTSP is not served.
 #[derive(Debug, thiserror::Error)]
@@ -291,11 +294,39 @@ async fn converse(
     };
     let (socket, carry) = opened?;
     let connection = Connection::new(house, Socket::Tls(socket), address, peer);
-    let (end, ()) = tokio::join!(connection.run(), async {
+    let carry = async {
         tokio::select! {
             () = stop.cancelled() => {}
             () = carry => {}
         }
-    });
-    Ok(end)
+    };
+    Ok(carried(connection.run(), carry).await)
+}
+
+/// Runs both to their ends; what carries the bytes does not outlast the connection for long.
+async fn carried<T>(connection: impl Future<Output = T>, carry: impl Future<Output = ()>) -> T {
+    let (mut connection, mut carry) = (pin!(connection), pin!(carry));
+    tokio::select! {
+        () = &mut carry => connection.await,
+        end = &mut connection => {
+            let _ = tokio::time::timeout(LAST_BYTES, carry).await;
+            end
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_reads_no_more_does_not_keep_its_connection() {
+        assert_eq!(carried(ready("stuck"), pending()).await, "stuck");
+        let last = tokio::time::sleep(LAST_BYTES / 2);
+        let began = tokio::time::Instant::now();
+        assert_eq!(carried(ready("over"), last).await, "over");
+        assert_eq!(began.elapsed(), LAST_BYTES / 2, "what it still has goes out");
+    }
 }

@@ -83,6 +83,14 @@ impl Queue {
         self.forget_pictures();
     }
 
+    /// What waits of pictures is not to be seen any more; it goes on at the next keyframe.
+    pub fn retract(&mut self) {
+        self.forget_pictures();
+        if self.play == Play::On {
+            self.play = Play::Next { losing: false };
+        }
+    }
+
     pub fn answer(&mut self, bytes: Bytes, now: Instant) -> Result<(), Cut> {
         if self.waiting.iter().filter(|piece| !piece.picture).count() >= MAX_ANSWERS {
             return Err(Cut::Flooding);
@@ -302,6 +310,23 @@ mod tests {
         socket.room = 1;
         queue.drain(later, |b| socket.write(b)).unwrap();
         assert_eq!(queue.deadline(), Some(later + PATIENCE));
+    }
+
+    #[test]
+    fn retracted_pictures_are_not_sent_and_it_goes_on_at_the_next_keyframe() {
+        let (mut queue, mut socket, now) = playing();
+        socket.room = 4;
+        queue.picture(&picture(1), true, now, |b| socket.write(b)).unwrap();
+        queue.picture(&picture(2), false, now, |b| socket.write(b)).unwrap();
+        queue.answer(Bytes::from_static(b"answer"), now).unwrap();
+        queue.picture(&picture(3), true, now, |b| socket.write(b)).unwrap();
+        queue.retract();
+        assert_eq!(queue.picture(&picture(4), false, now, |b| socket.write(b)), Ok(Offered::Skipped));
+        queue.picture(&picture(5), true, now, |b| socket.write(b)).unwrap();
+        socket.room = usize::MAX;
+        queue.drain(now, |b| socket.write(b)).unwrap();
+        let expected = [picture(1), Bytes::from_static(b"answer"), picture(5)].concat();
+        assert_eq!(socket.got, expected, "what had begun is whole");
     }
 
     #[test]

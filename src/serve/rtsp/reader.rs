@@ -92,6 +92,11 @@ impl Reader {
         self.queue().stop();
     }
 
+    /// Pictures that wait are not sent any more; it goes on at the next keyframe.
+    pub fn retract(&self) {
+        self.queue().retract();
+    }
+
     /// Answers a request, at once if the socket takes it.
     pub fn answer(&self, bytes: Bytes, now: Instant) -> Result<(), Cut> {
         let mut queue = self.queue();
