@@ -12,6 +12,7 @@ use fanlight::cameras::{Cameras, Presence, discovery};
 use fanlight::capture::{Capture, LINGER, Means};
 use fanlight::config::Difference;
 use fanlight::config::model::{Camera, Config, Source, V4l2, V4l2Format};
+use fanlight::config::transforms::{Mask, Transforms};
 use fanlight::pipelines::Library;
 use fanlight::storage::Database;
 use fanlight::supervision::{Timing, Vitals};
@@ -245,6 +246,47 @@ async fn what_is_changed_by_api_outlives_a_restart_and_restarts_only_that_camera
     let house = House::open_in(house.end().await, porch()).await;
     house.until("porch camera0, acme camera1 away").await;
     assert!(is_changed(&house));
+    house.end().await;
+}
+
+#[tokio::test]
+async fn a_mask_outlives_whatever_its_camera_begins_anew_for_until_the_configuration_says_another() {
+    let mask = Mask { name: None, enabled: true, x: 0.0, y: 0.0, width: 0.5, height: 0.5 };
+    let masked = Transforms { masks: vec![mask.clone()], ..Transforms::default() };
+    let mut house = House::open(porch()).await;
+    house.plug(0, Some("A1B2C3D4"), "p1").await;
+    house.until("porch camera0, acme camera1 present v0").await;
+    let both = |house: &House| ["porch", "camera1"].map(|name| house.cameras.named(name).unwrap());
+    for camera in both(&house) {
+        camera.transform(masked.clone(), true).unwrap();
+    }
+    let is_masked = |before: &Capture, after: &Capture| {
+        assert!(!after.same(before), "{} began anew", after.id());
+        assert_eq!(after.transforms(), masked, "{}", after.id());
+    };
+    // By API.
+    let [_, before] = both(&house);
+    let change = serde_json::json!({ "name": "Desk", "fps": 7 });
+    assert_eq!(house.cameras.change(before.id(), change.as_object().unwrap()).await, Ok(true));
+    is_masked(&before, &both(&house)[1]);
+    // By the file: settings of the camera, defaults of discovery, pipelines.
+    let mut other = porch();
+    other.cameras[0].fps = 5;
+    other.discovery.resolution.width = 320;
+    let before = both(&house);
+    house.reload(other.clone()).await;
+    before.iter().zip(&both(&house)).for_each(|(before, after)| is_masked(before, after));
+    let before = both(&house);
+    let mut difference = Difference::between(&other, &other);
+    difference.live.push("pipelines");
+    house.cameras.apply(&difference, &other, &means()).await;
+    before.iter().zip(&both(&house)).for_each(|(before, after)| is_masked(before, after));
+    // What is written down anew counts.
+    other.cameras[0].masks = vec![Mask { x: 0.5, ..mask }];
+    house.reload(other.clone()).await;
+    let [porch, own] = both(&house);
+    assert_eq!(porch.transforms(), Transforms::of(&other.cameras[0]));
+    assert_eq!(own.transforms(), masked);
     house.end().await;
 }
 

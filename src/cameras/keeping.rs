@@ -124,7 +124,7 @@ impl Keeping {
                 }
             }
         }
-        let list = self.list(&[]);
+        let list = self.list(&[], &[]);
         (list, self.entries())
     }
 
@@ -134,7 +134,7 @@ impl Keeping {
             News::Arrived(key, device) => self.arrived(key, device, present)?,
             News::Left(key) => self.left(&key, present)?,
         }
-        let list = self.list(present);
+        let list = self.list(present, &[]);
         Some((list, self.entries()))
     }
 
@@ -324,7 +324,7 @@ impl Keeping {
         let kept: Vec<Capture> = present.iter().filter(stays).cloned().collect();
         let ending = present.iter().filter(|capture| !kept.iter().any(|kept| kept.same(capture)));
         futures_util::future::join_all(ending.map(Capture::shutdown)).await;
-        let list = self.list(&kept);
+        let list = self.list(&kept, present);
         (list, self.entries())
     }
 
@@ -342,7 +342,7 @@ impl Keeping {
         if let Some(capture) = present.iter().find(|capture| capture.id() == id) {
             capture.shutdown().await;
         }
-        let list = self.list(present);
+        let list = self.list(present, &[]);
         Some((list, self.entries()))
     }
 
@@ -366,8 +366,9 @@ impl Keeping {
         configured.chain(own)
     }
 
-    /// The captures of those; who is in `present` goes on.
-    fn list(&mut self, present: &[Capture]) -> Vec<Capture> {
+    /// The captures of those; who is in `present` goes on, who takes the place of one in `ended` hides what
+    /// that one hid.
+    fn list(&mut self, present: &[Capture], ended: &[Capture]) -> Vec<Capture> {
         let ids: Vec<String> = self.wanted().map(|(camera, _)| camera.id).collect();
         self.aliases_due |= self.aliases.give(ids.iter().map(String::as_str));
         let wanted: Vec<_> = self.wanted().collect();
@@ -376,11 +377,14 @@ impl Keeping {
             if let Some(capture) = present.iter().find(|capture| capture.id() == camera.id) {
                 return capture.clone();
             }
-            if comes_and_goes {
-                let located = self.locate(&camera.id).subscribe();
-                return Capture::start_located(camera, located, &means);
+            let located = comes_and_goes.then(|| self.locate(&camera.id).subscribe());
+            if let Some(before) = ended.iter().find(|capture| capture.id() == camera.id) {
+                return Capture::start_after(before, camera, located, &means);
             }
-            Capture::start(camera, &means)
+            match located {
+                Some(located) => Capture::start_located(camera, located, &means),
+                None => Capture::start(camera, &means),
+            }
         };
         wanted.into_iter().map(start).collect()
     }
@@ -449,7 +453,7 @@ impl Keeping {
         let ending = present.iter().filter(|capture| other(capture));
         futures_util::future::join_all(ending.map(Capture::shutdown)).await;
         let kept: Vec<Capture> = present.iter().filter(|capture| !other(capture)).cloned().collect();
-        let list = self.list(&kept);
+        let list = self.list(&kept, present);
         Ok(Some((list, self.entries())))
     }
 
