@@ -55,6 +55,10 @@ impl House {
     }
 
     async fn plug(&self, number: u32, serial: Option<&str>, port: &str) {
+        self.plug_in_group(number, serial, port, port).await;
+    }
+
+    async fn plug_in_group(&self, number: u32, serial: Option<&str>, port: &str, group: &str) {
         let path = format!("/dev/video-of-a-test-{number}");
         let device = Device {
             opens: Opens::V4l2(path.clone().into()),
@@ -64,7 +68,7 @@ impl House {
             port: port.into(),
             links: vec![format!("/dev/v4l/by-path/{port}").into()],
         };
-        let node = Node { key: path.clone(), group: port.into(), index: 0, gives_pictures: true, device };
+        let node = Node { key: path.clone(), group: group.into(), index: 0, gives_pictures: true, device };
         self.cable.send(Change::Came(Box::new(node))).await.unwrap();
     }
 
@@ -287,6 +291,19 @@ async fn a_mask_outlives_whatever_its_camera_begins_anew_for_until_the_configura
     let [porch, own] = both(&house);
     assert_eq!(porch.transforms(), Transforms::of(&other.cameras[0]));
     assert_eq!(own.transforms(), masked);
+    house.end().await;
+}
+
+#[tokio::test]
+async fn a_camera_that_is_back_before_its_old_number_is_gone_names_the_new_one() {
+    let house = House::open(porch()).await;
+    house.plug(0, Some("A1B2C3D4"), "p1").await;
+    house.until("porch camera0, acme camera1 present v0").await;
+    house.plug_in_group(3, Some("A1B2C3D4"), "p1", "again").await;
+    house.unplug(0).await;
+    house.until("porch camera0, acme camera1 present v3").await;
+    house.unplug(3).await;
+    house.until("porch camera0, acme camera1 away").await;
     house.end().await;
 }
 

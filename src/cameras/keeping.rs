@@ -173,9 +173,9 @@ impl Keeping {
             Place::Adopted(camera) => tracing::info!("camera {camera}: {name} was unplugged"),
             Place::Own => tracing::info!("camera {id}: {name} was unplugged"),
         }
-        if self.here.values().any(|here| here.id == id) {
+        if self.here.values().any(|here| here.id == id && here.place == place) {
             // It is back already, on another number.
-            return None;
+            return Some(());
         }
         let camera = if let Place::Adopted(camera) = &place { camera } else { &id };
         if let Some(located) = self.located.get(camera) {
