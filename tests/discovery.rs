@@ -308,6 +308,22 @@ async fn a_camera_that_is_back_before_its_old_number_is_gone_names_the_new_one()
 }
 
 #[tokio::test]
+async fn an_id_that_is_written_down_is_no_second_camera_from_earlier_runs() {
+    let house = House::open(porch()).await;
+    house.plug(0, Some("A1B2C3D4"), "p1").await;
+    house.until("porch camera0, acme camera1 present v0").await;
+    let id = house.cameras.named("camera1").unwrap().id().to_owned();
+    let directory = house.end().await;
+    let config = Config { cameras: vec![Camera::new(&id, Source::Test {})], ..Config::default() };
+    let house = House::open_in(directory, config).await;
+    let ids: Vec<String> = house.cameras.all().iter().map(|camera| camera.id().to_owned()).collect();
+    assert_eq!(ids, [id.clone()]);
+    assert!(!house.cameras.entry(&id).unwrap().discovered);
+    assert!(!house.cameras.forget(&id).await, "it is written down");
+    house.end().await;
+}
+
+#[tokio::test]
 async fn a_camera_that_is_away_says_so_and_is_tried_when_it_is_back() {
     let mut config = porch();
     config.discovery.idle = fanlight::config::model::Idle::Open;

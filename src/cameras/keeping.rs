@@ -330,7 +330,7 @@ impl Keeping {
 
     /// Forgets a camera that is away.
     pub async fn forget(&mut self, id: &str, present: &[Capture]) -> Option<Shown> {
-        if !self.own.contains(id) || self.here.values().any(|here| here.id == id) {
+        if !self.is_own(id) || self.here.values().any(|here| here.id == id) {
             return None;
         }
         self.own.remove(id);
@@ -351,10 +351,15 @@ impl Keeping {
         self.discovering && matches!(camera.source, Source::Auto {})
     }
 
+    /// Whether it is a camera of its own: who is written down under that id is not.
+    fn is_own(&self, id: &str) -> bool {
+        self.own.contains(id) && !self.configured.iter().any(|camera| camera.id == id)
+    }
+
     /// The cameras that there are to be, and whether each comes and goes.
     fn wanted(&self) -> impl Iterator<Item = (Camera, bool)> {
         let configured = self.configured.iter().map(|camera| (camera.clone(), self.comes_and_goes(camera)));
-        let own = self.known.iter().filter(|known| self.own.contains(&known.id)).map(|known| {
+        let own = self.known.iter().filter(|known| self.is_own(&known.id)).map(|known| {
             let mut camera = self.settings.camera(&known.id, &known.name, place::kind(known));
             if let Some(changed) = self.changed.get(&known.id) {
                 changed.apply(&mut camera);
@@ -391,7 +396,7 @@ impl Keeping {
 
     fn entries(&self) -> BTreeMap<String, Entry> {
         let entry = |(camera, _): (Camera, bool)| {
-            let own = self.own.contains(&camera.id);
+            let own = self.is_own(&camera.id);
             let is_mine = |here: &&Here| match &here.place {
                 Place::Configured(id) | Place::Adopted(id) => *id == camera.id,
                 Place::Own => own && here.id == camera.id,
@@ -440,7 +445,7 @@ impl Keeping {
         change: &Map<String, Value>,
         present: &[Capture],
     ) -> Result<Option<Shown>, String> {
-        if !self.own.contains(id) {
+        if !self.is_own(id) {
             return Ok(None);
         }
         let before = self.changed.get(id).cloned().unwrap_or_default();
