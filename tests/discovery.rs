@@ -324,6 +324,37 @@ async fn an_id_that_is_written_down_is_no_second_camera_from_earlier_runs() {
 }
 
 #[tokio::test]
+async fn a_device_that_a_reload_gives_to_another_is_given_up_and_the_others_keep_theirs() {
+    let auto = |ids: &[&str]| {
+        let mut cameras: Vec<_> = ids.iter().map(|id| Camera::new(*id, Source::Auto {})).collect();
+        cameras.iter_mut().for_each(|camera| camera.idle = fanlight::config::model::Idle::Open);
+        Config { cameras, ..Config::default() }
+    };
+    let mut house = House::open(auto(&["a", "b"])).await;
+    house.plug(5, Some("A1B2C3D4"), "p1").await;
+    house.plug(0, Some("FFEE1122"), "p2").await;
+    house.until("a camera0 present v5, b camera1 present v0").await;
+    // The order of names is another one than theirs.
+    house.reload(auto(&["b", "a"])).await;
+    house.until("b camera1 present v0, a camera0 present v5").await;
+    let camera = house.cameras.named("a").unwrap();
+    let says = async |words: &str| {
+        let mut changes = camera.changes().unwrap();
+        while !camera.status().lifecycle.last_error.unwrap_or_default().contains(words) {
+            changes.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(SOON, says("video-of-a-test-5: there is no such device")).await.unwrap();
+    let mut denied = auto(&["b", "a"]);
+    denied.discovery.deny = vec!["A1B2C3D4".into()];
+    house.reload(denied).await;
+    house.until("b camera1 present v0, a camera0 away").await;
+    assert!(house.cameras.named("a").unwrap().same(&camera));
+    tokio::time::timeout(SOON, says("no camera is plugged in")).await.unwrap();
+    house.end().await;
+}
+
+#[tokio::test]
 async fn a_camera_that_is_away_says_so_and_is_tried_when_it_is_back() {
     let mut config = porch();
     config.discovery.idle = fanlight::config::model::Idle::Open;

@@ -152,7 +152,7 @@ impl Keeping {
             known.port.clone_from(&device.port);
         }
         self.sensors = self.libcamera(&device);
-        let place = self.place(&id, &device);
+        let place = self.place(&id, &device, None);
         self.tell(&id, &device, &place, new);
         self.here.insert(key, Here { id: id.clone(), device: device.clone(), place: place.clone() });
         let was_own = self.own.contains(&id);
@@ -192,13 +192,16 @@ impl Keeping {
         Some(())
     }
 
-    fn place(&self, id: &str, device: &Device) -> Place {
+    /// `adopter`: the camera of type `auto` that has had it up to now.
+    fn place(&self, id: &str, device: &Device, adopter: Option<&str>) -> Place {
         let libcamera = self.libcamera(device);
         let waits = |camera: &&Camera| {
             let taken = |here: &Here| here.place == Place::Adopted(camera.id.clone());
             self.comes_and_goes(camera) && !self.here.values().any(taken)
         };
-        let waiting = self.configured.iter().find(waits).map(|camera| camera.id.as_str());
+        let mut waiting: Vec<&str> = self.configured.iter().filter(waits).map(|c| c.id.as_str()).collect();
+        // The one that has had it first, then as they are written down.
+        waiting.sort_by_key(|camera| adopter != Some(camera));
         let place = place::place(
             id,
             device,
@@ -206,7 +209,7 @@ impl Keeping {
                 configured: &self.configured,
                 settings: &self.settings,
                 libcamera: &libcamera,
-                waiting,
+                waiting: waiting.first().copied(),
                 own: self.own.contains(id),
             },
         );
@@ -295,18 +298,28 @@ impl Keeping {
         let fragments = difference.live.contains(&"pipelines");
         self.configured.clone_from(&config.cameras);
         self.settings.clone_from(&config.discovery);
-        // Everyone looks for a place again, those who were here first, first.
+        // Everyone looks for a place again: who was adopted first, so that nobody else takes the adopter.
         let here = std::mem::take(&mut self.here);
+        let adopted = |here: &Here| match &here.place {
+            Place::Adopted(id) => self.configured.iter().any(|it| it.id == *id && self.comes_and_goes(it)),
+            _ => false,
+        };
+        let (first, then): (Vec<_>, Vec<_>) = here.into_iter().partition(|(_, here)| adopted(here));
+        let sources = |located: &BTreeMap<String, watch::Sender<Option<Source>>>| -> BTreeMap<_, _> {
+            located.iter().map(|(id, located)| (id.clone(), located.borrow().clone())).collect()
+        };
+        let before = sources(&self.located);
         let mut gone: BTreeSet<String> = self.located.keys().cloned().collect();
-        for (key, Here { id, device, place: before }) in here {
-            let place = self.place(&id, &device);
+        for (key, Here { id, device, place: had }) in first.into_iter().chain(then) {
+            let adopter = if let Place::Adopted(camera) = &had { Some(camera.as_str()) } else { None };
+            let place = self.place(&id, &device, adopter);
             self.here.insert(key, Here { id: id.clone(), device: device.clone(), place: place.clone() });
             match &place {
                 Place::Adopted(camera) => gone.remove(camera),
                 Place::Own => gone.remove(&id),
                 _ => false,
             };
-            if place != before {
+            if place != had {
                 self.settle_in(&id, &device, &place, &[]);
             }
         }
@@ -322,6 +335,10 @@ impl Keeping {
             wanted && (same || own) && !fragments
         };
         let kept: Vec<Capture> = present.iter().filter(stays).cloned().collect();
+        // Where it is opened is looked up when an attempt begins: what was taken from it is given up now.
+        let after = sources(&self.located);
+        let moved = |capture: &&Capture| before.get(capture.id()) != after.get(capture.id());
+        kept.iter().filter(moved).for_each(Capture::restart);
         let ending = present.iter().filter(|capture| !kept.iter().any(|kept| kept.same(capture)));
         futures_util::future::join_all(ending.map(Capture::shutdown)).await;
         let list = self.list(&kept, present);
