@@ -193,7 +193,7 @@ fn assemble(
     pipeline.add_many(&chain).map_err(broken)?;
     gst::Element::link_many(&chain).map_err(broken)?;
     // Before the first picture: without its masks nothing begins.
-    shared.built(transforms::Built::new(&stages))?;
+    shared.built(transforms::Built::new(&pipeline, &stages))?;
 
     let encoder = bins.last().and_then(|bin| bin.by_name("encoder"));
     if lane.codec() == Codec::H264 {
