@@ -12,6 +12,7 @@ use fanlight::cameras::{Cameras, Presence, discovery};
 use fanlight::capture::{Capture, LINGER, Means};
 use fanlight::config::Difference;
 use fanlight::config::model::{Camera, Config, Source, V4l2, V4l2Format};
+use fanlight::config::transforms::{Mask, Transforms};
 use fanlight::pipelines::Library;
 use fanlight::storage::Database;
 use fanlight::supervision::{Timing, Vitals};
@@ -54,6 +55,10 @@ impl House {
     }
 
     async fn plug(&self, number: u32, serial: Option<&str>, port: &str) {
+        self.plug_in_group(number, serial, port, port).await;
+    }
+
+    async fn plug_in_group(&self, number: u32, serial: Option<&str>, port: &str, group: &str) {
         let path = format!("/dev/video-of-a-test-{number}");
         let device = Device {
             opens: Opens::V4l2(path.clone().into()),
@@ -63,7 +68,7 @@ impl House {
             port: port.into(),
             links: vec![format!("/dev/v4l/by-path/{port}").into()],
         };
-        let node = Node { key: path.clone(), group: port.into(), index: 0, gives_pictures: true, device };
+        let node = Node { key: path.clone(), group: group.into(), index: 0, gives_pictures: true, device };
         self.cable.send(Change::Came(Box::new(node))).await.unwrap();
     }
 
@@ -245,6 +250,107 @@ async fn what_is_changed_by_api_outlives_a_restart_and_restarts_only_that_camera
     let house = House::open_in(house.end().await, porch()).await;
     house.until("porch camera0, acme camera1 away").await;
     assert!(is_changed(&house));
+    house.end().await;
+}
+
+#[tokio::test]
+async fn a_mask_outlives_whatever_its_camera_begins_anew_for_until_the_configuration_says_another() {
+    let mask = Mask { name: None, enabled: true, x: 0.0, y: 0.0, width: 0.5, height: 0.5 };
+    let masked = Transforms { masks: vec![mask.clone()], ..Transforms::default() };
+    let mut house = House::open(porch()).await;
+    house.plug(0, Some("A1B2C3D4"), "p1").await;
+    house.until("porch camera0, acme camera1 present v0").await;
+    let both = |house: &House| ["porch", "camera1"].map(|name| house.cameras.named(name).unwrap());
+    for camera in both(&house) {
+        camera.transform(masked.clone(), true).unwrap();
+    }
+    let is_masked = |before: &Capture, after: &Capture| {
+        assert!(!after.same(before), "{} began anew", after.id());
+        assert_eq!(after.transforms(), masked, "{}", after.id());
+    };
+    // By API.
+    let [_, before] = both(&house);
+    let change = serde_json::json!({ "name": "Desk", "fps": 7 });
+    assert_eq!(house.cameras.change(before.id(), change.as_object().unwrap()).await, Ok(true));
+    is_masked(&before, &both(&house)[1]);
+    // By the file: settings of the camera, defaults of discovery, pipelines.
+    let mut other = porch();
+    other.cameras[0].fps = 5;
+    other.discovery.resolution.width = 320;
+    let before = both(&house);
+    house.reload(other.clone()).await;
+    before.iter().zip(&both(&house)).for_each(|(before, after)| is_masked(before, after));
+    let before = both(&house);
+    let mut difference = Difference::between(&other, &other);
+    difference.live.push("pipelines");
+    house.cameras.apply(&difference, &other, &means()).await;
+    before.iter().zip(&both(&house)).for_each(|(before, after)| is_masked(before, after));
+    // What is written down anew counts.
+    other.cameras[0].masks = vec![Mask { x: 0.5, ..mask }];
+    house.reload(other.clone()).await;
+    let [porch, own] = both(&house);
+    assert_eq!(porch.transforms(), Transforms::of(&other.cameras[0]));
+    assert_eq!(own.transforms(), masked);
+    house.end().await;
+}
+
+#[tokio::test]
+async fn a_camera_that_is_back_before_its_old_number_is_gone_names_the_new_one() {
+    let house = House::open(porch()).await;
+    house.plug(0, Some("A1B2C3D4"), "p1").await;
+    house.until("porch camera0, acme camera1 present v0").await;
+    house.plug_in_group(3, Some("A1B2C3D4"), "p1", "again").await;
+    house.unplug(0).await;
+    house.until("porch camera0, acme camera1 present v3").await;
+    house.unplug(3).await;
+    house.until("porch camera0, acme camera1 away").await;
+    house.end().await;
+}
+
+#[tokio::test]
+async fn an_id_that_is_written_down_is_no_second_camera_from_earlier_runs() {
+    let house = House::open(porch()).await;
+    house.plug(0, Some("A1B2C3D4"), "p1").await;
+    house.until("porch camera0, acme camera1 present v0").await;
+    let id = house.cameras.named("camera1").unwrap().id().to_owned();
+    let directory = house.end().await;
+    let config = Config { cameras: vec![Camera::new(&id, Source::Test {})], ..Config::default() };
+    let house = House::open_in(directory, config).await;
+    let ids: Vec<String> = house.cameras.all().iter().map(|camera| camera.id().to_owned()).collect();
+    assert_eq!(ids, [id.clone()]);
+    assert!(!house.cameras.entry(&id).unwrap().discovered);
+    assert!(!house.cameras.forget(&id).await, "it is written down");
+    house.end().await;
+}
+
+#[tokio::test]
+async fn a_device_that_a_reload_gives_to_another_is_given_up_and_the_others_keep_theirs() {
+    let auto = |ids: &[&str]| {
+        let mut cameras: Vec<_> = ids.iter().map(|id| Camera::new(*id, Source::Auto {})).collect();
+        cameras.iter_mut().for_each(|camera| camera.idle = fanlight::config::model::Idle::Open);
+        Config { cameras, ..Config::default() }
+    };
+    let mut house = House::open(auto(&["a", "b"])).await;
+    house.plug(5, Some("A1B2C3D4"), "p1").await;
+    house.plug(0, Some("FFEE1122"), "p2").await;
+    house.until("a camera0 present v5, b camera1 present v0").await;
+    // The order of names is another one than theirs.
+    house.reload(auto(&["b", "a"])).await;
+    house.until("b camera1 present v0, a camera0 present v5").await;
+    let camera = house.cameras.named("a").unwrap();
+    let says = async |words: &str| {
+        let mut changes = camera.changes().unwrap();
+        while !camera.status().lifecycle.last_error.unwrap_or_default().contains(words) {
+            changes.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(SOON, says("video-of-a-test-5: there is no such device")).await.unwrap();
+    let mut denied = auto(&["b", "a"]);
+    denied.discovery.deny = vec!["A1B2C3D4".into()];
+    house.reload(denied).await;
+    house.until("b camera1 present v0, a camera0 away").await;
+    assert!(house.cameras.named("a").unwrap().same(&camera));
+    tokio::time::timeout(SOON, says("no camera is plugged in")).await.unwrap();
     house.end().await;
 }
 

@@ -124,7 +124,7 @@ impl Keeping {
                 }
             }
         }
-        let list = self.list(&[]);
+        let list = self.list(&[], &[]);
         (list, self.entries())
     }
 
@@ -134,7 +134,7 @@ impl Keeping {
             News::Arrived(key, device) => self.arrived(key, device, present)?,
             News::Left(key) => self.left(&key, present)?,
         }
-        let list = self.list(present);
+        let list = self.list(present, &[]);
         Some((list, self.entries()))
     }
 
@@ -152,7 +152,7 @@ impl Keeping {
             known.port.clone_from(&device.port);
         }
         self.sensors = self.libcamera(&device);
-        let place = self.place(&id, &device);
+        let place = self.place(&id, &device, None);
         self.tell(&id, &device, &place, new);
         self.here.insert(key, Here { id: id.clone(), device: device.clone(), place: place.clone() });
         let was_own = self.own.contains(&id);
@@ -173,9 +173,9 @@ impl Keeping {
             Place::Adopted(camera) => tracing::info!("camera {camera}: {name} was unplugged"),
             Place::Own => tracing::info!("camera {id}: {name} was unplugged"),
         }
-        if self.here.values().any(|here| here.id == id) {
+        if self.here.values().any(|here| here.id == id && here.place == place) {
             // It is back already, on another number.
-            return None;
+            return Some(());
         }
         let camera = if let Place::Adopted(camera) = &place { camera } else { &id };
         if let Some(located) = self.located.get(camera) {
@@ -192,13 +192,16 @@ impl Keeping {
         Some(())
     }
 
-    fn place(&self, id: &str, device: &Device) -> Place {
+    /// `adopter`: the camera of type `auto` that has had it up to now.
+    fn place(&self, id: &str, device: &Device, adopter: Option<&str>) -> Place {
         let libcamera = self.libcamera(device);
         let waits = |camera: &&Camera| {
             let taken = |here: &Here| here.place == Place::Adopted(camera.id.clone());
             self.comes_and_goes(camera) && !self.here.values().any(taken)
         };
-        let waiting = self.configured.iter().find(waits).map(|camera| camera.id.as_str());
+        let mut waiting: Vec<&str> = self.configured.iter().filter(waits).map(|c| c.id.as_str()).collect();
+        // The one that has had it first, then as they are written down.
+        waiting.sort_by_key(|camera| adopter != Some(camera));
         let place = place::place(
             id,
             device,
@@ -206,7 +209,7 @@ impl Keeping {
                 configured: &self.configured,
                 settings: &self.settings,
                 libcamera: &libcamera,
-                waiting,
+                waiting: waiting.first().copied(),
                 own: self.own.contains(id),
             },
         );
@@ -295,18 +298,28 @@ impl Keeping {
         let fragments = difference.live.contains(&"pipelines");
         self.configured.clone_from(&config.cameras);
         self.settings.clone_from(&config.discovery);
-        // Everyone looks for a place again, those who were here first, first.
+        // Everyone looks for a place again: who was adopted first, so that nobody else takes the adopter.
         let here = std::mem::take(&mut self.here);
+        let adopted = |here: &Here| match &here.place {
+            Place::Adopted(id) => self.configured.iter().any(|it| it.id == *id && self.comes_and_goes(it)),
+            _ => false,
+        };
+        let (first, then): (Vec<_>, Vec<_>) = here.into_iter().partition(|(_, here)| adopted(here));
+        let sources = |located: &BTreeMap<String, watch::Sender<Option<Source>>>| -> BTreeMap<_, _> {
+            located.iter().map(|(id, located)| (id.clone(), located.borrow().clone())).collect()
+        };
+        let before = sources(&self.located);
         let mut gone: BTreeSet<String> = self.located.keys().cloned().collect();
-        for (key, Here { id, device, place: before }) in here {
-            let place = self.place(&id, &device);
+        for (key, Here { id, device, place: had }) in first.into_iter().chain(then) {
+            let adopter = if let Place::Adopted(camera) = &had { Some(camera.as_str()) } else { None };
+            let place = self.place(&id, &device, adopter);
             self.here.insert(key, Here { id: id.clone(), device: device.clone(), place: place.clone() });
             match &place {
                 Place::Adopted(camera) => gone.remove(camera),
                 Place::Own => gone.remove(&id),
                 _ => false,
             };
-            if place != before {
+            if place != had {
                 self.settle_in(&id, &device, &place, &[]);
             }
         }
@@ -322,15 +335,19 @@ impl Keeping {
             wanted && (same || own) && !fragments
         };
         let kept: Vec<Capture> = present.iter().filter(stays).cloned().collect();
+        // Where it is opened is looked up when an attempt begins: what was taken from it is given up now.
+        let after = sources(&self.located);
+        let moved = |capture: &&Capture| before.get(capture.id()) != after.get(capture.id());
+        kept.iter().filter(moved).for_each(Capture::restart);
         let ending = present.iter().filter(|capture| !kept.iter().any(|kept| kept.same(capture)));
         futures_util::future::join_all(ending.map(Capture::shutdown)).await;
-        let list = self.list(&kept);
+        let list = self.list(&kept, present);
         (list, self.entries())
     }
 
     /// Forgets a camera that is away.
     pub async fn forget(&mut self, id: &str, present: &[Capture]) -> Option<Shown> {
-        if !self.own.contains(id) || self.here.values().any(|here| here.id == id) {
+        if !self.is_own(id) || self.here.values().any(|here| here.id == id) {
             return None;
         }
         self.own.remove(id);
@@ -342,7 +359,7 @@ impl Keeping {
         if let Some(capture) = present.iter().find(|capture| capture.id() == id) {
             capture.shutdown().await;
         }
-        let list = self.list(present);
+        let list = self.list(present, &[]);
         Some((list, self.entries()))
     }
 
@@ -351,10 +368,15 @@ impl Keeping {
         self.discovering && matches!(camera.source, Source::Auto {})
     }
 
+    /// Whether it is a camera of its own: who is written down under that id is not.
+    fn is_own(&self, id: &str) -> bool {
+        self.own.contains(id) && !self.configured.iter().any(|camera| camera.id == id)
+    }
+
     /// The cameras that there are to be, and whether each comes and goes.
     fn wanted(&self) -> impl Iterator<Item = (Camera, bool)> {
         let configured = self.configured.iter().map(|camera| (camera.clone(), self.comes_and_goes(camera)));
-        let own = self.known.iter().filter(|known| self.own.contains(&known.id)).map(|known| {
+        let own = self.known.iter().filter(|known| self.is_own(&known.id)).map(|known| {
             let mut camera = self.settings.camera(&known.id, &known.name, place::kind(known));
             if let Some(changed) = self.changed.get(&known.id) {
                 changed.apply(&mut camera);
@@ -366,8 +388,9 @@ impl Keeping {
         configured.chain(own)
     }
 
-    /// The captures of those; who is in `present` goes on.
-    fn list(&mut self, present: &[Capture]) -> Vec<Capture> {
+    /// The captures of those; who is in `present` goes on, who takes the place of one in `ended` hides what
+    /// that one hid.
+    fn list(&mut self, present: &[Capture], ended: &[Capture]) -> Vec<Capture> {
         let ids: Vec<String> = self.wanted().map(|(camera, _)| camera.id).collect();
         self.aliases_due |= self.aliases.give(ids.iter().map(String::as_str));
         let wanted: Vec<_> = self.wanted().collect();
@@ -376,18 +399,21 @@ impl Keeping {
             if let Some(capture) = present.iter().find(|capture| capture.id() == camera.id) {
                 return capture.clone();
             }
-            if comes_and_goes {
-                let located = self.locate(&camera.id).subscribe();
-                return Capture::start_located(camera, located, &means);
+            let located = comes_and_goes.then(|| self.locate(&camera.id).subscribe());
+            if let Some(before) = ended.iter().find(|capture| capture.id() == camera.id) {
+                return Capture::start_after(before, camera, located, &means);
             }
-            Capture::start(camera, &means)
+            match located {
+                Some(located) => Capture::start_located(camera, located, &means),
+                None => Capture::start(camera, &means),
+            }
         };
         wanted.into_iter().map(start).collect()
     }
 
     fn entries(&self) -> BTreeMap<String, Entry> {
         let entry = |(camera, _): (Camera, bool)| {
-            let own = self.own.contains(&camera.id);
+            let own = self.is_own(&camera.id);
             let is_mine = |here: &&Here| match &here.place {
                 Place::Configured(id) | Place::Adopted(id) => *id == camera.id,
                 Place::Own => own && here.id == camera.id,
@@ -436,7 +462,7 @@ impl Keeping {
         change: &Map<String, Value>,
         present: &[Capture],
     ) -> Result<Option<Shown>, String> {
-        if !self.own.contains(id) {
+        if !self.is_own(id) {
             return Ok(None);
         }
         let before = self.changed.get(id).cloned().unwrap_or_default();
@@ -449,7 +475,7 @@ impl Keeping {
         let ending = present.iter().filter(|capture| other(capture));
         futures_util::future::join_all(ending.map(Capture::shutdown)).await;
         let kept: Vec<Capture> = present.iter().filter(|capture| !other(capture)).cloned().collect();
-        let list = self.list(&kept);
+        let list = self.list(&kept, present);
         Ok(Some((list, self.entries())))
     }
 

@@ -326,10 +326,20 @@ mod tests {
         assert_eq!(sensor("/base/soc/i2c0mux/i2c@1/imx708@1a").device.name, "imx708");
     }
 
+    /// libcamera may still be looking.
+    const DEADLINE: Duration = Duration::from_secs(30);
+
     #[test]
     fn a_machine_without_udev_says_so_and_its_thread_ends_with_it_elsewhere() {
         match Udev::open() {
-            Ok(udev) => drop(udev),
+            Ok(Udev { mut news, _end: end }) => {
+                drop(end);
+                // Its threads hold the other ends of this: the last one to end closes it.
+                let ends = async { while news.recv().await.is_some() {} };
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+                let ended = runtime.block_on(async { tokio::time::timeout(DEADLINE, ends).await });
+                assert!(ended.is_ok(), "its threads still run");
+            }
             Err(words) => {
                 assert!(words.contains("/run/udev/control") && words.contains("[[camera]]"), "{words}")
             }

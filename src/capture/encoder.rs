@@ -6,6 +6,7 @@
 //! or disturbing a neighbour. It takes the newest raw picture when it falls behind; of encoded ones it
 //! loses whole access units up to an IDR picture.
 
+use std::cmp::Ordering;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -193,7 +194,7 @@ fn assemble(
     pipeline.add_many(&chain).map_err(broken)?;
     gst::Element::link_many(&chain).map_err(broken)?;
     // Before the first picture: without its masks nothing begins.
-    shared.built(transforms::Built::new(&stages))?;
+    shared.built(transforms::Built::new(&pipeline, &stages))?;
 
     let encoder = bins.last().and_then(|bin| bin.by_name("encoder"));
     if lane.codec() == Codec::H264 {
@@ -245,6 +246,17 @@ async fn feed(mut pictures: Subscription, epoch: u64, source: gst_app::AppSrc, r
         if source.push_buffer(buffer).is_err() {
             return;
         }
+    }
+}
+
+/// Up to which picture of the source's run `source` nothing passes a gate; `None`: all do.
+fn closed(gate: Gate, source: u64) -> Option<Duration> {
+    match gate.epoch.cmp(&source) {
+        // It was there before the run began.
+        Ordering::Less => None,
+        Ordering::Equal => Some(gate.pts),
+        // The run is over: all that is still to come of it is older.
+        Ordering::Greater => Some(Duration::MAX),
     }
 }
 
@@ -317,12 +329,27 @@ impl Exit {
         }
         if gate.number != self.gate {
             self.gate = gate.number;
-            self.closed = (gate.epoch == self.source).then_some(gate.pts);
+            self.closed = closed(gate, self.source);
         }
         if self.closed.is_some_and(|until| unit.pts <= until || !unit.keyframe) {
             return false;
         }
         self.closed = None;
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gate_closes_the_run_it_was_put_into_and_those_before_it() {
+        let pts = Duration::from_secs(5);
+        let gate = Gate { number: 1, epoch: 4, pts };
+        assert_eq!(closed(gate, 3), Some(Duration::MAX), "what is left of an earlier run");
+        assert_eq!(closed(gate, 4), Some(pts));
+        assert_eq!(closed(gate, 5), None, "a run that began with it");
+        assert_eq!(closed(Gate::default(), 1), None);
     }
 }

@@ -105,9 +105,21 @@ impl Capture {
         Self::begin(Shared::new(camera, Some(located)), means)
     }
 
+    /// The same in the place of `before`, which has ended. What was changed about its pictures since it began
+    /// holds on, a mask above all, unless the settings of the two do not agree about them.
+    pub fn start_after(before: &Self, camera: Camera, located: Option<Located>, means: &Means) -> Self {
+        let shared = Shared::new(camera, located);
+        if Transforms::of(before.camera()) == Transforms::of(&shared.camera) {
+            let transforms = Arc::clone(&before.0.shared.current().transforms);
+            shared.current().transforms = transforms;
+        }
+        Self::begin(shared, means)
+    }
+
     fn begin(shared: Arc<Shared>, means: &Means) -> Self {
         let camera = &shared.camera;
-        if let Some(words) = transforms::words(&Transforms::of(camera)) {
+        let transforms = Arc::clone(&shared.current().transforms);
+        if let Some(words) = transforms::words(&transforms) {
             tracing::info!(
                 camera = camera.id,
                 "pictures are changed by {words}: a stream that comes encoded is decoded and encoded again"

@@ -145,7 +145,8 @@ pub struct Shared {
     /// What the source gives; `None` while it gives nothing.
     pub format: watch::Sender<Option<Format>>,
     raw: Mutex<Vec<(u64, gst_app::AppSrc)>>,
-    anchor: Mutex<Option<Anchor>>,
+    /// Of the newest picture, with the greatest time of its run: pictures may come out of their order.
+    anchor: Mutex<Option<(Anchor, Duration)>>,
     next: AtomicU64,
     keyframes: Mutex<Keyframes>,
     pipelines: Mutex<Vec<gst::glib::WeakRef<gst::Pipeline>>>,
@@ -247,7 +248,7 @@ impl Shared {
             let anchor = *lock(&self.anchor);
             let number = current.gate.number + 1;
             current.gate = match anchor {
-                Some(Anchor { epoch, pts, .. }) => Gate { number, epoch, pts },
+                Some((Anchor { epoch, .. }, pts)) => Gate { number, epoch, pts },
                 None => Gate { number, ..Gate::default() },
             };
             for outlet in [&self.jpeg, &self.h264, &self.realtime] {
@@ -316,12 +317,14 @@ impl Shared {
     }
 
     pub fn set_anchor(&self, anchor: Anchor) {
-        *lock(&self.anchor) = Some(anchor);
+        let mut held = lock(&self.anchor);
+        let before = held.filter(|(before, _)| before.epoch == anchor.epoch);
+        *held = Some((anchor, before.map_or(anchor.pts, |(_, greatest)| greatest.max(anchor.pts))));
     }
 
     /// The anchor of that run of the source, while it is the present one.
     pub fn anchor(&self, epoch: u64) -> Option<Anchor> {
-        lock(&self.anchor).filter(|anchor| anchor.epoch == epoch)
+        lock(&self.anchor).map(|(anchor, _)| anchor).filter(|anchor| anchor.epoch == epoch)
     }
 
     pub fn set_encoder(&self, encoder: Option<&gst::Element>) {

@@ -150,17 +150,19 @@ fn turned(transforms: &Transforms) -> &'static str {
 /// The stages of one encoder that was built, without keeping it alive.
 #[derive(Clone, Debug)]
 pub struct Built {
+    pipeline: gst::glib::WeakRef<gst::Pipeline>,
     stages: Vec<(Stage, gst::glib::WeakRef<gst::Bin>)>,
 }
 
 impl Built {
-    pub fn new(stages: &[(Stage, gst::Bin)]) -> Self {
-        Self { stages: stages.iter().map(|(stage, bin)| (*stage, bin.downgrade())).collect() }
+    pub fn new(pipeline: &gst::Pipeline, stages: &[(Stage, gst::Bin)]) -> Self {
+        let stages = stages.iter().map(|(stage, bin)| (*stage, bin.downgrade())).collect();
+        Self { pipeline: pipeline.downgrade(), stages }
     }
 
-    /// Whether its pipeline still exists.
+    /// Whether its pipeline still exists, with or without stages.
     pub fn lives(&self) -> bool {
-        self.stages.iter().any(|(_, bin)| bin.upgrade().is_some())
+        self.pipeline.upgrade().is_some()
     }
 
     /// Whether it can be brought to these without beginning anew.
@@ -290,6 +292,21 @@ mod tests {
                 (got, _) => panic!("row {index}: {got:?}"),
             }
         }
+    }
+
+    #[test]
+    fn an_encoder_that_was_built_without_any_stage_refuses_a_mask_for_as_long_as_it_lives() {
+        gst::init().unwrap();
+        let pipeline = gst::Pipeline::new();
+        let built = Built::new(&pipeline, &[]);
+        let of = Named { id: "porch".into(), name: "Porch".into() };
+        assert!(built.lives() && built.takes(&Transforms::default()) && !built.takes(&masked()));
+        assert!(built.set(&Transforms::default(), &of).is_ok());
+        let error = built.set(&masked(), &of).unwrap_err().message;
+        assert!(error.contains("transforms/mask") && error.contains("no picture leaves"), "{error}");
+        drop(pipeline);
+        assert!(!built.lives());
+        assert!(built.set(&masked(), &of).is_ok(), "nothing comes out of it any more");
     }
 
     #[test]
