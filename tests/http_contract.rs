@@ -390,6 +390,8 @@ async fn health_and_readiness_answer_within_50_ms_while_the_camera_hangs() {
         ("/health", 200),
         ("/healthz", 200),
         ("/ready", 503),
+        ("/health/ready", 503),
+        ("/health/detailed", 503),
         ("/metrics", 200),
         ("/camera/status", 200),
         ("/api/cameras", 200),
@@ -409,7 +411,7 @@ async fn health_and_readiness_answer_within_50_ms_while_the_camera_hangs() {
 #[tokio::test]
 async fn health_is_healthy_whatever_the_cameras_do() {
     let house = House::open().await;
-    for path in ["/health", "/healthz"] {
+    for path in ["/health", "/healthz", "/health/live"] {
         let body = house.get(path).await.json();
         assert_eq!(body["status"], "healthy");
         assert!(body["uptime_seconds"].is_number());

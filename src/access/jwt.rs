@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::config::model::Role;
 
 /// Clocks of two machines differ.
-const LEEWAY: Duration = Duration::from_secs(30);
+pub const LEEWAY: Duration = Duration::from_secs(30);
 /// A token with a role is a few hundred bytes.
 const LONGEST: usize = 4096;
 

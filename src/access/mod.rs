@@ -181,7 +181,7 @@ impl Access {
         let claims = jwt::verify(token, secret.expose(), SystemTime::now())
             .map_err(|error| Denied::Wrong(error.to_string()))?;
         let jwt::Claims { subject, role, expires } = claims;
-        Ok(Identity { name: subject, role, until: Some(expires), how: How::Token })
+        Ok(Identity { name: subject, role, until: Some(expires + jwt::LEEWAY), how: How::Token })
     }
 
     async fn key(&self, id: &str, key: &str) -> Result<Identity, Denied> {

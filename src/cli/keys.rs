@@ -63,7 +63,18 @@ pub fn run(
 ) -> anyhow::Result<u8> {
     let loaded = config::load(file, environment)?;
     let places = storage::places(loaded.config.storage.directory.as_deref(), environment);
-    let directory = storage::first_writable(&places)?;
+    // The service's own place or none: a key in another database would be known to nobody.
+    let place = places.first().cloned().unwrap_or_default();
+    let directory = storage::first_writable(std::slice::from_ref(&place)).context(
+        "API keys are in the service's database; run this as the service's user, with its configuration",
+    )?;
+    let user = rustix::process::geteuid().as_raw();
+    let owner = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(&directory)?);
+    anyhow::ensure!(
+        user == owner,
+        "{} belongs to another user, and so must its database: run this as that one",
+        directory.display()
+    );
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let database = Database::open(&directory).await.with_context(|| {

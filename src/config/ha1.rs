@@ -46,10 +46,13 @@ impl Algorithm {
             Algorithm::Md5 => 32,
             Algorithm::Sha256 => 64,
         };
-        // `***` is what `config show` prints; nobody logs in by it.
-        text == "***" || text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+        // What `config show` prints for it.
+        text == HIDDEN || text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit())
     }
 }
+
+/// As secrets are shown.
+const HIDDEN: &str = "***";
 
 /// What is known of a user's password.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -64,9 +67,12 @@ impl Ha1 {
         Self { md5: by(Algorithm::Md5), sha256: by(Algorithm::Sha256) }
     }
 
-    /// From hashes that somebody else made.
+    /// From hashes that somebody else made. A hidden one is none: Digest's key would be known to everybody.
     pub(super) fn written(md5: Option<Secret>, sha256: Option<Secret>) -> Self {
-        let lower = |secret: Option<Secret>| secret.map(|s| Secret::new(s.expose().to_ascii_lowercase()));
+        let lower = |secret: Option<Secret>| {
+            let kept = secret.filter(|secret| secret.expose() != HIDDEN);
+            kept.map(|secret| Secret::new(secret.expose().to_ascii_lowercase()))
+        };
         Self { md5: lower(md5), sha256: lower(sha256) }
     }
 

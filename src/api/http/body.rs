@@ -59,7 +59,7 @@ pub fn client(peer: Option<Peer>, headers: &HeaderMap) -> Option<IpAddr> {
     }
     let forwarded = headers.get_all("x-forwarded-for").iter().next_back();
     let forwarded = forwarded.and_then(|value| value.to_str().ok()?.rsplit(',').next()?.trim().parse().ok());
-    Some(forwarded.unwrap_or(address))
+    Some(forwarded.map_or(address, |forwarded: IpAddr| forwarded.to_canonical()))
 }
 
 #[cfg(test)]

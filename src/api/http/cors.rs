@@ -13,7 +13,7 @@ const EXPOSED: &str = "Age, Content-Length, Content-Range, Accept-Ranges, Last-M
      Location, ETag, Link, Content-Disposition, Accept-Post, Accept-Patch";
 /// Headers that a script may send.
 const ALLOWED: &str = "Range, If-Range, Content-Type, Accept, Cache-Control, If-None-Match, If-Modified-Since, \
-     If-Match, Authorization";
+     If-Match, Authorization, X-API-Key";
 
 /// The value of `Access-Control-Allow-Origin`, if there is to be one.
 fn allowed<'a>(origin: Option<&'a HeaderValue>, origins: &[String]) -> Option<Allowed<'a>> {

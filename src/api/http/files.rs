@@ -102,6 +102,8 @@ async fn serve(
     let modified = metadata.modified().ok().and_then(http_date);
     let head = *request.method == Method::HEAD;
     let part = match asked(request.headers, &etag, modified.as_ref(), size, grows) {
+        // RFC 9110, 14.2: ranges are for GET.
+        Asked::Part { .. } | Asked::Nothing if head => Some((StatusCode::OK, 0, size)),
         Asked::NotModified => None,
         Asked::Whole => Some((StatusCode::OK, 0, size)),
         Asked::Part { first, last } => Some((StatusCode::PARTIAL_CONTENT, first, last + 1)),

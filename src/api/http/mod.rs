@@ -295,7 +295,13 @@ async fn handle(state: &AppState, path: &str, request: &Request<'_>, fault: Opti
         Found::Preflight { allow, target } => {
             let mut response = answer::empty(StatusCode::NO_CONTENT);
             cors::preflight(response.headers_mut(), &allow);
-            whep::options(state, target, response.headers_mut());
+            // ICE servers come with credentials: who may not watch gets none.
+            let watches =
+                door::enter(&state.access, target, &Method::GET, request.headers, request.client).await;
+            whep::options(target, response.headers_mut());
+            if watches.is_ok() && !state.entrance.rpc_only {
+                whep::servers(state, target, response.headers_mut());
+            }
             response
         }
         Found::WrongMethod { allow } => Fault::wrong_method(request.method, path, &allow).into_response(),

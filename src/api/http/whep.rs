@@ -78,12 +78,18 @@ pub async fn delete(state: &AppState, params: Params<'_>) -> Result<Response, Fa
     Ok(answer::empty(StatusCode::OK))
 }
 
-/// What OPTIONS says beside who may ask: what is taken, and, before an offer, which ICE servers to use.
-pub fn options(state: &AppState, target: Target, headers: &mut HeaderMap) {
+/// Which ICE servers to use, before an offer.
+pub fn servers(state: &AppState, target: Target, headers: &mut HeaderMap) {
+    if matches!(target, Target::Whep | Target::Go2rtc) {
+        links(state, headers);
+    }
+}
+
+/// What OPTIONS says beside who may ask: what is taken.
+pub fn options(target: Target, headers: &mut HeaderMap) {
     match target {
         Target::Whep | Target::Go2rtc => {
             headers.insert(ACCEPT_POST, static_value(SDP));
-            links(state, headers);
         }
         Target::WhepSession => {
             headers.insert(ACCEPT_PATCH, static_value(FRAGMENT));

@@ -18,7 +18,7 @@ mod table;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use hyper::upgrade::OnUpgrade;
@@ -67,6 +67,8 @@ pub struct Rpc(Arc<Inner>);
 struct Inner {
     house: House,
     methods: Vec<Method>,
+    /// What `rpc.discover` says, made when it is first asked for.
+    document: OnceLock<serde_json::Value>,
     sessions: Mutex<HashMap<u64, Arc<Session>>>,
     tasks: TaskTracker,
     next: AtomicU64,
@@ -90,11 +92,16 @@ impl Rpc {
         Self(Arc::new(Inner {
             house,
             methods: methods::all(),
+            document: OnceLock::new(),
             sessions: Mutex::default(),
             tasks: TaskTracker::new(),
             next: AtomicU64::new(1),
             counts: Counts::default(),
         }))
+    }
+
+    pub fn document(&self) -> &serde_json::Value {
+        self.0.document.get_or_init(|| document::openrpc(&self.0.methods))
     }
 
     /// Takes a connection that is being upgraded to a WebSocket.

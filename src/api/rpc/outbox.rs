@@ -12,6 +12,8 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// Answers that may wait; then no further call is read.
 const ANSWERS: usize = 16;
+/// Bytes of answers that may wait; the one that is over it is whole.
+const BYTES: usize = 1024 * 1024;
 /// Notifications that may wait.
 const NEWS: usize = 256;
 
@@ -26,6 +28,8 @@ pub struct Outbox {
 struct Queue {
     waiting: VecDeque<Waiting>,
     answers: usize,
+    /// Of the answers.
+    bytes: usize,
     sent: u64,
     dropped: u64,
 }
@@ -50,6 +54,7 @@ impl Outbox {
     pub fn answer(&self, text: String) {
         let mut queue = self.lock();
         queue.answers += 1;
+        queue.bytes += text.len();
         queue.waiting.push_back(Waiting { text: text.into(), answer: true });
         drop(queue);
         self.filled.notify_one();
@@ -81,7 +86,11 @@ impl Outbox {
 
     /// Ends when there is room for an answer. For one reader.
     pub async fn room(&self) {
-        while self.lock().answers >= ANSWERS {
+        let full = || {
+            let queue = self.lock();
+            queue.answers >= ANSWERS || queue.bytes >= BYTES
+        };
+        while full() {
             self.emptied.notified().await;
         }
     }
@@ -95,7 +104,10 @@ impl Outbox {
         let mut queue = self.lock();
         let waiting = queue.waiting.pop_front()?;
         match waiting.answer {
-            true => queue.answers -= 1,
+            true => {
+                queue.answers -= 1;
+                queue.bytes -= waiting.text.len();
+            }
             false => queue.sent += 1,
         }
         drop(queue);
@@ -146,6 +158,8 @@ mod tests {
         assert!(outbox.room().now_or_never().is_none());
         outbox.next().now_or_never().unwrap();
         assert!(outbox.room().now_or_never().is_some());
+        outbox.answer("x".repeat(BYTES));
+        assert!(outbox.room().now_or_never().is_none(), "few that are long fill it as well");
     }
 
     proptest! {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -56,7 +56,20 @@ pub struct Session {
     began: Instant,
     /// When the client was last heard of, in milliseconds since it came.
     heard: AtomicU64,
+    /// A call is being answered, and the client not listened to.
+    answering: AtomicBool,
     state: Mutex<State>,
+}
+
+/// While a call is being answered.
+#[derive(Debug)]
+pub struct Busy<'s>(&'s Session);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.hear();
+        self.0.answering.store(false, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -99,6 +112,7 @@ impl Session {
             outbox: Outbox::default(),
             began: Instant::now(),
             heard: AtomicU64::new(0),
+            answering: AtomicBool::new(false),
             state: Mutex::default(),
         }
     }
@@ -108,8 +122,22 @@ impl Session {
         self.heard.store(self.began.elapsed().as_millis() as u64, Ordering::Relaxed);
     }
 
+    /// Nobody counts as silent until this is dropped.
+    pub fn busy(&self) -> Busy<'_> {
+        self.answering.store(true, Ordering::Relaxed);
+        Busy(self)
+    }
+
+    /// How long ago it came.
+    pub fn age(&self) -> Duration {
+        self.began.elapsed()
+    }
+
     /// For how long nothing was heard.
     pub fn silent(&self) -> Duration {
+        if self.answering.load(Ordering::Relaxed) {
+            return Duration::ZERO;
+        }
         self.began.elapsed().saturating_sub(Duration::from_millis(self.heard.load(Ordering::Relaxed)))
     }
 
@@ -195,6 +223,8 @@ pub struct Calls(pub Arc<Session>);
 
 impl Handler for Calls {
     async fn call(&self, call: Call) -> Result<Value, Error> {
+        // The calls of a batch take turns with everything else that runs here.
+        tokio::task::yield_now().await;
         let began = Instant::now();
         let done = Arc::clone(&self.0).call(call).await;
         self.0.rpc.count(began.elapsed(), done.is_ok());

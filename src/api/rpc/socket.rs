@@ -3,7 +3,9 @@
 //! two that ends, or the stop of the service, ends both.
 //!
 //! Who reads nothing fills its outbox (notifications are dropped, calls are no longer read) and is cut when
-//! one message is not taken within [`SEND_WITHIN`]; who is silent through two pings is cut as well.
+//! one message is not taken within [`SEND_WITHIN`]; who is silent through two pings is cut as well, and who
+//! has not logged in within [`LOGIN_WITHIN`] where a login is needed. While a call is being answered nothing
+//! is read, so that nobody can be silent then.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +32,8 @@ pub const MESSAGE: usize = 64 * 1024;
 const READ_BUFFER: usize = 4 * 1024;
 /// For the upgrade, and for one message to be taken by the client.
 const SEND_WITHIN: Duration = Duration::from_secs(10);
+/// Who shows nothing keeps others from a seat.
+const LOGIN_WITHIN: Duration = Duration::from_secs(30);
 /// For the last words.
 const CLOSE_WITHIN: Duration = Duration::from_millis(500);
 
@@ -70,11 +74,11 @@ type LastWords = Option<(CloseCode, String)>;
 async fn read(session: &Arc<Session>, stream: &mut SplitStream<Socket>) -> LastWords {
     let calls = Calls(Arc::clone(session));
     loop {
-        session.outbox.room().await;
         let bytes: Bytes = match stream.next().await {
             Some(Ok(Message::Text(text))) => text.into(),
             Some(Ok(Message::Binary(bytes))) => bytes,
-            Some(Ok(Message::Close(_))) | None => return None,
+            None => return None,
+            // A Close as well: reading on sends the answer to it, and then ends.
             Some(Ok(_)) => {
                 session.hear();
                 continue;
@@ -84,13 +88,14 @@ async fn read(session: &Arc<Session>, stream: &mut SplitStream<Socket>) -> LastW
             }
             Some(Err(_)) => return None,
         };
-        session.hear();
+        let busy = session.busy();
         let most = session.rpc.house().config.borrow().rpc.max_batch;
         if let Some(answer) = engine::answer(&bytes, most, &calls).await {
             session.outbox.answer(answer);
         }
-        // A call may have taken longer than a client may be silent.
-        session.hear();
+        // An answer may have waited for room for longer than a client may be silent.
+        session.outbox.room().await;
+        drop(busy);
     }
 }
 
@@ -107,6 +112,9 @@ async fn write(session: &Session, sink: &mut SplitSink<Socket, Message>) -> Last
                     return Some((CloseCode::Policy, "no answer to pings".into()));
                 }
                 session.look_again().await;
+                if session.role().is_none() && session.age() > LOGIN_WITHIN {
+                    return Some((CloseCode::Policy, "a login is needed, by the method authenticate".into()));
+                }
                 Message::Ping(Bytes::new())
             }
         };

@@ -9,7 +9,6 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::access::Role;
-use crate::api::rpc::document;
 use crate::api::rpc::error::Error;
 use crate::api::rpc::session::{Session, Topic};
 use crate::api::rpc::table::{Method, Nothing, method, params};
@@ -166,5 +165,5 @@ async fn stats(session: Arc<Session>, _: Nothing) -> Result<SubscriptionStats, E
 }
 
 async fn discover(session: Arc<Session>, _: Nothing) -> Result<Value, Error> {
-    Ok(document::openrpc(session.rpc.methods()))
+    Ok(session.rpc.document().clone())
 }

@@ -59,9 +59,11 @@ struct Started {
 }
 
 async fn start(session: Arc<Session>, params: Device) -> Result<Started, Error> {
-    let (camera, start_time) = session.rpc.house().control.start_streaming(&params.device)?;
+    let control = &session.rpc.house().control;
+    let stream_url = best(&session, &control.camera(&params.device)?)?;
+    let (camera, start_time) = control.start_streaming(&params.device)?;
     Ok(Started {
-        stream_url: best(&session, &camera)?,
+        stream_url,
         stream_name: camera.capture.id().to_owned(),
         device: camera.alias,
         status: Running::Started,
