@@ -16,7 +16,8 @@ use crate::mux::timing::{self, Frame, TIMESCALE, Timeline};
 
 /// A fragment is cut before it is larger, however short it is.
 const FRAGMENT_BYTES: usize = 4 * 1024 * 1024;
-/// A fragment ends before a keyframe when it holds at least this part of its length.
+/// A fragment that begins with a keyframe ends before the next one when it holds at least this part of its
+/// length; one that does not ends before any, so that there is a fragment to seek to for each.
 const KEYFRAME_CUT: u64 = 5;
 /// No picture stands longer on a timeline.
 const LONGEST: u64 = 7 * 86_400 * TIMESCALE;
@@ -223,7 +224,7 @@ impl Cutter {
         let dts = frame.dts.saturating_sub(base);
         let open = file.fragment;
         let long = dts + frame.duration > open.begins + limit;
-        let keyframe = frame.unit.keyframe && dts >= open.begins + limit / KEYFRAME_CUT;
+        let keyframe = frame.unit.keyframe && (!open.keyframe || dts >= open.begins + limit / KEYFRAME_CUT);
         let large = open.bytes + frame.unit.data.len() > FRAGMENT_BYTES;
         if open.pictures > 0 && (long || keyframe || large || frame.discontinuity) {
             self.cut();
@@ -357,6 +358,20 @@ mod tests {
     }
 
     #[test]
+    fn a_keyframe_that_comes_late_begins_a_fragment_all_the_same() {
+        let (mut cutter, now) = (Cutter::new(lengths()), Instant::now());
+        // One picture more than a fragment holds from keyframe to keyframe.
+        let mut steps: Vec<Step> = (0..78)
+            .flat_map(|n| {
+                let at = now + Duration::from_millis(n * 40);
+                cutter.push(unit(n * 40, n.is_multiple_of(26), 1, LARGE, at))
+            })
+            .collect();
+        steps.extend(cutter.finish());
+        assert_eq!(ends(&steps), [1000, 1040, 2040, 2080, 3080, 3120]);
+    }
+
+    #[test]
     fn what_waits_is_given_out_when_nothing_comes() {
         let mut cutter = Cutter::new(lengths());
         let steps = run(&mut cutter, 0, 20, 1, LARGE, Instant::now());
@@ -383,7 +398,7 @@ mod tests {
         ) {
             let mut cutter = Cutter::new(Lengths { segment: Duration::from_secs(segment), ..lengths() });
             let (mut ms, mut epoch, mut at, mut count) = (0, 1, Instant::now(), 0);
-            let mut steps = Vec::new();
+            let (mut steps, mut keyframes) = (Vec::new(), Vec::new());
             for (pictures, anew, small) in groups {
                 if anew {
                     (ms, epoch) = (0, epoch + 1);
@@ -394,11 +409,12 @@ mod tests {
                     steps.extend(cutter.push(unit(ms, index == 0, epoch, sps, at)));
                     ms += frame_ms;
                     at += Duration::from_millis(frame_ms);
+                    keyframes.push(index == 0);
                     count += 1;
                 }
             }
             steps.extend(cutter.finish());
-            let (mut open, mut last, mut seen) = (false, Duration::ZERO, 0);
+            let (mut open, mut last, mut seen) = (false, Duration::ZERO, 0usize);
             for step in steps {
                 match step {
                     Step::Open(_) => {
@@ -409,7 +425,9 @@ mod tests {
                         prop_assert!(open && fragment.end > last);
                         prop_assert!(last > Duration::ZERO || fragment.keyframe, "a file begins with a keyframe");
                         last = fragment.end;
-                        seen += u64::from(fragment.pictures);
+                        let pictures = &keyframes[seen..][..fragment.pictures as usize];
+                        prop_assert_eq!(fragment.keyframe, pictures.contains(&true), "each can be sought");
+                        seen += pictures.len();
                     }
                     Step::Close => {
                         prop_assert!(open && last > Duration::ZERO);

@@ -25,7 +25,7 @@ describe('the controls of a camera', () => {
       control('night', { name: 'Night mode', type: 'boolean', max: 1, value: 0 }),
       control('sensor', { name: 'Sensor temperature', read_only: true }),
     ];
-    const state = { presence: 'present', refuse: false, set: /** @type {object[]} */ ([]) };
+    const state = { presence: 'present', refuse: false, answers: Promise.resolve(), set: /** @type {object[]} */ ([]) };
     const page = await Dashboard.open(house.browser, 'about:blank');
     // Without events the page asks for the cameras, which are told apart here.
     await page.page.route('**/api/events', (route) => route.abort());
@@ -38,6 +38,7 @@ describe('the controls of a camera', () => {
     });
     await page.page.route('**/api/cameras/test/controls', async (route) => {
       if (route.request().method() === 'PUT') {
+        await state.answers;
         if (state.refuse) {
           await route.fulfill({ status: 400, json: { error: { code: 'VALIDATION_ERROR', message: 'brightness: the camera refuses it now' } } });
           return;
@@ -68,6 +69,24 @@ describe('the controls of a camera', () => {
     assert.deepEqual(state.set, [{ brightness: -20 }, { auto: 1 }, { night: 1 }, { brightness: null, auto: null, night: null }]);
     await waitFor('the page shows what the camera says', 5000, async () => ((await card.getByLabel('Brightness').inputValue()) === '5' ? true : undefined));
     assert.deepEqual(page.errors, []);
+    await page.close();
+  });
+
+  test('what is chosen stands until the camera answers, and goes back when it refuses', async () => {
+    const { page, state } = await open();
+    const card = page.page.getByRole('region', { name: 'Controls' });
+    const night = card.getByLabel('Night mode');
+    await night.waitFor({ timeout: 10_000 });
+    let answer = () => {};
+    state.answers = new Promise((resolve) => { answer = resolve; });
+    state.refuse = true;
+    const asked = page.page.waitForRequest((request) => request.method() === 'PUT', { timeout: 5000 });
+    await night.check();
+    await asked;
+    assert.ok(await night.isChecked());
+    answer();
+    await card.getByText('Not set: brightness: the camera refuses it now').waitFor({ timeout: 5000 });
+    await waitFor('it is as before', 5000, async () => ((await night.isChecked()) ? undefined : true));
     await page.close();
   });
 

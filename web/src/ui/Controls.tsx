@@ -3,6 +3,9 @@ import { useCallback, useEffect, useState } from 'react';
 import { fetchControls, setControls } from '../state/controls.ts';
 import type { Camera, Control } from '../state/types.ts';
 
+/** Null: the default. */
+type Values = Record<string, number | null>;
+
 interface Properties {
   camera: Camera;
   serverGone: boolean;
@@ -11,6 +14,8 @@ interface Properties {
 
 export function Controls({ camera, serverGone, say }: Properties) {
   const [controls, setList] = useState<Control[]>([]);
+  // What the camera was asked for and has not answered yet, oldest first.
+  const [asked, setAsked] = useState<readonly Values[]>([]);
   const [problem, setProblem] = useState<string | null>(null);
   const { id, name, device } = camera;
   // Asked again when the camera is another device than before: it may have come back.
@@ -23,8 +28,10 @@ export function Controls({ camera, serverGone, say }: Properties) {
     return () => gone.abort();
   }, [id, device, serverGone]);
 
-  const set = useCallback((values: Record<string, number | null>): void => {
+  const set = useCallback((values: Values): void => {
+    setAsked((all) => [...all, values]);
     void setControls(id, values).then((answer) => {
+      setAsked((all) => all.filter((each) => each !== values));
       if (typeof answer === 'string') {
         setProblem(`Not set: ${answer}`);
         say(`Not set: ${answer}`);
@@ -52,12 +59,18 @@ export function Controls({ camera, serverGone, say }: Properties) {
         {settable.map((control) => (
           <li key={control.id} className={control.inactive ? 'control inactive' : 'control'} data-control={control.id}
             title={control.inactive ? 'Another control, an automatic, has it now' : undefined}>
-            <Row control={control} disabled={serverGone} set={set} />
+            <Row control={{ ...control, value: shownValue(control, asked) }} disabled={serverGone} set={set} />
           </li>
         ))}
       </ul>
     </section>
   );
+}
+
+/** What was asked for is shown at once, so that nothing jumps back until the camera answers. */
+function shownValue({ id, value, default: usual }: Control, asked: readonly Values[]): Control['value'] {
+  const newest = asked.findLast((values) => id in values);
+  return newest === undefined ? value : newest[id] ?? usual;
 }
 
 function Row({ control, disabled, set }: { control: Control; disabled: boolean; set: (values: Record<string, number>) => void }) {
