@@ -317,7 +317,7 @@ async fn an_id_that_is_written_down_is_no_second_camera_from_earlier_runs() {
     let config = Config { cameras: vec![Camera::new(&id, Source::Test {})], ..Config::default() };
     let house = House::open_in(directory, config).await;
     let ids: Vec<String> = house.cameras.all().iter().map(|camera| camera.id().to_owned()).collect();
-    assert_eq!(ids, [id.clone()]);
+    assert_eq!(ids, std::slice::from_ref(&id));
     assert!(!house.cameras.entry(&id).unwrap().discovered);
     assert!(!house.cameras.forget(&id).await, "it is written down");
     house.end().await;
