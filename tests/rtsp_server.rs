@@ -303,15 +303,15 @@ fn nothing_is_encoded_without_readers() {
 
 #[test]
 fn a_silent_session_expires_and_one_with_signs_of_life_stays() {
-    let service = service("[rtsp]\nsession_timeout_seconds = 2");
+    let service = service("[rtsp]\nsession_timeout_seconds = 5");
     let url = url(&service, "cam");
     let mut silent = RtspClient::connect(&url);
     assert_eq!(silent.describe().status, 200);
-    assert!(silent.setup().header("Session").unwrap().ends_with(";timeout=2"));
+    assert!(silent.setup().header("Session").unwrap().ends_with(";timeout=5"));
     assert_eq!(silent.ask("PLAY", "").status, 200);
     let (mut asking, mut reporting) = (RtspClient::play(&url), RtspClient::play(&url));
     let began = Instant::now();
-    while began.elapsed() < Duration::from_secs(5) {
+    while began.elapsed() < Duration::from_secs(8) {
         assert_eq!(asking.ask("GET_PARAMETER", "").status, 200);
         // A receiver report, empty as far as we are concerned.
         reporting.stream.write_all(&[b'$', 1, 0, 8, 0x80, 201, 0, 1, 0, 0, 0, 0]).unwrap();
@@ -380,15 +380,17 @@ fn what_is_not_there_is_said() {
     client.picture();
 }
 
-/// Sends bytes on a connection of their own and reads until it ends or is silent.
+/// Sends bytes on a connection of their own and reads until it ends.
 fn send(host: &str, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(host).expect("the server accepts");
-    stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    stream.set_read_timeout(Some(ARRIVES)).unwrap();
     // A server that has heard enough closes before all is sent.
     let _ = stream.write_all(bytes);
     let _ = stream.shutdown(std::net::Shutdown::Write);
     let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
+    if let Err(error) = stream.read_to_end(&mut answer) {
+        assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock, "no end within {ARRIVES:?}: {answer:?}");
+    }
     answer
 }
 
@@ -412,8 +414,9 @@ fn garbage_and_too_much_of_anything_end_their_connection_and_nobody_elses() {
     ] {
         let answer = send(&host, &bytes);
         let answer = String::from_utf8_lossy(&answer);
-        // A close with bytes unread may take the answer with it.
-        assert!(answer.is_empty() || answer.starts_with(&format!("RTSP/1.0 {status} ")), "{what}: {answer}");
+        // A close with bytes unread may take the answer with it; a few bytes are all read.
+        let taken = bytes.len() > 2000 && answer.is_empty();
+        assert!(taken || answer.starts_with(&format!("RTSP/1.0 {status} ")), "{what}: {answer}");
     }
     for _ in 0..25 {
         let next = reader.picture();

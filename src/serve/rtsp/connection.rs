@@ -25,6 +25,8 @@ use crate::config::model;
 
 /// A request that has begun is to be whole after this long.
 const HALF: Duration = Duration::from_secs(10);
+/// A connection that has no session for this long ends: others may want its place.
+const SET_UP: Duration = Duration::from_secs(30);
 /// How long a description waits for a camera that has never given a keyframe.
 const DESCRIBE: Duration = Duration::from_secs(8);
 /// What one read takes: clients send little.
@@ -53,6 +55,8 @@ pub enum End {
     Stuck,
     #[error("it was silent for too long")]
     Silent,
+    #[error("it set nothing up")]
+    Idle,
     #[error("what it sent is no RTSP: {0:?}")]
     Garbage(Garbage),
     #[error("it may no longer read")]
@@ -103,6 +107,8 @@ pub struct Connection {
     /// When the client last gave a sign of life, and when what it began to say began.
     heard: Instant,
     began: Option<Instant>,
+    /// Since when it has had no session, if it has none.
+    idle: Instant,
 }
 
 impl Connection {
@@ -122,6 +128,7 @@ impl Connection {
             seat: None,
             heard: Instant::now(),
             began: None,
+            idle: Instant::now(),
         }
     }
 
@@ -220,6 +227,7 @@ impl Connection {
             Action::Teardown(answer) => {
                 self.seat = None;
                 self.place = None;
+                self.idle = Instant::now();
                 self.session.end();
                 answer
             }
@@ -286,8 +294,9 @@ impl Connection {
     fn deadline(&self) -> (bool, Instant) {
         let (waits, stuck) = self.reader.waits();
         let half = self.began.map(|began| began + HALF);
+        let idle = self.place.is_none().then(|| self.idle + SET_UP);
         let silent = self.heard + self.timeout();
-        (waits, [stuck, half].into_iter().flatten().fold(silent, Instant::min))
+        (waits, [stuck, half, idle].into_iter().flatten().fold(silent, Instant::min))
     }
 
     fn expire(&self, now: Instant) -> Result<(), End> {
@@ -296,13 +305,17 @@ impl Connection {
             return Err(End::Stuck);
         }
         let half = self.began.is_some_and(|began| began + HALF <= now);
-        if half || self.heard + self.timeout() <= now {
-            if self.seat.is_none() {
-                let _ = self.say(None, &Answer::new(Status::RequestTimeout));
-            }
-            return Err(End::Silent);
+        let end = if half || self.heard + self.timeout() <= now {
+            End::Silent
+        } else if self.place.is_none() && self.idle + SET_UP <= now {
+            End::Idle
+        } else {
+            return Ok(());
+        };
+        if self.seat.is_none() {
+            let _ = self.say(None, &Answer::new(Status::RequestTimeout));
         }
-        Ok(())
+        Err(end)
     }
 
     fn timeout(&self) -> Duration {
@@ -338,6 +351,20 @@ mod tests {
         };
         let address = SocketAddr::from(([127, 0, 0, 1], 8554));
         (Connection::new(Arc::new(house), Socket::Tls(inside), address, address), client)
+    }
+
+    #[tokio::test]
+    async fn without_a_session_signs_of_life_do_not_keep_it() {
+        let (mut connection, _client) = connected();
+        let until = connection.idle + SET_UP;
+        connection.heard = until;
+        assert_eq!(connection.deadline(), (false, until));
+        assert!(connection.expire(until - Duration::from_millis(1)).is_ok());
+        assert!(matches!(connection.expire(until), Err(End::Idle)));
+        let (mut connection, _client) = connected();
+        connection.place = Place::take(&connection.house.sessions, 1);
+        connection.heard = until;
+        assert!(connection.deadline().1 > until && connection.expire(until).is_ok(), "a session does");
     }
 
     #[tokio::test]
