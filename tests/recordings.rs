@@ -184,6 +184,22 @@ fn a_recording_begins_before_it_was_started_when_there_is_a_pre_roll() {
 }
 
 #[test]
+fn nothing_from_before_a_mask_is_recorded_whatever_the_pre_roll() {
+    let service = Fanlight::start(&format!("[record]\npre_roll_seconds = 60\n{}", test_camera("front", "")));
+    let frames = || service.camera("front")["h264"]["frames"].as_u64().unwrap();
+    wait_until("pictures are held", STARTS + SOON, || frames() > 25);
+    let masked = jiff::Timestamp::now();
+    let mask = r#"{"masks": [{"x": 0, "y": 0, "width": 0.5, "height": 0.5}]}"#;
+    let answer = service.ask("PUT", "/api/cameras/front/transforms", mask);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    service.ask("POST", "/api/cameras/front/recording", "");
+    wait_until("it records", STARTS + SOON, || service.recording("front")["state"] == "recording");
+    let status = service.recording("front");
+    let began: jiff::Timestamp = status["started_at"].as_str().unwrap().parse().unwrap();
+    assert!(began >= masked, "began {began}, masked {masked}");
+}
+
+#[test]
 fn a_file_is_served_in_ranges_with_conditions_and_a_name_also_while_it_grows() {
     let service = Fanlight::start(&test_camera("front", ""));
     service.wait_state("front", "live", STARTS);

@@ -46,17 +46,27 @@ struct Source {
 impl Source {
     /// The next picture. Epochs of two captures of one camera are told apart.
     async fn next(&mut self) -> Option<AccessUnit> {
-        let unit = self.pictures.next().await?;
-        Some(AccessUnit { epoch: unit.epoch ^ (self.number << 40), ..unit })
+        loop {
+            let unit = tokio::select! {
+                biased;
+                Ok(()) = self.retractions.changed() => {
+                    self.roll.clear();
+                    continue;
+                }
+                unit = self.pictures.next() => unit?,
+            };
+            return Some(AccessUnit { epoch: unit.epoch ^ (self.number << 40), ..unit });
+        }
     }
 
-    /// What is kept of before the start, without what was taken back since.
-    fn roll(&mut self) -> &mut PreRoll {
-        if self.retractions.has_changed().unwrap_or_default() {
+    /// Whether what was given before was taken back at this moment, on another thread; nothing of it is kept.
+    fn taken_back(&mut self) -> bool {
+        let back = self.retractions.has_changed().unwrap_or_default();
+        if back {
             self.retractions.mark_unchanged();
             self.roll.clear();
         }
-        &mut self.roll
+        back
     }
 }
 
@@ -85,7 +95,9 @@ pub async fn roll(standing: Arc<Mutex<Standing>>, capture: Capture, most: Most) 
     let mut standing = standing.lock().await;
     let Some(source) = standing.source(&capture) else { return };
     while let Some(unit) = source.next().await {
-        source.roll().keep(unit, most);
+        if !source.taken_back() {
+            source.roll.keep(unit, most);
+        }
     }
 }
 
@@ -109,7 +121,8 @@ pub async fn record(standing: Arc<Mutex<Standing>>, capture: Capture, plan: Plan
         },
     };
     let mut alive = true;
-    for unit in source.roll().take(plan.pre_roll, std::time::Instant::now()) {
+    source.taken_back();
+    for unit in source.roll.take(plan.pre_roll, std::time::Instant::now()) {
         alive &= present.take(unit, &plan, &reports);
     }
     let mut flush_at = Instant::now() + plan.lengths.fragment;
