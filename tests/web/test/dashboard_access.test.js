@@ -38,6 +38,8 @@ describe('the dashboard is for everybody', () => {
           assert.ok(found.passes.length > 10, 'axe looked at the page');
           const wide = await page.page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
           assert.ok(wide <= 0, `${hash}: ${wide} px wider than the screen`);
+          const bar = await page.page.locator('header.top').evaluate((top) => top.getBoundingClientRect().height);
+          assert.ok(bar > 20 && bar < 80, `${hash}: the bar at the top is one line, not ${bar} px`);
         }
         await page.close();
       });

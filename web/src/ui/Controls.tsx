@@ -55,7 +55,7 @@ export function Controls({ camera, serverGone, say }: Properties) {
         <button type="button" className="button small" disabled={serverGone} onClick={reset}>Defaults</button>
       </div>
       {problem !== null && <p className="problem" role="alert">{problem}</p>}
-      <ul className="controls">
+      <ul className="settings">
         {settable.map((control) => (
           <li key={control.id} className={control.inactive ? 'control inactive' : 'control'} data-control={control.id}
             title={control.inactive ? 'Another control, an automatic, has it now' : undefined}>
