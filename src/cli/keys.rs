@@ -55,6 +55,9 @@ impl From<KeyRole> for Role {
     }
 }
 
+const WHERE: &str =
+    "API keys are in the service's database; run this as the service's user, with its configuration";
+
 pub fn run(
     args: &Args,
     file: Option<&Path>,
@@ -65,9 +68,7 @@ pub fn run(
     let places = storage::places(loaded.config.storage.directory.as_deref(), environment);
     // The service's own place or none: a key in another database would be known to nobody.
     let place = places.first().cloned().unwrap_or_default();
-    let directory = storage::first_writable(std::slice::from_ref(&place)).context(
-        "API keys are in the service's database; run this as the service's user, with its configuration",
-    )?;
+    let directory = storage::first_writable(std::slice::from_ref(&place)).context(WHERE)?;
     let user = rustix::process::geteuid().as_raw();
     let owner = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(&directory)?);
     anyhow::ensure!(
@@ -77,9 +78,7 @@ pub fn run(
     );
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let database = Database::open(&directory).await.with_context(|| {
-            "API keys are in the service's database; run this as the service's user, with its configuration"
-        })?;
+        let database = Database::open(&directory).await.context(WHERE)?;
         let done = keys(&args.command, &database, out).await;
         database.close().await;
         done

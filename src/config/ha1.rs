@@ -112,4 +112,12 @@ mod tests {
         assert!(Algorithm::Md5.fits(&of(Algorithm::Md5)) && !Algorithm::Md5.fits(&of(Algorithm::Sha256)));
         assert_eq!(format!("{ha1:?}"), "***");
     }
+
+    #[test]
+    fn a_hash_that_was_printed_hidden_is_read_and_opens_nothing() {
+        assert!(Algorithm::Md5.fits(HIDDEN), "a printed configuration can be read again");
+        let hidden = || Some(Secret::new(HIDDEN));
+        let ha1 = Ha1::written(hidden(), hidden());
+        assert!(ha1.get(Algorithm::Md5).is_none() && ha1.get(Algorithm::Sha256).is_none());
+    }
 }
