@@ -12,6 +12,7 @@ pub mod capture;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod fleet;
 pub mod frames;
 pub mod h264;
 pub mod livekit;
