@@ -1,3 +1,4 @@
 //! x
+pub mod client;
 pub mod node;
 pub mod registry;
