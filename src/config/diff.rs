@@ -70,6 +70,7 @@ impl Difference {
             rtsp,
             livekit,
             discovery,
+            external,
             storage,
             record,
             publish: _,
@@ -87,6 +88,7 @@ impl Difference {
             (webrtc.port != before.port, "webrtc.port"),
             (webrtc.tcp != before.tcp, "webrtc.tcp"),
             (discovery.enabled != old.discovery.enabled, "discovery.enabled"),
+            (external.allow_networks != old.external.allow_networks, "external.allow_networks"),
             (*storage != old.storage, "storage.directory"),
             (rtsp.enabled != rtsp_before.enabled, "rtsp.enabled"),
             (rtsp.bind != rtsp_before.bind, "rtsp.bind"),
@@ -112,6 +114,7 @@ impl Difference {
             (limits(rtsp) != limits(rtsp_before), "rtsp"),
             (*livekit != old.livekit, "livekit"),
             (Discovery { enabled: old.discovery.enabled, ..discovery.clone() } != old.discovery, "discovery"),
+            (external.max_streams != old.external.max_streams, "external.max_streams"),
             (*record != old.record, "record"),
             (recorded_otherwise(old, new), "camera.record"),
         ]);

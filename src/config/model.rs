@@ -7,6 +7,7 @@
 mod access;
 mod camera;
 mod discovery;
+mod external;
 mod publish;
 mod storage;
 
@@ -20,6 +21,7 @@ use super::secret::Secret;
 pub use access::*;
 pub use camera::*;
 pub use discovery::*;
+pub use external::*;
 pub use publish::*;
 pub use storage::*;
 
@@ -40,6 +42,7 @@ pub struct Config {
     pub rtsp: RtspServer,
     pub livekit: LiveKit,
     pub discovery: Discovery,
+    pub external: External,
     pub storage: Storage,
     pub record: Record,
     /// What is pushed to servers elsewhere.

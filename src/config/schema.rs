@@ -40,6 +40,7 @@ pub static ROOT: &[Key] = &[
     key("rtsp", Kind::Section(RTSP_SERVER)),
     key("livekit", Kind::Section(LIVEKIT)),
     key("discovery", Kind::Section(DISCOVERY)),
+    key("external", Kind::Section(EXTERNAL)),
     key("storage", Kind::Section(STORAGE)),
     key("record", Kind::Section(RECORD)),
     key("publish", Kind::Outputs),
@@ -132,6 +133,11 @@ const DISCOVERY: &[Key] = &[
     key("resolution", Kind::Resolution),
     key("fps", Kind::Whole { min: 0, max: 120, unit: "" }),
     key("idle", Kind::Choice(&["open", "close"])),
+];
+
+const EXTERNAL: &[Key] = &[
+    key("allow_networks", Kind::List(&Kind::Network)),
+    key("max_streams", Kind::Whole { min: 0, max: 1000, unit: "" }),
 ];
 
 const RTSP_SERVER: &[Key] = &[
