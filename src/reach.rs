@@ -43,6 +43,11 @@ impl Reach {
         Self { allow }
     }
 
+    /// What is let through in any case.
+    pub fn networks(&self) -> &[Network] {
+        &self.allow
+    }
+
     /// Whether this address may be gone to; `own` are those of this machine.
     ///
     /// # Errors

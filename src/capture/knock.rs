@@ -118,6 +118,12 @@ impl Knocker {
     }
 }
 
+/// Whether something answers RTSP at this address.
+pub async fn answers_rtsp(address: SocketAddr) -> bool {
+    let asked = async { options(TcpStream::connect(address).await?, &format!("rtsp://{address}/")).await };
+    tokio::time::timeout(ANSWER_LIMIT, asked).await.is_ok_and(|answer| answer.unwrap_or(false))
+}
+
 /// Asks for the server's methods (RFC 2326, section 10.1). Any RTSP answer will do, 401 included.
 async fn options(mut stream: TcpStream, url: &str) -> std::io::Result<bool> {
     let request = format!("OPTIONS {url} RTSP/1.0\r\nCSeq: 1\r\nUser-Agent: fanlight\r\n\r\n");

@@ -1,8 +1,10 @@
 //! What can be asked of the house, whoever asks: the operations behind REST and JSON-RPC. Each is one
 //! function here, in words of the house; the doors turn answers and [`Refusal`]s into theirs.
 //!
-//! [`streams`] keeps streams running that nobody watches yet; [`Urls`] says where pictures are.
+//! [`streams`] keeps streams running that nobody watches yet; [`external`] adds cameras elsewhere and looks for
+//! them; [`Urls`] says where pictures are.
 
+pub mod external;
 pub mod streams;
 mod urls;
 
@@ -28,6 +30,17 @@ pub enum Refusal {
     Path(String),
     #[error("all streams of camera {0:?} are switched off; see its outputs in the configuration")]
     NoStream(String),
+    #[error("no stream {0:?} was added by API; get_external_streams and /api/external-streams list them")]
+    NoExternal(String),
+    #[error("{0}")]
+    Invalid(String),
+    /// Not as things are now.
+    #[error("{0}")]
+    Conflict(String),
+    #[error("{0}")]
+    Dependency(String),
+    #[error("nothing was changed, because it could not be kept: {0}")]
+    NotKept(String),
 }
 
 /// The operations and what they work on. Cloning it clones a reference.

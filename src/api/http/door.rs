@@ -30,6 +30,9 @@ pub const fn needs(target: Target, looks: bool) -> Option<Role> {
         | Target::Cleanup
         | Target::Transforms
         | Target::Change
+        | Target::ExternalStreams
+        | Target::ExternalStream
+        | Target::ScanInterval
         | Target::Forget => Some(Role::Admin),
         // Whatever changes something and is not named above.
         _ => Some(Role::Operator),

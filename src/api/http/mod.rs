@@ -2,7 +2,7 @@
 //!
 //! [`routes`] is the table of all paths; [`service`] answers a request by it. Areas have a file each:
 //! [`streams`] (MJPEG, snapshots), [`whep`] (WebRTC signalling), [`livekit`], [`system`], [`probes`],
-//! [`metrics`], [`cameras`], [`controls`], [`recordings`], [`files`], [`transforms`], [`events`], [`assets`] (the dashboard),
+//! [`metrics`], [`cameras`], [`controls`], [`recordings`], [`files`], [`transforms`], [`events`], [`external`], [`assets`] (the dashboard),
 //! [`page`] (the plain one), [`openapi`]; [`door`] asks who comes in.
 //! Nothing here waits for a camera except MJPEG, snapshot and WebRTC requests, which are bounded.
 
@@ -14,6 +14,7 @@ mod controls;
 mod cors;
 mod door;
 mod events;
+mod external;
 mod files;
 mod livekit;
 mod metrics;
@@ -49,6 +50,7 @@ use crate::cameras::Cameras;
 use crate::capture::Capture;
 use crate::config::Config;
 use crate::control::Control;
+use crate::control::external::External;
 use crate::publish::Publishers;
 use crate::record::Recordings;
 use crate::serve::hls::Hls;
@@ -70,6 +72,8 @@ pub struct AppState {
     pub config: watch::Receiver<Arc<Config>>,
     /// What can be asked of the house.
     pub control: Control,
+    /// Cameras that are added by API.
+    pub external: External,
     /// The connections of JSON-RPC.
     pub rpc: Rpc,
     /// Who may do what.
@@ -130,9 +134,12 @@ impl AppState {
         let mjpeg = Mjpeg::new(cameras.watch(), stop.clone());
         let started = Started { at: SystemTime::now(), instant: Instant::now() };
         let control = Control::new(cameras.clone(), Publishers::none());
-        let access = Access::new(config.clone(), Err("this service has no database".into()));
+        let none = || "this service has no database".to_owned();
+        let access = Access::new(config.clone(), Err(none()));
+        let external = External::new(cameras.clone(), config.clone(), Err(none()), Vec::new(), 0);
         let house = House {
             control: control.clone(),
+            external: external.clone(),
             access: access.clone(),
             config: config.clone(),
             mjpeg: mjpeg.clone(),
@@ -146,6 +153,7 @@ impl AppState {
         };
         Self {
             control,
+            external,
             access,
             rpc: Rpc::new(house),
             hls,
@@ -176,6 +184,7 @@ impl AppState {
         self.publishers = publishers;
         self.rpc = Rpc::new(House {
             control: self.control.clone(),
+            external: self.external.clone(),
             access: self.access.clone(),
             config: self.config.clone(),
             mjpeg: self.mjpeg.clone(),
@@ -352,6 +361,17 @@ async fn dispatch(
         }
         Target::Controls => controls::list(state, params.id).await,
         Target::Capabilities => controls::capabilities(state, params.id).await,
+        Target::ExternalStreams | Target::ExternalStream | Target::ScanInterval | Target::Discover => {
+            if !matches!(*request.method, Method::GET | Method::HEAD) {
+                cors::may_act(request.headers, origins)?;
+            }
+            match target {
+                Target::ExternalStreams => external::all(state, request).await,
+                Target::ExternalStream => external::one(state, params.id, request).await,
+                Target::Discover => external::discover(state, request).await,
+                _ => external::interval(state, request).await,
+            }
+        }
         Target::Restart => {
             cors::may_act(request.headers, origins)?;
             cameras::restart(state, params.id)

@@ -35,6 +35,13 @@ pub enum Target {
     SetControls,
     Capabilities,
     Restart,
+    /// Cameras that were added by API.
+    ExternalStreams,
+    ExternalStream,
+    /// How often cameras on the network are looked for.
+    ScanInterval,
+    /// Looks for them now.
+    Discover,
     /// What is done to a camera's pictures.
     Transforms,
     /// Of a published output.
@@ -177,6 +184,13 @@ pub const ROUTES: &[Route] = &[
     get("/api/cameras/{id}/transforms", Target::Transforms),
     put("/api/cameras/{id}/transforms", Target::Transforms),
     delete("/api/cameras/{id}/transforms", Target::Transforms),
+    get("/api/external-streams", Target::ExternalStreams),
+    post("/api/external-streams", Target::ExternalStreams),
+    get("/api/external-streams/discovery", Target::ScanInterval),
+    post("/api/external-streams/discovery", Target::Discover),
+    put("/api/external-streams/discovery", Target::ScanInterval),
+    get("/api/external-streams/{id}", Target::ExternalStream),
+    delete("/api/external-streams/{id}", Target::ExternalStream),
     post("/api/outputs/{id}/retry", Target::Retry),
     get("/api/events", Target::Events),
     get("/webrtc/config", Target::WebrtcConfig),
