@@ -73,6 +73,7 @@ impl Difference {
             external,
             storage,
             record,
+            stepper,
             publish: _,
             cameras: _,
         } = new;
@@ -90,6 +91,7 @@ impl Difference {
             (discovery.enabled != old.discovery.enabled, "discovery.enabled"),
             (external.allow_networks != old.external.allow_networks, "external.allow_networks"),
             (*storage != old.storage, "storage.directory"),
+            (*stepper != old.stepper, "stepper"),
             (rtsp.enabled != rtsp_before.enabled, "rtsp.enabled"),
             (rtsp.bind != rtsp_before.bind, "rtsp.bind"),
             (rtsp.port != rtsp_before.port, "rtsp.port"),
@@ -383,6 +385,7 @@ mod tests {
             (|c| c.rtsp.session_timeout_seconds = 9.0, &[], &["rtsp"]),
             (|c| c.livekit.rooms = vec!["r".into()], &[], &["livekit"]),
             (|c| c.discovery.enabled = false, &["discovery.enabled"], &[]),
+            (|c| c.stepper.invert = true, &["stepper"], &[]),
             (|c| c.discovery.deny = vec!["x".into()], &[], &["discovery"]),
         ];
         for (change, restart, live) in table {
