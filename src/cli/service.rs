@@ -146,6 +146,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     let (system, _reading) = System::watch(directory);
     let access = Access::new(config.subscribe(), database.clone());
     let rtsp = rtsp(&config.borrow(), &cameras, &access)?;
+    let watching = AbortOnDropHandle::new(tokio::spawn(access.clone().watch()));
     let mut state =
         AppState::new(cameras.clone(), config.subscribe(), hls.subscribe(), whep.clone(), stop.clone());
     state.system = system;
@@ -225,7 +226,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     };
 
     notifier.stopping();
-    drop((watchdog, following, keeping, discovering, scanning));
+    drop((watchdog, following, keeping, discovering, scanning, watching));
     stop.cancel();
     let over = async {
         // A camera that hangs does not keep the health file from saying how it ended.

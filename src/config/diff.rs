@@ -101,6 +101,7 @@ impl Difference {
         ]);
         difference.live = named(&[
             (server.cors_origins != old.server.cors_origins, "server.cors_origins"),
+            (server.hosts != old.server.hosts, "server.hosts"),
             (log.level != old.log.level, "log.level"),
             (*access != old.access, "access"),
             (Rpc { bind: old.rpc.bind, port: old.rpc.port, ..rpc.clone() } != old.rpc, "rpc"),

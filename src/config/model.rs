@@ -75,11 +75,18 @@ pub struct Server {
     pub port: u16,
     /// `*`, or origins such as `https://dash.example.org`; none at all: no other site may read.
     pub cors_origins: Vec<String>,
+    /// Names that this machine is asked by, beside its own.
+    pub hosts: Vec<String>,
 }
 
 impl Default for Server {
     fn default() -> Self {
-        Self { bind: IpAddr::from([127, 0, 0, 1]), port: 8080, cors_origins: vec!["*".into()] }
+        Self {
+            bind: IpAddr::from([127, 0, 0, 1]),
+            port: 8080,
+            cors_origins: vec!["*".into()],
+            hosts: Vec::new(),
+        }
     }
 }
 

@@ -53,6 +53,7 @@ const SERVER: &[Key] = &[
     // Port 0 lets the system choose a free one.
     key("port", Kind::Whole { min: 0, max: 65535, unit: "" }),
     key("cors_origins", Kind::Origins),
+    key("hosts", Kind::List(&Kind::Text)),
 ];
 
 const LOG: &[Key] = &[key("format", Kind::Choice(&["text", "json"])), key("level", Kind::LogFilter)];

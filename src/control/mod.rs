@@ -13,7 +13,9 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::cameras::Cameras;
+use crate::cameras::controls::ControlError;
 use crate::capture::Capture;
+use crate::capture::device::Description;
 use crate::publish::Publishers;
 use streams::Held;
 pub use urls::Urls;
@@ -90,6 +92,11 @@ impl Control {
     /// The set of cameras as it changes.
     pub fn watch(&self) -> watch::Receiver<Arc<[Capture]>> {
         self.0.cameras.watch()
+    }
+
+    /// What the device of a camera says about itself, asked now.
+    pub async fn describe(&self, id: &str) -> Result<Description, ControlError> {
+        self.0.cameras.describe(id).await
     }
 
     /// Ends a camera's present attempt and begins anew, without waiting for a back-off.

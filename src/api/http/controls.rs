@@ -64,7 +64,7 @@ pub async fn set(state: &AppState, id: Option<&str>, request: &Request<'_>) -> R
 
 pub async fn capabilities(state: &AppState, id: Option<&str>) -> Result<Response, Fault> {
     let capture = state.camera(id)?;
-    let device = state.cameras.describe(capture.id()).await.map_err(|error| fault(&capture, &error))?;
+    let device = state.control.describe(capture.id()).await.map_err(|error| fault(&capture, &error))?;
     let body = Capabilities {
         camera: capture.id().to_owned(),
         driver: device.driver,

@@ -17,6 +17,7 @@ mod door;
 mod events;
 mod external;
 mod files;
+mod hosts;
 mod livekit;
 mod metrics;
 mod openapi;
@@ -106,6 +107,8 @@ pub struct AppState {
     pub publishers: Publishers,
     pub recordings: Recordings,
     pub started: Started,
+    /// What the machine is called.
+    machine: Arc<str>,
     /// Set by the server that runs.
     pub entrance: Entrance,
 }
@@ -178,6 +181,7 @@ impl AppState {
             publishers: Publishers::none(),
             recordings,
             started,
+            machine: hosts::machine().into(),
             entrance: Entrance { listens: NOWHERE, http: NOWHERE, rpc_only: false },
             cameras,
             config,
@@ -305,7 +309,14 @@ async fn handle(state: &AppState, path: &str, request: &Request<'_>, fault: Opti
             Fault::no_path(path).into_response()
         }
         Found::Route(target, params) => {
-            match door::enter(&state.access, target, request.method, request.headers, request.client).await {
+            let entered = match known_host(state, target, request) {
+                Ok(()) => {
+                    let (method, headers) = (request.method, request.headers);
+                    door::enter(&state.access, target, method, headers, request.client).await
+                }
+                Err(fault) => Err(fault),
+            };
+            match entered {
                 Ok(()) => dispatch(state, target, params, request, &origins).await,
                 Err(fault) => Err(fault),
             }
@@ -329,6 +340,17 @@ async fn handle(state: &AppState, path: &str, request: &Request<'_>, fault: Opti
     cors::apply(response.headers_mut(), request.headers, &origins);
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// While nobody has to log in, only a name of this machine opens more than a look; see [`hosts`].
+fn known_host(state: &AppState, target: Target, request: &Request<'_>) -> Result<(), Fault> {
+    let looks = matches!(*request.method, Method::GET | Method::HEAD);
+    let talks = matches!(target, Target::Rpc | Target::Go2rtcSocket);
+    let config = state.config.borrow();
+    if (looks && !talks) || config.access.configured() {
+        return Ok(());
+    }
+    hosts::known(request.headers, &state.machine, &config.server.hosts)
 }
 
 async fn dispatch(
@@ -381,6 +403,12 @@ async fn dispatch(
                 Target::Discover => external::discover(state, request).await,
                 _ => external::interval(state, request).await,
             }
+        }
+        Target::Streaming => {
+            if !matches!(*request.method, Method::GET | Method::HEAD) {
+                cors::may_act(request.headers, origins)?;
+            }
+            cameras::streaming(state, params.id, request.method)
         }
         Target::Restart => {
             cors::may_act(request.headers, origins)?;

@@ -10,7 +10,7 @@ use utoipa::{OpenApi, ToSchema};
 use warp::http::StatusCode;
 
 use super::answer::{self, ErrorBody, ErrorDetail};
-use super::cameras::{CameraList, CameraView, LiveKitRoom, Restarting, Retrying};
+use super::cameras::{CameraList, CameraView, LiveKitRoom, Restarting, Retrying, Streaming};
 use super::controls::{Capabilities, ControlList, ControlValues};
 use super::door;
 use super::events::HouseView;
@@ -48,6 +48,7 @@ use crate::telemetry::system::SystemMetrics;
         CameraView,
         Restarting,
         Retrying,
+        Streaming,
         ControlList,
         Settings,
         ControlValues,
@@ -165,6 +166,11 @@ fn operation(route: &Route) -> Operation {
         }
         Target::ScanInterval => ("cameras", "How often cameras on the network are looked for"),
         Target::Retry => ("cameras", "Try a published output again at once"),
+        Target::Streaming => match verb {
+            Verb::Post => ("cameras", "Keep a camera's stream running though nobody watches"),
+            Verb::Delete => ("cameras", "End that; viewers keep their streams"),
+            _ => ("cameras", "Whether a camera's stream is kept running"),
+        },
         Target::Restart => ("cameras", "Begin anew with this camera, without waiting for a back-off"),
         Target::Transforms if verb == Verb::Put => {
             ("cameras", "Change rotation, flip, overlay and privacy masks while it runs; all of them at once")
@@ -575,6 +581,13 @@ fn responses(route: &Route) -> Vec<(&'static str, Response)> {
             ("202", json::<Retrying>("Asked for")),
             ("403", error("A page of an origin that is not listed asked")),
         ],
+        Target::Streaming => {
+            let mut list = vec![("200", json::<Streaming>("How it is now"))];
+            if verb != Verb::Get {
+                list.push(("403", error("A page of an origin that is not listed asked")));
+            }
+            list
+        }
         Target::Restart => vec![
             ("202", json::<Restarting>("Asked for")),
             ("403", error("A page of an origin that is not listed asked")),

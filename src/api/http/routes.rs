@@ -37,6 +37,8 @@ pub enum Target {
     SetControls,
     Capabilities,
     Restart,
+    /// Whether a camera's stream is kept running; starts and ends that.
+    Streaming,
     /// Cameras that were added by API.
     ExternalStreams,
     ExternalStream,
@@ -185,6 +187,9 @@ pub const ROUTES: &[Route] = &[
     get("/api/cameras/{id}/capabilities", Target::Capabilities),
     get("/api/cameras/{id}/viewers", Target::Viewers),
     post("/api/cameras/{id}/restart", Target::Restart),
+    get("/api/cameras/{id}/streaming", Target::Streaming),
+    post("/api/cameras/{id}/streaming", Target::Streaming),
+    delete("/api/cameras/{id}/streaming", Target::Streaming),
     get("/api/cameras/{id}/transforms", Target::Transforms),
     put("/api/cameras/{id}/transforms", Target::Transforms),
     delete("/api/cameras/{id}/transforms", Target::Transforms),
