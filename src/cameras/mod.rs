@@ -14,6 +14,7 @@ pub mod identity;
 mod keeping;
 mod place;
 pub mod roster;
+pub mod scan;
 pub mod settings;
 pub mod udev;
 
