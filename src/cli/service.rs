@@ -5,7 +5,7 @@
 //! to start anew).
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::access::Access;
-use crate::api::http::AppState;
 use crate::api::http::server::Server;
+use crate::api::http::{Again, AppState};
 use crate::cameras::udev::Udev;
 use crate::cameras::{Cameras, discovery};
 use crate::capture::status::CameraStatus;
@@ -26,6 +26,9 @@ use crate::capture::{self, Means};
 use crate::config::model::Config;
 use crate::config::{self, Difference, Warning};
 use crate::control::external::External;
+use crate::fleet::registry::Registry;
+use crate::fleet::registry::file::FileRegistry;
+use crate::fleet::{self, Fleet};
 use crate::motion::Motion;
 use crate::pipelines::Library;
 use crate::publish::{self, Publishers};
@@ -143,6 +146,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     };
     let discovering =
         udev.map(|udev| AbortOnDropHandle::new(tokio::spawn(discovery::run(cameras.clone(), udev))));
+    let directory_of_nodes = directory.clone();
     let (system, _reading) = System::watch(directory);
     let access = Access::new(config.subscribe(), database.clone());
     let rtsp = rtsp(&config.borrow(), &cameras, &access)?;
@@ -158,6 +162,13 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     let scanning = AbortOnDropHandle::new(tokio::spawn(state.external.clone().scan(stop.clone())));
     state.recordings = recordings.clone();
     state.motion = motion.clone();
+    state.fleet = fleet(&state.config.borrow(), &directory_of_nodes).await?;
+    state.again = Again::supervised(|name| std::env::var_os(name).is_some());
+    let again = state.again.clone();
+    let probing = state.fleet.clone().map(|fleet| {
+        let every = Duration::try_from_secs_f64(state.config.borrow().management.probe_seconds);
+        AbortOnDropHandle::new(tokio::spawn(fleet.watch(every.unwrap_or(Duration::from_secs(10)))))
+    });
     let state = state.publishing(publishers.clone());
     let keeping = AbortOnDropHandle::new(tokio::spawn(state.control.clone().keep_streams()));
     let document = Document {
@@ -210,6 +221,10 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
             }
             _ = hangup.recv() => {}
             () = file.changed() => {}
+            () = again.asked() => {
+                tracing::warn!("asked to begin anew; exit {EXIT_FROZEN}");
+                break EXIT_FROZEN;
+            }
             doom = vitals.doomed() => {
                 tracing::error!("{doom}; exit {EXIT_FROZEN}");
                 break EXIT_FROZEN;
@@ -226,7 +241,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     };
 
     notifier.stopping();
-    drop((watchdog, following, keeping, discovering, scanning, watching));
+    drop((watchdog, probing, following, keeping, discovering, scanning, watching));
     stop.cancel();
     let over = async {
         // A camera that hangs does not keep the health file from saying how it ended.
@@ -348,6 +363,28 @@ async fn added(database: Option<&Database>) -> (Vec<KeptStream>, u32) {
         tracing::error!("cameras that were added by API are not known: {error}");
         Default::default()
     })
+}
+
+/// Takes up the nodes that are looked after from here, where that is wanted.
+async fn fleet(config: &Config, directory: &Path) -> anyhow::Result<Option<Fleet>> {
+    let management = &config.management;
+    if !management.enabled {
+        return Ok(None);
+    }
+    let path = management.registry_path.clone().unwrap_or_else(|| {
+        // The contract's place, where there is one: a container's volume.
+        let data = Path::new("/data");
+        if data.is_dir() { data } else { directory }.join("node-registry.json")
+    });
+    let tls = fleet::tls::client(management.tls_ca_file.as_deref())?;
+    let client = fleet::client::Client::new(fleet::reach::rule(management, config.server.bind), tls);
+    let opened = tokio::task::spawn_blocking(move || {
+        FileRegistry::open(&path).map(|file| Box::new(file) as Box<dyn Registry>)
+    });
+    let seconds = |value: f64| Duration::try_from_secs_f64(value).unwrap_or_default();
+    let (within, fresh) = (seconds(management.probe_timeout_seconds), seconds(management.probe_seconds));
+    let fleet = Fleet::open(opened.await?, client, within, fresh).await;
+    Ok(Some(fleet))
 }
 
 /// Where devices are told of, if they are to be discovered and can be.

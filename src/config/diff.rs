@@ -74,6 +74,7 @@ impl Difference {
             storage,
             record,
             stepper,
+            management,
             publish: _,
             cameras: _,
         } = new;
@@ -92,6 +93,7 @@ impl Difference {
             (external.allow_networks != old.external.allow_networks, "external.allow_networks"),
             (*storage != old.storage, "storage.directory"),
             (*stepper != old.stepper, "stepper"),
+            (*management != old.management, "management"),
             (rtsp.enabled != rtsp_before.enabled, "rtsp.enabled"),
             (rtsp.bind != rtsp_before.bind, "rtsp.bind"),
             (rtsp.port != rtsp_before.port, "rtsp.port"),
@@ -387,6 +389,7 @@ mod tests {
             (|c| c.livekit.rooms = vec!["r".into()], &[], &["livekit"]),
             (|c| c.discovery.enabled = false, &["discovery.enabled"], &[]),
             (|c| c.stepper.invert = true, &["stepper"], &[]),
+            (|c| c.management.enabled = true, &["management"], &[]),
             (|c| c.discovery.deny = vec!["x".into()], &[], &["discovery"]),
         ];
         for (change, restart, live) in table {

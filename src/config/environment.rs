@@ -23,6 +23,7 @@ pub static SETTINGS: &[(&str, &str)] = &[
     ("FANLIGHT_BIND", "server.bind"),
     ("FANLIGHT_PORT", "server.port"),
     ("FANLIGHT_RTSP_PORT", "rtsp.port"),
+    ("NODE_REGISTRY_PATH", "management.registry_path"),
     ("FANLIGHT_JWT_SECRET", "access.jwt_secret"),
     ("LIVEKIT_HOST", "livekit.url"),
     ("LIVEKIT_API_KEY", "livekit.api_key"),
@@ -86,7 +87,7 @@ pub(super) fn apply(
     }
     mock_camera(tree, origins, read(MOCK_CAMERA), &mut warnings);
     cors_origins(tree, origins, read(CORS_ORIGINS), &mut warnings);
-    app_mode(read(APP_MODE), &mut warnings);
+    app_mode(tree, origins, read(APP_MODE), &mut warnings);
     Ok(warnings)
 }
 
@@ -132,20 +133,21 @@ fn cors_origins(tree: &mut Table, origins: &mut Origins, text: Option<String>, w
     origins.set("server.cors_origins", Origin::Environment(CORS_ORIGINS));
 }
 
-fn app_mode(text: Option<String>, warnings: &mut Vec<Warning>) {
-    let message = match text.as_deref().map(str::to_ascii_lowercase).as_deref() {
-        None | Some("webcam") => return,
-        Some("management") => {
-            "management is not in this build, which serves cameras only; going on as webcam".into()
-        }
+fn app_mode(tree: &mut Table, origins: &mut Origins, text: Option<String>, warnings: &mut Vec<Warning>) {
+    let enabled = match text.as_deref().map(str::to_ascii_lowercase).as_deref() {
+        None => return,
+        Some("webcam") => false,
+        Some("management") => true,
         Some(other) => {
-            format!(
+            let message = format!(
                 "{} is not allowed; write webcam or management; using the default, webcam",
                 shortened(other)
-            )
+            );
+            return warnings.push(Warning::new(APP_MODE, message));
         }
     };
-    warnings.push(Warning::new(APP_MODE, message));
+    set(tree, "management.enabled", Some(enabled.into()));
+    origins.set("management.enabled", Origin::Environment(APP_MODE));
 }
 
 /// Sets or removes the value at a key path; tables on the way are made.

@@ -135,11 +135,16 @@ fn assemble(
                 .collect(),
         ));
     }
-    if !matches!(tree.get("camera"), Some(Value::Array(cameras)) if !cameras.is_empty()) {
+    let implied = !matches!(tree.get("camera"), Some(Value::Array(cameras)) if !cameras.is_empty());
+    if implied {
         tree.insert("camera".into(), Value::Array(vec![any_camera().into()]));
     }
     let mut warnings = environment::apply(&mut tree, &mut origins, environment)?;
     let mut config = build(&tree)?;
+    // A machine that looks after others has a camera of its own only when somebody says so.
+    if implied && config.management.enabled && matches!(config.cameras[0].source, model::Source::Auto {}) {
+        config.cameras.clear();
+    }
     let (problems, more) = settle::settle(&mut config, &mut origins, path);
     if !problems.is_empty() {
         return Err(invalid(problems));

@@ -8,6 +8,7 @@ mod access;
 mod camera;
 mod discovery;
 mod external;
+mod management;
 mod publish;
 mod stepper;
 mod storage;
@@ -23,6 +24,7 @@ pub use access::*;
 pub use camera::*;
 pub use discovery::*;
 pub use external::*;
+pub use management::*;
 pub use publish::*;
 pub use stepper::*;
 pub use storage::*;
@@ -48,6 +50,7 @@ pub struct Config {
     pub storage: Storage,
     pub record: Record,
     pub stepper: Stepper,
+    pub management: Management,
     /// What is pushed to servers elsewhere.
     #[serde(rename = "publish")]
     pub publish: Vec<Publish>,

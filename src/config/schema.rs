@@ -44,6 +44,7 @@ pub static ROOT: &[Key] = &[
     key("storage", Kind::Section(STORAGE)),
     key("record", Kind::Section(RECORD)),
     key("stepper", Kind::Section(STEPPER)),
+    key("management", Kind::Section(MANAGEMENT)),
     key("publish", Kind::Outputs),
     key("camera", Kind::Cameras),
 ];
@@ -212,6 +213,17 @@ const STEPPER: &[Key] = &[
     key("idle_off_seconds", seconds(0.0, 86400.0)),
     key("jog_timeout_seconds", seconds(0.1, 5.0)),
     key("presets", Kind::List(&Kind::Text)),
+];
+
+const MANAGEMENT: &[Key] = &[
+    key("enabled", Kind::Flag),
+    key("registry_path", Kind::Path),
+    key("probe_seconds", seconds(1.0, 3600.0)),
+    key("probe_timeout_seconds", seconds(0.1, 60.0)),
+    key("action_timeout_seconds", seconds(0.1, 300.0)),
+    key("private_networks", Kind::Flag),
+    key("allow_networks", Kind::List(&Kind::Network)),
+    key("tls_ca_file", Kind::Path),
 ];
 
 /// The types of `[[publish]]` with the keys of each, beside `type`.

@@ -7,7 +7,9 @@
 pub mod client;
 pub mod node;
 pub mod probe;
+pub mod reach;
 pub mod registry;
+pub mod tls;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -30,6 +30,9 @@ pub struct ErrorDetail {
     pub code: &'static str,
     /// For people: what happened and what to do.
     pub message: String,
+    /// Of a fleet: whom it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node_id: Option<String>,
     /// What belongs to the code.
     #[schema(value_type = Object)]
     pub details: Value,
@@ -40,7 +43,7 @@ pub struct ErrorDetail {
 
 impl ErrorBody {
     fn new(code: &'static str, message: String, details: Value) -> Self {
-        Self { error: ErrorDetail { code, message, details, timestamp: SystemTime::now() } }
+        Self { error: ErrorDetail { code, message, node_id: None, details, timestamp: SystemTime::now() } }
     }
 }
 
@@ -60,11 +63,19 @@ struct Inner {
     message: String,
     details: Value,
     headers: Vec<(HeaderName, HeaderValue)>,
+    node: Option<String>,
 }
 
 impl Fault {
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>, details: Value) -> Self {
-        Self(Box::new(Inner { status, code, message: message.into(), details, headers: Vec::new() }))
+        Self(Box::new(Inner {
+            status,
+            code,
+            message: message.into(),
+            details,
+            headers: Vec::new(),
+            node: None,
+        }))
     }
 
     pub fn with(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Self {
@@ -75,6 +86,12 @@ impl Fault {
     /// Another status for the same fault, where a protocol wants one.
     pub fn status(mut self, status: StatusCode) -> Self {
         self.0.status = status;
+        self
+    }
+
+    /// About a node of a fleet.
+    pub fn node(mut self, id: Option<&str>) -> Self {
+        self.0.node = id.map(ToOwned::to_owned);
         self
     }
 
@@ -185,8 +202,10 @@ impl Fault {
     }
 
     pub fn into_response(self) -> Response {
-        let Inner { status, code, message, details, headers } = *self.0;
-        let mut response = json(status, &ErrorBody::new(code, message, details));
+        let Inner { status, code, message, details, headers, node } = *self.0;
+        let mut body = ErrorBody::new(code, message, details);
+        body.error.node_id = node;
+        let mut response = json(status, &body);
         response.headers_mut().extend(headers);
         response
     }

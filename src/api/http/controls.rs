@@ -56,9 +56,18 @@ pub async fn set(state: &AppState, id: Option<&str>, request: &Request<'_>) -> R
         let message = format!("{error}; send {{\"controls\": {{\"brightness\": 10}}}}");
         Fault::new(StatusCode::BAD_REQUEST, "VALIDATION_ERROR", message, json!({}))
     })?;
-    let set = state.cameras.set_controls(capture.id(), &values.controls).await;
-    let controls = set.map_err(|error| fault(&capture, &error))?;
-    tracing::info!(camera = capture.id(), "controls set over HTTP: {:?}", values.controls);
+    put(state, &capture, &values.controls).await
+}
+
+/// Sets controls, for whoever asks.
+pub async fn put(
+    state: &AppState,
+    capture: &Capture,
+    values: &BTreeMap<String, Option<i64>>,
+) -> Result<Response, Fault> {
+    let set = state.cameras.set_controls(capture.id(), values).await;
+    let controls = set.map_err(|error| fault(capture, &error))?;
+    tracing::info!(camera = capture.id(), "controls set over HTTP: {values:?}");
     Ok(answer::json(StatusCode::OK, &ControlList { camera: capture.id().to_owned(), controls }))
 }
 

@@ -24,7 +24,8 @@ pub const fn needs(target: Target, looks: bool) -> Option<Role> {
             Some(Role::Viewer)
         }
         _ if looks => Some(Role::Viewer),
-        Target::Recording
+        Target::Nodes
+        | Target::Recording
         | Target::StoredSnapshot
         | Target::Retention
         | Target::Cleanup

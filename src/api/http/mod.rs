@@ -2,11 +2,12 @@
 //!
 //! [`routes`] is the table of all paths; [`service`] answers a request by it. Areas have a file each:
 //! [`streams`] (MJPEG, snapshots), [`whep`] (WebRTC signalling), [`livekit`], [`system`], [`probes`],
-//! [`metrics`], [`cameras`], [`controls`], [`recordings`], [`files`], [`transforms`], [`stepper`], [`events`], [`external`],
+//! [`metrics`], [`cameras`], [`controls`], [`recordings`], [`files`], [`transforms`], [`stepper`], [`fleet`], [`actions`], [`events`], [`external`],
 //! [`assets`] (the dashboard),
 //! [`page`] (the plain one), [`openapi`]; [`door`] asks who comes in.
 //! Nothing here waits for a camera except MJPEG, snapshot and WebRTC requests, which are bounded.
 
+mod actions;
 mod answer;
 mod assets;
 mod body;
@@ -17,6 +18,7 @@ mod door;
 mod events;
 mod external;
 mod files;
+mod fleet;
 mod hosts;
 mod livekit;
 mod metrics;
@@ -54,6 +56,7 @@ use crate::capture::Capture;
 use crate::config::Config;
 use crate::control::Control;
 use crate::control::external::External;
+use crate::fleet::Fleet;
 use crate::motion::Motion;
 use crate::publish::Publishers;
 use crate::record::Recordings;
@@ -64,6 +67,7 @@ use crate::serve::snapshot::Snapshots;
 use crate::serve::whep::Whep;
 use crate::supervision::published::PublishedNow;
 use crate::telemetry::system::System;
+pub use actions::Again;
 use answer::{Fault, Response};
 pub use events::Events;
 use routes::{Found, Params, Target};
@@ -97,6 +101,10 @@ pub struct AppState {
     pub events: Events,
     /// How often each address fetched a token for LiveKit. Never held for longer than a look.
     pub tokens: Arc<Mutex<Limiter>>,
+    /// The nodes that are looked after from here; `None` without management.
+    pub fleet: Option<Fleet>,
+    /// Ends the process for systemd to start anew.
+    pub again: actions::Again,
     /// The motor that turns the camera, and how often each address asked something of it.
     pub motion: Motion,
     pub steps: Arc<Mutex<Limiter>>,
@@ -175,6 +183,8 @@ impl AppState {
             events: Events::default(),
             tokens: Arc::default(),
             motion: Motion::none(),
+            fleet: None,
+            again: actions::Again::default(),
             steps: Arc::default(),
             system: System::none(),
             published: PublishedNow::default(),
@@ -460,6 +470,22 @@ async fn dispatch(
                 cors::may_act(request.headers, origins)?;
             }
             stepper::answer(state, ask, request).await
+        }
+        Target::Nodes => {
+            if !matches!(*request.method, Method::GET | Method::HEAD) {
+                cors::may_act(request.headers, origins)?;
+            }
+            fleet::nodes(state, params, request).await
+        }
+        Target::NodeStatus => fleet::status(state, params).await,
+        Target::Overview => fleet::overview(state).await,
+        Target::NodeAction => {
+            cors::may_act(request.headers, origins)?;
+            fleet::act(state, params, request).await
+        }
+        Target::Action => {
+            cors::may_act(request.headers, origins)?;
+            actions::act(state, params.action, request).await
         }
         Target::OpenApi => Ok(openapi::document()),
         Target::Viewers => whep::viewers::list(state, params.id),

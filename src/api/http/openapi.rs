@@ -9,12 +9,14 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, Required, Response, ResponseBu
 use utoipa::{OpenApi, ToSchema};
 use warp::http::StatusCode;
 
+use super::actions::ActionBody;
 use super::answer::{self, ErrorBody, ErrorDetail};
 use super::cameras::{CameraList, CameraView, LiveKitRoom, Restarting, Retrying, Streaming};
 use super::controls::{Capabilities, ControlList, ControlValues};
 use super::door;
 use super::events::HouseView;
 use super::external::LookFor;
+use super::fleet::{NodeList, NodeView, Overview};
 use super::livekit::{ServerToken, TokenRequest, ViewerToken};
 use super::metrics::{CameraConfig, Metrics};
 use super::probes::{CameraStatusBody, Health, Ready};
@@ -84,6 +86,10 @@ use crate::telemetry::system::SystemMetrics;
         TimelapseStatus,
         TakeSnapshot,
         Retention,
+        ActionBody,
+        NodeList,
+        NodeView,
+        Overview,
         StepperView,
         Move,
         Speed,
@@ -218,6 +224,17 @@ fn operation(route: &Route) -> Operation {
         }
         Target::SnapshotFile => ("recordings", "A snapshot's file; ?download to save it"),
         Target::Stepper(ask) => ("stepper", ask.summary()),
+        Target::Nodes => match (verb, path.contains("{id}")) {
+            (Verb::Post, _) => ("fleet", "Register a node"),
+            (Verb::Put, _) => ("fleet", "Change a node: what is not sent stays, the whole is validated"),
+            (Verb::Delete, _) => ("fleet", "Delete a node"),
+            (_, true) => ("fleet", "One node"),
+            _ => ("fleet", "All nodes"),
+        },
+        Target::NodeStatus => ("fleet", "How a node is, by its /health, /ready and /metrics"),
+        Target::NodeAction => ("fleet", "Pass an action on to a node, and its answer back"),
+        Target::Overview => ("fleet", "All nodes and how they are"),
+        Target::Action => ("fleet", "Do what a manager asks: restart, snapshot, start_recording, …"),
         Target::OpenApi => ("pages", "This document"),
         Target::Viewers => ("cameras", "Who watches this camera by WebRTC, and how well it reaches them"),
         Target::Whep => ("webrtc", "WHEP: an offer makes a session"),
@@ -229,7 +246,7 @@ fn operation(route: &Route) -> Operation {
         Target::Rpc => ("cameras", "JSON-RPC 2.0 by WebSocket; rpc.discover describes it (OpenRPC)"),
     };
     let mut operation = OperationBuilder::new().tag(tag).summary(Some(summary));
-    for name in ["id", "file", "session"] {
+    for name in ["id", "file", "session", "action"] {
         if path.contains(&format!("{{{name}}}")) {
             operation = operation.parameter(text(name, ParameterIn::Path, Required::True));
         }
@@ -367,6 +384,12 @@ fn body(verb: Verb, target: Target) -> Option<RequestBody> {
         (Target::Timelapse, Verb::Post) => optional::<StartTimelapse>(),
         (Target::TakeSnapshot, _) => optional::<TakeSnapshot>(),
         (Target::Retention, Verb::Patch) => optional::<Retention>(),
+        (Target::Nodes, Verb::Post | Verb::Put) | (Target::NodeAction, _) => {
+            let object = ObjectBuilder::new().schema_type(Type::Object);
+            let content = ContentBuilder::new().schema(Some(object)).build();
+            RequestBodyBuilder::new().content("application/json", content).build()
+        }
+        (Target::Action, _) => optional::<ActionBody>(),
         (Target::Stepper(Ask::Move), _) => optional::<Move>(),
         (Target::Stepper(Ask::Speed | Ask::Jog), _) => optional::<Speed>(),
         _ => return None,
@@ -439,6 +462,46 @@ fn external_responses(verb: Verb, target: Target) -> Vec<(&'static str, Response
     if target == Target::ExternalStream {
         list.push(("404", error("No such stream was added")));
     }
+    list
+}
+
+/// Answers about nodes, and of a node.
+fn fleet_responses(verb: Verb, target: Target, one: bool) -> Vec<(&'static str, Response)> {
+    let object = |description: &str| {
+        let object = ObjectBuilder::new().schema_type(Type::Object);
+        let content = ContentBuilder::new().schema(Some(object)).build();
+        ResponseBuilder::new().description(description).content("application/json", content).build()
+    };
+    let mut list = vec![match (target, verb) {
+        (Target::Nodes, Verb::Post) => ("201", object("The node, without its token; Location")),
+        (Target::Nodes, Verb::Delete) => ("204", ResponseBuilder::new().description("Deleted").build()),
+        (Target::Nodes, _) if one => ("200", object("The node, without its token")),
+        (Target::Nodes, _) => ("200", json::<NodeList>("Without their tokens")),
+        (Target::NodeStatus, _) => ("200", json::<NodeView>("How it is")),
+        (Target::Overview, _) => {
+            ("200", json::<Overview>("How all are; those that do not answer with their error"))
+        }
+        (Target::Action, _) => ("200", object("What was done; identify answers who this is")),
+        _ => ("200", object("What the node answered, with its status")),
+    }];
+    if target == Target::Action {
+        list.push(("201", object("A recording has begun, a snapshot is stored")));
+        list.push(("202", object("It begins anew")));
+        list.push(("409", error("Not in this state")));
+    }
+    if !matches!(target, Target::Overview | Target::NodeStatus) {
+        list.push(("400", error("A field is missing or not possible: details.fields")));
+        list.push(("403", error("The node may not be asked for this action, or a foreign page asked")));
+    }
+    if matches!(target, Target::NodeStatus | Target::NodeAction) {
+        list.push(("401", error("The node does not take the token")));
+    }
+    if target == Target::NodeAction {
+        list.push(("413", error("The body is too large")));
+        list.push(("501", error("The node's transport is not supported")));
+    }
+    list.push(("404", error("No such node or action, or no management here")));
+    list.push(("503", error("The node does not answer, or the registry is not there")));
     list
 }
 
@@ -650,6 +713,9 @@ fn responses(route: &Route) -> Vec<(&'static str, Response)> {
         | Target::Retention
         | Target::Cleanup => return record_responses(verb, target),
         Target::Stepper(ask) => return stepper_responses(ask),
+        Target::Nodes | Target::NodeStatus | Target::NodeAction | Target::Overview | Target::Action => {
+            return fleet_responses(verb, target, path.contains("{id}"));
+        }
         Target::OpenApi => vec![("200", binary("OpenAPI 3.1", &["application/json"]))],
         Target::Rpc => {
             return vec![

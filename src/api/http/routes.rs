@@ -79,6 +79,13 @@ pub enum Target {
     SnapshotFile,
     /// The motor that turns the camera.
     Stepper(Ask),
+    /// The nodes of a fleet.
+    Nodes,
+    NodeStatus,
+    NodeAction,
+    Overview,
+    /// What a manager of many nodes asks of this one.
+    Action,
     OpenApi,
     /// Where offers are posted (WHEP).
     Whep,
@@ -237,6 +244,15 @@ pub const ROUTES: &[Route] = &[
     post("/api/stepper/disable", Target::Stepper(Ask::Disable)),
     post("/api/stepper/speed", Target::Stepper(Ask::Speed)),
     post("/api/stepper/jog", Target::Stepper(Ask::Jog)),
+    get("/api/nodes", Target::Nodes),
+    post("/api/nodes", Target::Nodes),
+    get("/api/nodes/{id}", Target::Nodes),
+    put("/api/nodes/{id}", Target::Nodes),
+    delete("/api/nodes/{id}", Target::Nodes),
+    get("/api/nodes/{id}/status", Target::NodeStatus),
+    post("/api/nodes/{id}/actions/{action}", Target::NodeAction),
+    get("/api/management/overview", Target::Overview),
+    post("/api/actions/{action}", Target::Action),
     get("/api/openapi.json", Target::OpenApi),
     // WHEP, and WHEP at `<stream_url>/whep` for every stream_url that people have configured.
     post("/cameras/{id}/whep", Target::Whep),
@@ -278,12 +294,13 @@ pub const ROUTES: &[Route] = &[
     get("/ws", Target::Rpc),
 ];
 
-/// What stands in a path for `{id}`, `{file}` and `{session}`.
+/// What stands in a path for `{id}`, `{file}`, `{session}` and `{action}`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Params<'a> {
     pub id: Option<&'a str>,
     pub file: Option<&'a str>,
     pub session: Option<&'a str>,
+    pub action: Option<&'a str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -332,6 +349,7 @@ fn fits<'a>(template: &str, path: &'a str) -> Option<Params<'a>> {
             (Some("{id}"), Some(id)) if !id.is_empty() => params.id = Some(id),
             (Some("{file}"), Some(file)) if !file.is_empty() => params.file = Some(file),
             (Some("{session}"), Some(session)) if !session.is_empty() => params.session = Some(session),
+            (Some("{action}"), Some(action)) if !action.is_empty() => params.action = Some(action),
             (Some(wanted), Some(given)) if wanted == given => {}
             _ => return None,
         }

@@ -37,6 +37,10 @@ fn each_variable_sets_its_key() {
         ("FANLIGHT_BIND", "0.0.0.0", "server.bind", |c| c.server.bind.is_unspecified()),
         ("FANLIGHT_PORT", "9090", "server.port", |c| c.server.port == 9090),
         ("FANLIGHT_RTSP_PORT", "9091", "rtsp.port", |c| c.rtsp.port == 9091),
+        ("NODE_REGISTRY_PATH", "/data/n.json", "management.registry_path", |c| {
+            c.management.registry_path == Some("/data/n.json".into())
+        }),
+        ("APP_MODE", "Management", "management.enabled", |c| c.management.enabled),
         ("CORS_ORIGINS", "https://a, http://b:3000", "server.cors_origins", |c| {
             c.server.cors_origins == ["https://a", "http://b:3000"]
         }),
@@ -106,7 +110,7 @@ fn a_bad_variable_falls_back_to_the_default_and_warns() {
         ("TURN_STATIC_SECRET", "hush\nhush", "this is not allowed"),
         ("MOCK_CAMERA", "perhaps", "using the default, false"),
         ("APP_MODE", "server", "using the default, webcam"),
-        ("APP_MODE", "Management", "serves cameras only"),
+        ("NODE_REGISTRY_PATH", "a\0b", "write a path in quotes; using the default, not set"),
     ];
     let plain = with_environment("", &[]).config;
     let names: BTreeSet<_> = table.iter().map(|row| row.0).collect();

@@ -108,6 +108,8 @@ fn full() -> Config {
     config.rtsp.certificate = path();
     config.rtsp.key = path();
     config.storage.directory = path();
+    config.management.registry_path = path();
+    config.management.tls_ca_file = path();
     config.stepper = model::Stepper {
         step_pin: Some(1),
         direction_pin: Some(1),
