@@ -17,7 +17,7 @@ const MOST_CAPABILITIES: usize = 64;
 const LONGEST_TOKEN: usize = 4096;
 /// What is sent to someone whose nodes still log in as they did long ago.
 const MIGRATION: &str = "basic authentication is gone: give the node an API key (fanlight keys create) and write \
-                         {\"type\": \"bearer\", \"token\": \"…\"}; `fanlight nodes migrate` helps with a whole registry";
+                         {\"type\": \"bearer\", \"token\": \"…\"}";
 
 /// As it is kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -375,8 +375,8 @@ mod tests {
             ("capabilities", json!(["a/b"]), "no short name"),
             ("transport", json!("carrier pigeon"), "neither"),
             ("fingerprint", json!("abc"), "64 hexadecimal"),
-            ("auth", json!({ "type": "basic", "username": "a", "password": "b" }), "fanlight nodes migrate"),
-            ("auth", json!({ "type": "bearer", "token": "x", "encoded": "eA==" }), "fanlight nodes migrate"),
+            ("auth", json!({ "type": "basic", "username": "a", "password": "b" }), "fanlight keys create"),
+            ("auth", json!({ "type": "bearer", "token": "x", "encoded": "eA==" }), "fanlight keys create"),
             ("auth", json!({ "type": "bearer" }), "needs a token"),
             ("auth", json!({ "type": "bearer", "token": "a b" }), "spaces"),
             ("auth", json!({ "type": "none", "realm": "x" }), "unknown field"),
