@@ -24,7 +24,6 @@ use crate::config::Difference;
 use crate::config::model::{Camera, Config, Discovery, Source};
 use crate::storage::cameras::KeptCamera;
 use crate::storage::{Database, StorageError};
-use crate::supervision::State;
 use crate::telemetry;
 
 #[derive(Debug)]
@@ -194,12 +193,8 @@ impl Keeping {
         if let Some(located) = self.located.get(camera) {
             located.send_replace(None);
         }
-        // What is left of the pipeline ends now, and with it the hold on the device's number. One that is being
-        // opened hears of it from its driver, which may take longer than a stop is given.
-        let opening = |capture: &Capture| capture.status().lifecycle.state == State::Starting;
-        if let Some(capture) = present.iter().find(|capture| capture.id() == camera)
-            && !opening(capture)
-        {
+        // What is left of the pipeline ends now, and with it the hold on the device's number.
+        if let Some(capture) = present.iter().find(|capture| capture.id() == camera) {
             capture.restart();
         }
         Some(())

@@ -3,6 +3,7 @@ binary. Prints TAP on standard output and what helps on standard error.
 
   scenario.py BINARY [WORD...]   the scenarios whose name contains one of the words; all without any
 """
+import collections
 import glob
 import http.client
 import json
@@ -120,6 +121,23 @@ class Service:
 
     def descriptors(self):
         return len(os.listdir(f'/proc/{self.process.pid}/fd'))
+
+    def open_files(self):
+        """How many descriptors there are of which file, for people."""
+        place, kinds = f'/proc/{self.process.pid}/fd', collections.Counter()
+        for each in os.listdir(place):
+            try:
+                kinds[re.sub(r'\d+\]', ']', os.readlink(f'{place}/{each}'))] += 1
+            except OSError:
+                pass
+        return dict(kinds)
+
+    def stacks(self):
+        """Where its threads are in the kernel, for people."""
+        for task in sorted(os.listdir(f'/proc/{self.process.pid}/task'), key=int):
+            place = f'/proc/{self.process.pid}/task/{task}'
+            with open(place + '/stack') as stack, open(place + '/comm') as name:
+                say(task, name.read().strip(), ' < '.join(line.split()[-1].split('+')[0] for line in stack))
 
     def threads(self):
         return len(os.listdir(f'/proc/{self.process.pid}/task'))
@@ -432,6 +450,27 @@ def vivid_devices_are_found_captured_and_gone_when_their_driver_is():
 
 
 @scenario
+def a_camera_that_is_unplugged_while_it_is_being_opened_leaves_nothing_behind():
+    service = Service('[[camera]]\nid = "pattern"\nsource = { type = "test" }\nidle = "close"\n[discovery]\nidle = "open"\n')
+    camera = Camera(FRAMES, serial='A1B2C3D4')
+    try:
+        for cycle in range(20):
+            camera.plug(cycle % 4)
+            until('present', lambda: found(1))
+            time.sleep(0.08 * (cycle % 10))
+            camera.unplug()
+            until('away', lambda: found(1, 'away'))
+            # One that does not stop is given up after 5 s, and said.
+            time.sleep(1.2)
+            if cameras()[found(1, 'away')[0]['id']]['state'] == 'stopping':
+                service.stacks()
+        assert 'did not stop' not in service.said()
+    finally:
+        camera.unplug()
+        service.stop()
+
+
+@scenario
 def fifty_times_plugged_in_and_out_it_is_one_camera_and_nothing_leaks():
     cycles = int(os.environ.get('VM_CYCLES', '50'))
     service = Service('[[camera]]\nid = "pattern"\nsource = { type = "test" }\nidle = "close"\n')
@@ -451,6 +490,8 @@ def fifty_times_plugged_in_and_out_it_is_one_camera_and_nothing_leaks():
             until('away', lambda: found(1, 'away'))
             descriptors.append(service.descriptors())
             threads.append(service.threads())
+            if cycle % 10 == 9:
+                say(cycle, service.open_files())
         assert len(cameras()) == 2, brief()
         time.sleep(3)
         # Connections to the database and GStreamer's pools come in the first half; nothing grows with each cycle.
