@@ -42,6 +42,8 @@ struct Inner {
     entries: watch::Sender<Arc<BTreeMap<String, Entry>>>,
     /// One change at a time: a reload waits for a device that is being taken in, and the other way round.
     keeping: Mutex<Keeping>,
+    /// One writing of what has changed at a time.
+    writing: Mutex<()>,
     /// One setting of controls at a time, so that what is kept is what was set last.
     setting: Mutex<()>,
     looking: Arc<tokio::sync::Semaphore>,
@@ -121,7 +123,9 @@ impl Cameras {
             keeping.remember(database).await;
         }
         let (list, entries) = keeping.begin(means);
-        keeping.persist().await;
+        if let Some(unwritten) = keeping.take_unwritten() {
+            unwritten.write().await;
+        }
         let cameras = Self::of(keeping);
         cameras.show(list, entries);
         cameras
@@ -132,6 +136,7 @@ impl Cameras {
             list: watch::Sender::new(Arc::from([])),
             entries: watch::Sender::default(),
             keeping: Mutex::new(keeping),
+            writing: Mutex::default(),
             setting: Mutex::default(),
             looking: Arc::new(tokio::sync::Semaphore::new(controls::LOOKS)),
         }))
@@ -196,7 +201,8 @@ impl Cameras {
         let mut keeping = self.0.keeping.lock().await;
         let (list, entries) = keeping.reload(difference, config, means, &self.all()).await;
         self.show(list, entries);
-        keeping.persist().await;
+        drop(keeping);
+        self.persist().await;
     }
 
     /// Ends all; returns when each is gone or given up.
