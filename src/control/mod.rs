@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::cameras::Cameras;
+use crate::cameras::{Cameras, Entry, Presence};
 use crate::capture::Capture;
 use crate::publish::Publishers;
 use streams::Held;
@@ -47,6 +47,8 @@ pub struct Named {
     pub capture: Capture,
     /// `camera0`.
     pub alias: String,
+    /// Whether it is plugged in; `None` where that is not known.
+    pub presence: Option<Presence>,
 }
 
 impl Control {
@@ -70,8 +72,8 @@ impl Control {
     }
 
     fn named(&self, capture: &Capture) -> Named {
-        let alias = self.0.cameras.entry(capture.id()).map_or_else(String::new, |entry| entry.alias);
-        Named { capture: capture.clone(), alias }
+        let Entry { alias, presence, .. } = self.0.cameras.entry(capture.id()).unwrap_or_default();
+        Named { capture: capture.clone(), alias, presence }
     }
 
     /// The set of cameras as it changes.
