@@ -295,7 +295,7 @@ def who_is_connected_already_sees_a_camera_come_go_and_come_back_with_its_record
         told, update = rpc.told('it is away', camera.unplugged, id=id, status='DISCONNECTED')
         page.hear('the other too', presence('desk', 'away'), desk.unplugged)
         rpc.told('the other too', desk.unplugged, id='desk', status='DISCONNECTED')
-        rpc.told('the recording waits', camera.unplugged, topic='recording_status_update', id=id, status='WAITING')
+        rpc.told('the recording waits', camera.unplugged, topic='recording_status_update', id=id, status='waiting')
         print(f'# unplugged -> open page {gone - camera.unplugged:.2f} s, JSON-RPC {told - camera.unplugged:.2f} s', flush=True)
         before = probe(path)
         assert before['pictures'] >= 10, before
@@ -570,12 +570,11 @@ def fifty_times_plugged_in_and_out_everybody_is_told_at_once_and_nothing_leaks()
 def known(id, node, since, presence, event, delays, way, listeners, kernel):
     """Notes how long after a device's event each listener knew."""
     at, _ = kernel.hear(event, lambda heard: heard == event, since)
-    status = {'present': 'CONNECTED', 'away': 'DISCONNECTED'}[presence]
     for who, listener in listeners.items():
         if who == 'page':
             when, _ = listener.hear(presence, lambda those: those.get(id, {}).get('presence') == presence, since)
         elif who == 'JSON-RPC':
-            when, _ = listener.told(presence, since, id=id, status=status)
+            when, _ = listener.told(presence, since, id=id, presence=presence)
         else:
             when, _ = listener.hear(event, lambda heard: heard == event, since)
         delays[way, who].append(max(0.0, when - at))
