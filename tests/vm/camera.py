@@ -16,6 +16,8 @@ WIDTH, HEIGHT = 640, 480
 PAYLOAD = 16384
 YUY2 = bytes.fromhex('5955593200001000800000aa00389b71')
 STALL = -32
+# The request with which pictures begin.
+COMMIT = bytes([0x21, 1, 0, 2, 1, 0])
 # What a host controller says of every transfer with a device that is not there any more.
 GONE = -71
 INTERVALS = (666666, 1000000, 2000000)
@@ -47,10 +49,10 @@ def _configuration():
 class Camera:
     """One camera on one port, from plugging in to unplugging."""
 
-    def __init__(self, frames, product='Rig Camera', serial=None, vendor=0x1209, model=0x0001, mute=False, liar=False):
+    def __init__(self, frames, product='Rig Camera', serial=None, vendor=0x1209, model=0x0001, mute=False, liar=False, hung=False):
         self.frames, self.product, self.serial, self.mute = frames, product, serial, mute
-        self.vendor, self.model, self.liar = vendor, model, liar
-        self.brightness = 10
+        self.vendor, self.model, self.liar, self.hung = vendor, model, liar, hung
+        self.brightness, self.hangs = 10, 0
         self.port = None
 
     def plug(self, port):
@@ -128,6 +130,9 @@ class Camera:
                 if self.over:
                     with self.lock:
                         self._reply(seq, GONE, b'')
+                elif self.hung and head[40:46] == COMMIT:
+                    # Its firmware says nothing more; the driver waits for 5 s.
+                    self.hangs += 1
                 elif endpoint == 0:
                     self._answer(seq, self._control(head[40:48], out), length, inward)
                 else:

@@ -95,7 +95,7 @@ def live(id, within=30):
 
 
 class Service:
-    def __init__(self, config='', fresh=True):
+    def __init__(self, config='', fresh=True, user=None):
         if fresh:
             subprocess.run(['rm', '-rf', STATE])
         os.makedirs(STATE, exist_ok=True)
@@ -103,9 +103,13 @@ class Service:
             file.write(config)
         self.log = open('/tmp/fanlight.log', 'ab')
         self.start = self.log.tell()
+        # Without the groups that root and services have.
+        who = {'user': user, 'group': 'nogroup', 'extra_groups': []} if user else {}
+        if user:
+            subprocess.run(['chown', '-R', user, STATE], check=True)
         environment = dict(os.environ, STATE_DIRECTORY=STATE, HEALTH_FILE='/tmp/health.json', NO_COLOR='1')
         self.process = subprocess.Popen([BINARY, 'run', '--config', '/tmp/fanlight.toml'], env=environment,
-                                        stdout=self.log, stderr=self.log)
+                                        stdout=self.log, stderr=self.log, **who)
         until('it answers', lambda: self._answers(), 60)
 
     def _answers(self):
@@ -474,6 +478,44 @@ def a_camera_that_gives_no_pictures_or_that_others_hold_says_so():
             holder.kill()
         for camera in (mute, held, liar, garbage):
             camera.unplug()
+        service.stop()
+
+
+@scenario
+def a_camera_that_the_service_may_not_open_says_so_and_is_there_when_it_may():
+    service = Service('[discovery]\nidle = "open"\n[[camera]]\nid = "pattern"\nsource = { type = "test" }\nidle = "close"\n', user='nobody')
+    camera = Camera(FRAMES, serial='A1B2C3D4')
+    try:
+        camera.plug(0)
+        [one] = until('one camera', lambda: found(1))
+        until('it says so', lambda: 'group `video`' in (cameras()[one['id']]['last_error'] or ''))
+        say(cameras()[one['id']]['last_error'])
+        os.chmod(one['device'], 0o666)
+        live(one['id'], 90)
+    finally:
+        camera.unplug()
+        service.stop()
+
+
+@scenario
+def a_camera_whose_firmware_hangs_is_given_up_and_the_others_go_on():
+    service = Service('[discovery]\nidle = "open"\n[supervision]\nstop_timeout_seconds = 1.0\nfrozen_limit = 2\n'
+                      '[[camera]]\nid = "pattern"\nsource = { type = "test" }\n')
+    camera = Camera(FRAMES, product='Hung Cam', serial='A1B2C3D4', hung=True)
+    try:
+        camera.plug(0)
+        [one] = until('one camera', lambda: found(1))
+        # More often than pipelines may be frozen at once. The driver gives each of them back after 5 s.
+        for time_ in range(1, 4):
+            until('its driver waits for it', lambda: camera.hangs >= time_ and cameras()[one['id']]['state'] == 'starting', 60)
+            assert request('POST', f'/api/cameras/{one["id"]}/restart')[0] // 100 == 2
+            until('it is given up', lambda: cameras()[one['id']]['frozen'] >= time_)
+            time.sleep(5)
+        assert cameras()['pattern']['state'] == 'live', brief()
+        camera.hung = False
+        live(one['id'], 90)
+    finally:
+        camera.unplug()
         service.stop()
 
 
