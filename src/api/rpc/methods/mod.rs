@@ -5,6 +5,7 @@ pub mod cameras;
 pub mod files;
 mod service;
 mod session;
+mod stepper;
 mod streams;
 
 use super::table::Method;
@@ -16,5 +17,6 @@ pub fn all() -> Vec<Method> {
     methods.extend(streams::methods());
     methods.extend(files::methods());
     methods.extend(service::methods());
+    methods.extend(stepper::methods());
     methods
 }
