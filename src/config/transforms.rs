@@ -111,6 +111,13 @@ impl Transforms {
         }
     }
 
+    /// One mask over everything.
+    pub fn covered() -> Self {
+        let name = Some("everything".to_owned());
+        let mask = Mask { name, enabled: true, x: 0.0, y: 0.0, width: 1.0, height: 1.0 };
+        Self { masks: vec![mask], ..Self::default() }
+    }
+
     /// Whether pictures are turned or mirrored.
     pub fn turns(&self) -> bool {
         self.rotation != Rotation::None || self.flip != Flip::None

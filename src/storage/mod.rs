@@ -8,6 +8,7 @@
 pub mod cameras;
 mod keys;
 pub mod media;
+mod transforms;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{SqlitePool, migrate::MigrateError, migrate::Migrator};
 
 pub use keys::ApiKey;
+pub use transforms::left_behind;
 
 /// The database's file in the state directory.
 pub const FILE: &str = "fanlight.db";

@@ -3,6 +3,7 @@
 
 pub mod cameras;
 pub mod files;
+mod pictures;
 mod service;
 mod session;
 mod streams;
@@ -13,6 +14,7 @@ use super::table::Method;
 pub fn all() -> Vec<Method> {
     let mut methods = session::methods();
     methods.extend(cameras::methods());
+    methods.extend(pictures::methods());
     methods.extend(streams::methods());
     methods.extend(files::methods());
     methods.extend(service::methods());
