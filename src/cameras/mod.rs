@@ -30,6 +30,7 @@ use crate::capture::{Capture, Means};
 use crate::config::model::{Camera, Config, Source};
 use crate::config::{Difference, model};
 use keeping::Keeping;
+pub use keeping::added::Taken;
 use pictures::Memory;
 
 /// All cameras, first one first. Cloning it clones a reference; changes swap the list.
@@ -108,9 +109,17 @@ impl Cameras {
     }
 
     /// Starts every camera of a configuration and those that were seen before. `discovering` says that
-    /// [`discovery::run`] is going to tell of devices.
-    pub async fn open(config: &Config, means: &Means, memory: Memory, discovering: bool) -> Self {
+    /// [`discovery::run`] is going to tell of devices; `expected` are the ids of those that are going to be
+    /// [added](Cameras::add), whose aliases wait for them.
+    pub async fn open(
+        config: &Config,
+        means: &Means,
+        memory: Memory,
+        discovering: bool,
+        expected: impl IntoIterator<Item = String>,
+    ) -> Self {
         let mut keeping = Keeping::new(config.cameras.clone(), config.discovery.clone(), discovering);
+        keeping.expect(expected);
         keeping.remember(memory).await;
         let (list, entries) = keeping.begin(means);
         keeping.persist().await;

@@ -13,7 +13,7 @@ pub const MOST_MASKS: usize = 32;
 /// The overlay's element has room for a line of this many bytes.
 const MOST_LINE: usize = 200;
 
-/// All of it, for one camera.
+/// What is done to one camera's pictures, all of it.
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Transforms {
