@@ -21,6 +21,7 @@ use super::rooms::{Presence, Rooms};
 use super::rtmp;
 use super::status::Counters;
 use super::timeline::Order;
+use super::unacked::Connections;
 use super::webrtc::{Line, Watch};
 use super::words;
 use crate::capture::Capture;
@@ -41,6 +42,8 @@ const FAREWELLS: usize = 8;
 /// After so long without a picture an output is stalled; before that, the watch over its connection has
 /// found better words.
 const PATIENCE: Duration = Duration::from_secs(7);
+/// The longest that others are waited for that connect.
+const CONNECTING: Duration = Duration::from_secs(8);
 /// No token or key is longer.
 const PASS_LIMIT: u64 = 16 * 1024;
 
@@ -92,6 +95,7 @@ pub struct Common {
     pub counters: Arc<Counters>,
     pub memory: Arc<Memory>,
     pub farewells: Farewells,
+    pub connections: Connections,
     /// What is known of a MediaMTX server.
     pub hub: Option<Hub>,
     /// An attempt without a picture after this long has failed.
@@ -238,6 +242,9 @@ impl Job {
         let line = rtmp::Line::of(&sink, &self.reports);
         let mut secrets = vec![key];
         secrets.extend(rtmp.login.as_ref().map(|(_, password)| password.clone()));
+        let expect = self.common.connections.expect(rtmp.port);
+        let own = self.runtime.block_on(tokio::time::timeout(CONNECTING, expect));
+        let own = own.map_err(|_| Failure::absent(format!("{target}: others still connect to theirs")))?;
         let watch = rtmp::watch(
             Arc::clone(&line),
             sink.downgrade(),
@@ -245,7 +252,7 @@ impl Job {
             Arc::clone(&self.common.counters),
             self.reports.clone(),
             target.clone(),
-            rtmp.port,
+            own,
         );
         let watch = AbortOnDropHandle::new(self.runtime.spawn(watch));
         let pictures = self.capture.h264().subscribe();
