@@ -151,6 +151,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     let document = Document {
         cameras: cameras.clone(),
         publishers: publishers.clone(),
+        recordings: recordings.clone(),
         published: state.published.clone(),
         rtsp: rtsp.clone(),
         vitals: vitals.clone(),
@@ -406,6 +407,7 @@ fn rtsp(config: &Config, cameras: &Cameras, access: &Access) -> Result<Option<Rt
 struct Document {
     cameras: Cameras,
     publishers: Publishers,
+    recordings: Recordings,
     published: PublishedNow,
     rtsp: Option<Rtsp>,
     vitals: Vitals,
@@ -426,6 +428,7 @@ impl Document {
             "rtsp": self.rtsp.as_ref().map(Rtsp::address),
             "cameras": cameras,
             "outputs": self.publishers.statuses(),
+            "recordings": self.recordings.statuses(),
         })
     }
 
@@ -480,7 +483,8 @@ impl Telling {
 
 /// Tells systemd and the health file how the cameras are, whenever that changes.
 async fn tell(document: Document, notifier: Notifier, changed: Vec<health::Changed>) {
-    let Document { cameras, publishers, .. } = document;
+    let Document { cameras, publishers, recordings, .. } = document;
+    let mut recorded = recordings.changes();
     let mut list = cameras.watch();
     let mut last = String::new();
     loop {
@@ -501,6 +505,7 @@ async fn tell(document: Document, notifier: Notifier, changed: Vec<health::Chang
         tokio::select! {
             () = any => {}
             () = publishers.changed() => {}
+            _ = recorded.recv() => {}
             _ = list.changed() => {}
             () = tokio::time::sleep(STATUS_EVERY) => {}
         }
