@@ -192,7 +192,7 @@ mod tests {
         assert_eq!(first.look(&[], began), None);
         assert!(connections.turn.try_acquire().is_err(), "the next one waits");
         // Its peer does not answer: the next one may go, and knows its socket.
-        assert_eq!(first.look(&[row(1, false)], began + TURN), None);
+        assert_eq!(first.look(&[row(1, false)], began + 2 * TURN), None);
         let mut second = connections.expect(closed).await;
         second.before.insert(1);
         assert_eq!(second.look(&[row(1, false), row(2, true)], began), Some(200));
