@@ -72,6 +72,7 @@ impl Difference {
             discovery,
             storage,
             record,
+            stepper,
             publish: _,
             cameras: _,
         } = new;
@@ -88,6 +89,7 @@ impl Difference {
             (webrtc.tcp != before.tcp, "webrtc.tcp"),
             (discovery.enabled != old.discovery.enabled, "discovery.enabled"),
             (*storage != old.storage, "storage.directory"),
+            (*stepper != old.stepper, "stepper"),
             (rtsp.enabled != rtsp_before.enabled, "rtsp.enabled"),
             (rtsp.bind != rtsp_before.bind, "rtsp.bind"),
             (rtsp.port != rtsp_before.port, "rtsp.port"),
@@ -380,6 +382,7 @@ mod tests {
             (|c| c.rtsp.session_timeout_seconds = 9.0, &[], &["rtsp"]),
             (|c| c.livekit.rooms = vec!["r".into()], &[], &["livekit"]),
             (|c| c.discovery.enabled = false, &["discovery.enabled"], &[]),
+            (|c| c.stepper.invert = true, &["stepper"], &[]),
             (|c| c.discovery.deny = vec!["x".into()], &[], &["discovery"]),
         ];
         for (change, restart, live) in table {

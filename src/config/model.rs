@@ -8,6 +8,7 @@ mod access;
 mod camera;
 mod discovery;
 mod publish;
+mod stepper;
 mod storage;
 
 use std::net::IpAddr;
@@ -21,6 +22,7 @@ pub use access::*;
 pub use camera::*;
 pub use discovery::*;
 pub use publish::*;
+pub use stepper::*;
 pub use storage::*;
 
 /// The whole effective configuration.
@@ -42,6 +44,7 @@ pub struct Config {
     pub discovery: Discovery,
     pub storage: Storage,
     pub record: Record,
+    pub stepper: Stepper,
     /// What is pushed to servers elsewhere.
     #[serde(rename = "publish")]
     pub publish: Vec<Publish>,

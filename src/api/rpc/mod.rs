@@ -31,6 +31,7 @@ use crate::access::Access;
 use crate::capture::Capture;
 use crate::config::Config;
 use crate::control::{Control, Urls};
+use crate::motion::Motion;
 use crate::record::Recordings;
 use crate::serve::mjpeg::Mjpeg;
 use crate::serve::rtsp::Rtsp;
@@ -52,6 +53,7 @@ pub struct House {
     pub whep: Whep,
     pub rtsp: Option<Rtsp>,
     pub recordings: Recordings,
+    pub motion: Motion,
     pub published: PublishedNow,
     pub system: System,
     pub started: (SystemTime, Instant),
