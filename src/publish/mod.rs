@@ -50,7 +50,9 @@ pub fn init() -> Result<(), String> {
     crate::tls::install();
     // At finer levels they write stream keys, and GST_DEBUG is switched on by people who do not know.
     gstreamer::log::set_threshold_for_name("rtmp*", gstreamer::DebugLevel::Warning);
-    gstreamer::log::set_threshold_for_name("rtspclientsink", gstreamer::DebugLevel::None);
+    for name in ["rtspclientsink", "srt*"] {
+        gstreamer::log::set_threshold_for_name(name, gstreamer::DebugLevel::None);
+    }
     gstrswebrtc::plugin_register_static()
         .map_err(|error| format!("the WebRTC elements cannot be registered: {error}"))
 }

@@ -284,11 +284,12 @@ impl Job {
         {
             tracing::warn!("output {}: {}: {trouble}", self.common.plan.id, api.shown());
         }
-        let parameters = mediamtx::parameters(plan, password.as_ref());
-        let (pipeline, sink, feed) = self.pipeline("outputs/mediamtx", &parameters, Order::Decoded)?;
-        let line = mediamtx::Line::of(&sink, &self.reports, &self.common.counters);
+        let parameters = mediamtx::parameters(plan, password.as_ref())?;
+        let fragment = mediamtx::fragment(plan);
+        let (pipeline, sink, feed) = self.pipeline(fragment, &parameters, Order::Decoded)?;
+        let line = mediamtx::Line::of(plan, &pipeline, &sink, &self.reports, &self.common.counters);
         let watch = mediamtx::Watch {
-            line,
+            line: Arc::clone(&line),
             fed: feed.fed(),
             reports: self.reports.clone(),
             target: target.clone(),
@@ -300,13 +301,15 @@ impl Job {
         let pictures = self.capture.h264().subscribe();
         let feeding = feed.begin(&self.runtime, pictures, Arc::clone(&self.common.counters));
         let secrets: Vec<Secret> = password.into_iter().chain(plan.query.clone()).collect();
-        let shown = target.clone();
+        let (shown, plan) = (target.clone(), plan.clone());
         Ok(Built {
             pipeline,
             target,
             keep: Box::new((feeding, watch, mediamtx::Parting(hub))),
             on_end: OnEnd::Fail("the stream ended"),
-            on_error: Some(Box::new(move |error| Some(mediamtx::failure(error, &shown, &secrets)))),
+            on_error: Some(Box::new(move |error| {
+                Some(mediamtx::failure(error, &plan, &shown, &line, &secrets))
+            })),
         })
     }
 
