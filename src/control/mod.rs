@@ -1,10 +1,11 @@
 //! What can be asked of the house, whoever asks: the operations behind REST and JSON-RPC. Each is one
 //! function here, in words of the house; the doors turn answers and [`Refusal`]s into theirs.
 //!
-//! [`streams`] keeps streams running that nobody watches yet; [`external`] adds cameras elsewhere and looks for
-//! them; [`Urls`] says where pictures are.
+//! [`pictures`] changes them and their camera's controls; [`streams`] keeps streams running that nobody watches yet;
+//! [`external`] adds cameras elsewhere and looks for them; [`Urls`] says where pictures are.
 
 pub mod external;
+pub mod pictures;
 pub mod streams;
 mod urls;
 
