@@ -2,6 +2,7 @@
 // Every request says that a page asks: the server then wants a login in words, not by the browser's own dialog.
 import { words } from '../transports/types.ts';
 import { url } from './base.ts';
+import { object } from './json.ts';
 
 export interface Refusal {
   /** HTTP's status; 0: no answer. */
@@ -14,9 +15,6 @@ export interface Refusal {
 }
 
 export type Answer = { ok: true; body: unknown } | { ok: false; refusal: Refusal };
-
-type Json = Record<string, unknown>;
-const object = (value: unknown): Json => (typeof value === 'object' && value !== null && !Array.isArray(value) ? value as Json : {});
 
 const watchers = new Set<() => void>();
 

@@ -7,6 +7,8 @@ import { Header } from './Header.tsx';
 import { HelpDialog } from './HelpDialog.tsx';
 import { toggleFullscreen, useKeys, useRoute, useTheme } from './hooks.ts';
 import { CameraOff } from './Icons.tsx';
+import { usePrintsEnding } from './printers/notify.ts';
+import { PrintersPage } from './printers/PrintersPage.tsx';
 import { RecordingsPage } from './RecordingsPage.tsx';
 import { cameraHref, WALL_HREF } from './route.ts';
 import { ServerGone } from './ServerGone.tsx';
@@ -28,10 +30,11 @@ export function App() {
   const camera = route.page === 'camera' ? server?.cameras.find((each) => each.id === route.id) : undefined;
 
   useEffect(() => {
-    const page = route.page === 'recordings' ? 'Recordings' : camera?.name;
+    const page = route.page === 'recordings' ? 'Recordings' : route.page === 'printers' ? 'Printers' : camera?.name;
     document.title = page === undefined ? 'Fanlight' : `${page} · Fanlight`;
   }, [camera, route.page]);
   useAnnouncements(server?.cameras, phase, setSaid);
+  usePrintsEnding(server?.printers, setSaid);
 
   const nextTheme = useCallback(() => setTheme(NEXT_THEME[theme]), [theme, setTheme]);
   const wall = route.page === 'wall';
@@ -56,6 +59,8 @@ export function App() {
       <main ref={main} className={gone ? 'main gone' : 'main'}>
         {server === null ? <Waiting gone={gone} /> : route.page === 'recordings'
           ? <RecordingsPage cameras={server.cameras} say={setSaid} />
+          : route.page === 'printers'
+          ? <PrintersPage server={server} serverGone={gone} returns={state.returns} say={setSaid} />
           : wall
           ? <Wall server={server} serverGone={gone} returns={state.returns} />
           : camera === undefined

@@ -1,8 +1,8 @@
 // The top bar: name, how all cameras are, and the page's own controls.
 import type { ServerState } from '../state/types.ts';
 import type { Theme } from './hooks.ts';
-import { Auto, Expand, Film, Help, Logo, Moon, Sun } from './Icons.tsx';
-import { RECORDINGS_HREF, WALL_HREF } from './route.ts';
+import { Auto, Expand, Film, Help, Logo, Moon, Printer, Sun } from './Icons.tsx';
+import { PRINTERS_HREF, RECORDINGS_HREF, WALL_HREF } from './route.ts';
 import { summary } from './words.ts';
 
 interface Properties {
@@ -26,6 +26,7 @@ export function Header({ server, gone, theme, onTheme, onHelp, onFullscreen }: P
         <p className={`overall ${overall.tone}`}><span className="dot" aria-hidden="true" />{overall.text}</p>
       )}
       <div className="controls">
+        <a className="button bare" href={PRINTERS_HREF} aria-label="Printers" title="Printers"><Printer /></a>
         <a className="button bare" href={RECORDINGS_HREF} aria-label="Recordings" title="Recordings"><Film /></a>
         {onFullscreen !== null && (
           <button type="button" className="button bare" aria-label="Full screen" title="Full screen (f)" onClick={onFullscreen}><Expand /></button>
