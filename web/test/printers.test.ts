@@ -24,7 +24,7 @@ test.each([['FF6A13FF', '#FF6A13'], ['#0b2c7a', '#0B2C7A'], ['00000000', null], 
 
 test('states in words', () => {
   const of = (change: object) => printerState({ ...printing, status: { ...status, ...change } }, false).word;
-  expect([of({}), of({ jobState: 'PAUSE' }), of({ jobState: 'WAITING' }), of({ stale: true }), of({ connected: false, error: 'x' }), of({ connected: false }), of({ jobState: null })])
+  expect([of({}), of({ jobState: 'PAUSE' }), of({ jobState: 'WAITING' }), of({ connected: false, stale: true }), of({ connected: false, error: 'x' }), of({ connected: false, lastUpdate: null }), of({ jobState: null })])
     .toEqual(['Printing', 'Paused', 'Waiting', 'Silent', 'Not connected', 'Connecting', 'Connected']);
   expect(printerState(printing, true).word).toBe('Unknown');
 });
@@ -43,7 +43,7 @@ describe('the end of a print', () => {
   const became = (jobState: string, change: object = {}) => ended(printing, { ...printing, status: { ...status, jobState, ...change } });
   test('is told when it is finished or failed, with why', () => {
     expect(became('FINISH')?.title).toBe('Studio X1: finished');
-    expect(became('FAILED', { printError: { code: '0300_8004', text: 'Filament ran out' } })?.body).toMatch(/: Filament ran out$/);
+    expect(became('FAILED', { printError: { code: '0300_8004', text: 'Filament ran out', page: null } })?.body).toMatch(/: Filament ran out$/);
   });
   test('is not told when nothing ended', () => {
     for (const state of ['RUNNING', 'PAUSE', 'IDLE']) expect(became(state)).toBeNull();
@@ -54,7 +54,7 @@ describe('the end of a print', () => {
 });
 
 test('what was asked for has come true when the state says so', () => {
-  expect([reached({ type: 'light', on: true }, status), reached({ type: 'light', on: false }, status), reached({ type: 'pause' }, status), reached({ type: 'resume' }, status)])
+  expect([reached({ type: 'light', on: true, node: 'chamber_light' }, status), reached({ type: 'light', on: false, node: 'chamber_light' }, status), reached({ type: 'pause' }, status), reached({ type: 'resume' }, status)])
     .toEqual([true, false, false, true]);
 });
 
@@ -83,7 +83,7 @@ describe('the history of temperatures', () => {
   });
   test('has nothing of a printer that says nothing', () => {
     const histories = new Histories();
-    histories.learn([refused, { ...printing, status: { ...status, stale: true } }], 0);
+    histories.learn([refused, { ...printing, status: { ...status, connected: false } }], 0);
     expect([...histories.of(refused.id), ...histories.of(printing.id)]).toEqual([]);
   });
   test('breaks its line where nothing is known', () => {

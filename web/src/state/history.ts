@@ -22,7 +22,7 @@ export class Histories {
     for (const { id, status } of printers) {
       const kept = this.of(id);
       const last = kept.at(-1);
-      if (!status.connected || status.stale || (last !== undefined && at - last.at < SAMPLE_EVERY && at >= last.at)) continue;
+      if (!status.connected || (last !== undefined && at - last.at < SAMPLE_EVERY && at >= last.at)) continue;
       const sample = { at, nozzle: status.nozzle.now, bed: status.bed.now, chamber: status.chamber.now };
       if (sample.nozzle === null && sample.bed === null) continue;
       this.#kept.set(id, [...kept.slice(-(SAMPLES - 1)), sample]);

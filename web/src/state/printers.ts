@@ -15,8 +15,8 @@ export interface Tray {
 
 export interface Unit {
   name: string;
-  /** As the printer says it: a share, or a step from 1 (wet) to 5 (dry). */
-  humidity: string | null;
+  /** In per cent, or a step from 1 (wet) to 5 (dry). */
+  humidity: { percent: number } | { level: number } | null;
   trays: Tray[];
 }
 
@@ -25,6 +25,15 @@ export interface Trouble {
   code: string;
   /** In words, where the table has them. */
   text: string | null;
+  /** The maker's page about it. */
+  page: string | null;
+}
+
+/** A lamp that can be switched. */
+export interface Light {
+  /** `chamber_light`, `work_light`, … */
+  node: string;
+  on: boolean;
 }
 
 export interface Temperature {
@@ -44,8 +53,7 @@ export interface PrinterStatus {
   nozzle: Temperature;
   bed: Temperature;
   chamber: Temperature;
-  /** Null: not known, or there is none. */
-  light: boolean | null;
+  lights: Light[];
   /** Milliseconds of the server's clock. */
   lastUpdate: number | null;
   file: string | null;
@@ -104,7 +112,7 @@ export interface Step {
   message: string;
 }
 
-export type Command = { type: 'pause' | 'resume' | 'stop' | 'clear_error' } | { type: 'light'; on: boolean } | { type: 'speed'; level: number };
+export type Command = { type: 'pause' | 'resume' | 'stop' | 'clear_error' } | { type: 'light'; on: boolean; node: string } | { type: 'speed'; level: number };
 
 const path = (id: number): string => `api/printers/${id}`;
 

@@ -1,11 +1,14 @@
 // Makes printers out of the server's JSON. Pure; never throws; what is missing or odd gets a harmless value.
 import type { Refusal } from './ask.ts';
-import { flag, list, number, object, text, time } from './json.ts';
-import type { Found, Printer, PrinterStatus, Step, Temperature, Tray, Trouble, Unit } from './printers.ts';
+import { flag, type Json, list, number, object, text, time } from './json.ts';
+import type { Found, Light, Printer, PrinterStatus, Step, Temperature, Tray, Trouble, Unit } from './printers.ts';
+
+/** The lamp that the short form of the status means. */
+const CHAMBER = 'chamber_light';
 
 const temperature = (now: unknown, target: unknown): Temperature => ({ now: number(now), target: number(target) });
 
-/** `FF6A13`, `FF6A13FF`, `#FF6A13` as CSS writes it; null for one that is all transparent: an empty tray. */
+/** `#FF6A13`, `#FF6A13FF` as CSS writes it; null for one that is all transparent, or none. */
 export function colour(value: unknown): string | null {
   const match = /^#?([0-9a-f]{6})([0-9a-f]{2})?$/i.exec(text(value) ?? '');
   return match?.[1] === undefined || match[2] === '00' ? null : `#${match[1].toUpperCase()}`;
@@ -13,16 +16,27 @@ export function colour(value: unknown): string | null {
 
 function trouble(value: unknown): Trouble[] {
   const json = object(value);
-  const code = text(json.code);
-  return code === null ? [] : [{ code, text: text(json.text) ?? text(json.message) }];
+  const [code, page] = [text(json.code), text(json.page)];
+  return code === null ? [] : [{ code, text: text(json.text), page: page?.startsWith('https://') === true ? page : null }];
+}
+
+/** Those that can be switched, as far as it is known how they are. */
+function lights(json: Json, details: Json): Light[] {
+  const modes = list(details.lights).map(object);
+  return list(details.lamps).flatMap((lamp) => {
+    const node = text(lamp);
+    const mode = modes.find((each) => each.node === node)?.mode ?? (node === CHAMBER ? json.light : null);
+    return node === null || text(mode) === null ? [] : [{ node, on: mode !== 'off' }];
+  });
 }
 
 function status(value: unknown): PrinterStatus {
   const json = object(value);
   const details = object(json.details);
+  const wifi = number(details.wifiDbm);
   return {
     connected: json.connected === true,
-    stale: json.stale === true || details.stale === true,
+    stale: details.stale === true,
     error: text(details.error),
     jobState: text(json.jobState),
     percent: number(json.percent),
@@ -30,34 +44,44 @@ function status(value: unknown): PrinterStatus {
     nozzle: temperature(json.nozzleC, details.nozzleTargetC),
     bed: temperature(json.bedC, details.bedTargetC),
     chamber: temperature(json.chamberC, details.chamberTargetC),
-    light: json.light === 'on' ? true : json.light === 'off' ? false : null,
+    lights: lights(json, details),
     lastUpdate: time(json.lastUpdate),
     file: text(details.file),
     layer: number(details.layer),
     layers: number(details.layers),
     stage: text(details.stage),
     speed: number(details.speedLevel),
-    units: list(details.ams).flatMap(unit),
+    units: [...list(details.ams).flatMap(unit), ...spool(details.externalSpool)],
     troubles: list(details.hms).flatMap(trouble),
     printError: trouble(details.printError)[0] ?? null,
-    wifi: text(details.wifi),
+    wifi: wifi === null ? null : `${wifi} dBm`,
     firmware: text(details.firmware),
     developerMode: flag(details.developerMode),
     noCamera: text(details.noCamera),
   };
 }
 
+function tray(value: unknown, name: string): Tray {
+  const json = object(value);
+  const empty = json.empty === true;
+  return { name, colour: empty ? null : colour(json.colour), type: empty ? null : text(json.material), active: json.active === true };
+}
+
 function unit(value: unknown, at: number): Unit[] {
   const json = object(value);
-  const name = text(json.name) ?? `AMS ${String.fromCharCode(65 + at)}`;
+  const name = `AMS ${String.fromCharCode(65 + at)}`;
+  const [percent, level] = [number(json.humidityPercent), number(json.humidityLevel)];
   return [{
     name,
-    humidity: text(json.humidity) ?? (number(json.humidity) === null ? null : String(json.humidity)),
-    trays: list(json.trays).map((each, index): Tray => {
-      const tray = object(each);
-      return { name: `${name} ${index + 1}`, colour: colour(tray.colour), type: text(tray.type), active: tray.active === true };
-    }),
+    humidity: percent !== null ? { percent } : level !== null ? { level } : null,
+    trays: list(json.trays).map((each, index) => tray(each, `${name} ${index + 1}`)),
   }];
+}
+
+/** On the holder outside; one that is empty is not worth a word. */
+function spool(value: unknown): Unit[] {
+  const outside = tray(value, 'External spool');
+  return outside.type === null ? [] : [{ name: 'External', humidity: null, trays: [outside] }];
 }
 
 function printer(value: unknown): Printer[] {
@@ -71,19 +95,25 @@ function printer(value: unknown): Printer[] {
     host: text(json.host) ?? '',
     serial: text(json.serial) ?? '',
     rtspUrl: text(json.rtspUrl),
-    model: text(object(object(json.status).details).model),
+    model: modelOf(object(object(json.status).details).model),
     certificate: { known: text(certificate.known), offered: text(certificate.offered) },
     status: status(json.status),
   }];
 }
 
+/** `unknown` until the printer has told. */
+function modelOf(value: unknown): string | null {
+  const model = text(value);
+  return model === 'unknown' ? null : model;
+}
+
 export const parsePrinters = (value: unknown): Printer[] => list(value).flatMap(printer);
 
-/** The answer of `/api/printers/found`. */
-export const parseFound = (value: unknown): Found[] => list(object(value).found ?? value).flatMap((each) => {
+/** The answer of `/api/printers/found`: those that are not here yet. */
+export const parseFound = (value: unknown): Found[] => list(object(value).found).flatMap((each) => {
   const json = object(each);
   const [host, serial] = [text(json.host), text(json.serial)];
-  return host === null || serial === null ? [] : [{ host, serial, name: text(json.name), model: text(json.model) }];
+  return host === null || serial === null || number(json.printer) !== null ? [] : [{ host, serial, name: text(json.name), model: text(json.model) }];
 });
 
 /** The answer of a test. */

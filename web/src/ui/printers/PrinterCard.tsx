@@ -1,7 +1,7 @@
 // One printer: its picture, how far the print is, how warm it is, what is wrong, and what can be done.
 import { useState } from 'react';
 import type { Sample } from '../../state/history.ts';
-import { acceptCertificate, type Printer } from '../../state/printers.ts';
+import { acceptCertificate, type Printer, type Trouble } from '../../state/printers.ts';
 import type { ServerState } from '../../state/types.ts';
 import { useServices } from '../context.ts';
 import * as format from '../format.ts';
@@ -12,7 +12,7 @@ import { PrinterControls, useCommands } from './PrinterControls.tsx';
 import { Ring } from './Ring.tsx';
 import { Temperatures } from './Temperatures.tsx';
 import { Trays } from './Trays.tsx';
-import { COMMAND, fingerprint, finishClock, printerState, printing, remaining } from './words.ts';
+import { COMMAND, fingerprint, finishClock, printerState, printing, remaining, silent } from './words.ts';
 
 interface Properties {
   printer: Printer;
@@ -34,7 +34,7 @@ export function PrinterCard({ printer, samples, server, serverGone, returns, onE
   const state = printerState(printer, serverGone);
   const { agreed } = commanding;
   const doing = agreed === null || agreed.type === 'light' || agreed.type === 'speed' ? null : COMMAND[agreed.type].doing;
-  const old = !status.connected || status.stale || serverGone;
+  const old = !status.connected || serverGone;
   const facts = [
     remaining(status),
     finishClock(status, now),
@@ -99,7 +99,7 @@ function Problems({ printer, serverGone, now, commanding, say }: ProblemProperti
       say(error === null ? `The certificate of ${name} is accepted` : `Not accepted: ${error}`);
     });
   };
-  const silent = status.lastUpdate === null ? '' : ` Last heard ${format.ago((now - status.lastUpdate) / 1000)}.`;
+  const heard = status.lastUpdate === null ? '' : ` Last heard ${format.ago((now - status.lastUpdate) / 1000)}.`;
   const printError = status.printError;
   return (
     <>
@@ -114,25 +114,27 @@ function Problems({ printer, serverGone, now, commanding, say }: ProblemProperti
           {refused !== null && <p className="problem" role="alert">{refused}</p>}
         </div></div>
       )}
-      {!status.connected && status.error !== null && certificate.offered === null && <p className="note bad"><Warning /><span>{status.error}.{silent}</span></p>}
-      {status.connected && status.stale && <p className="note bad"><Warning /><span>The printer says nothing: these figures are old.{silent}</span></p>}
+      {!status.connected && status.error !== null && certificate.offered === null && <p className="note bad"><Warning /><span>{status.error}.{heard}</span></p>}
+      {silent(status) && <p className="note bad"><Warning /><span>The printer says nothing: these figures are old.{heard}</span></p>}
       {status.connected && status.developerMode === false && (
         <p className="note"><Warning /><span>It takes no commands: switch on Developer Mode on its screen, under the LAN only mode.</span></p>
       )}
       {status.connected && printError !== null && (
         <div className="note bad"><Warning /><div>
-          <p>{printError.text ?? 'The print has an error'} <span className="quiet">{printError.code}</span></p>
+          <p>{printError.text ?? 'The print has an error'} <span className="quiet"><Code trouble={printError} /></span></p>
           <button type="button" className="button small" disabled={commanding.asking !== null} onClick={() => commanding.send({ type: 'clear_error' })}>
             {commanding.asking?.type === 'clear_error' ? COMMAND.clear_error.doing : 'Clear the error'}</button>
         </div></div>
       )}
       {status.connected && status.troubles.map((trouble) => (
         <p className="note bad" key={trouble.code}><Warning /><span>{trouble.text ?? 'The printer reports a fault'} <span className="quiet">
-          <a href={wiki(trouble.code)} target="_blank" rel="noreferrer">{trouble.code}</a></span></span></p>
+          <Code trouble={trouble} /></span></span></p>
       ))}
     </>
   );
 }
 
-/** The maker's page of a fault. */
-const wiki = (code: string): string => `https://wiki.bambulab.com/en/x1/troubleshooting/hmscode/${code}`;
+/** The code of a fault, with the maker's page behind it. */
+function Code({ trouble: { code, page } }: { trouble: Trouble }) {
+  return page === null ? code : <a href={page} target="_blank" rel="noreferrer">{code}</a>;
+}

@@ -3,7 +3,7 @@ import { useCallback, useState } from 'react';
 import { type Command, commandPrinter, type Printer } from '../../state/printers.ts';
 import { Dialog } from '../Dialog.tsx';
 import { Bulb, Pause, Play, Stop } from '../Icons.tsx';
-import { COMMAND, printing, reached, SPEEDS } from './words.ts';
+import { COMMAND, lightName, printing, reached, SPEEDS } from './words.ts';
 
 /** How long what the printer agreed to is believed before it says so itself, ms. */
 const BELIEVED = 20000;
@@ -54,11 +54,10 @@ export function PrinterControls({ printer, disabled, commanding: { asking, agree
   const off = disabled || !status.connected || asking !== null;
   const paused = status.jobState === 'PAUSE';
   const under = printing(status);
-  const light = agreed?.type === 'light' ? agreed.on : status.light;
   const speed = agreed?.type === 'speed' ? agreed.level : status.speed;
   /** A word on the button that was pressed, until it has been answered and has come true. */
   const label = (type: Command['type'], usual: string): string => (
-    asking?.type === type || (agreed?.type === type && type !== 'light') ? COMMAND[type].doing : usual);
+    asking?.type === type || agreed?.type === type ? COMMAND[type].doing : usual);
   const waits = asking !== null || (agreed !== null && agreed.type !== 'light' && agreed.type !== 'speed');
   return (
     <div className="printer-controls" role="group" aria-label={`Controls of ${name}`}>
@@ -66,17 +65,21 @@ export function PrinterControls({ printer, disabled, commanding: { asking, agree
         <button type="button" className="button" disabled={off || waits} aria-busy={asking?.type === 'resume'} onClick={() => send({ type: 'resume' })}>
           <Play /> {label('resume', 'Resume')}</button>
       ) : (
-        <button type="button" className="button" disabled={off || waits || status.jobState !== 'RUNNING'} aria-busy={asking?.type === 'pause'} onClick={() => send({ type: 'pause' })}>
+        <button type="button" className="button" disabled={off || waits} aria-busy={asking?.type === 'pause'} onClick={() => send({ type: 'pause' })}>
           <Pause /> {label('pause', 'Pause')}</button>
       ))}
       {under && (
         <button type="button" className="button" disabled={off || waits} aria-busy={asking?.type === 'stop'} onClick={() => setStopping(true)}>
           <Stop /> {label('stop', 'Stop')}</button>
       )}
-      {light !== null && (
-        <button type="button" className="button" aria-pressed={light} disabled={off} aria-busy={asking?.type === 'light'} onClick={() => send({ type: 'light', on: !light })}>
-          <Bulb /> {label('light', 'Light')}</button>
-      )}
+      {status.lights.map(({ node, on: before }) => {
+        const on = agreed?.type === 'light' && agreed.node === node ? agreed.on : before;
+        const asked = asking?.type === 'light' && asking.node === node;
+        return (
+          <button key={node} type="button" className="button" aria-pressed={on} disabled={off} aria-busy={asked} onClick={() => send({ type: 'light', on: !on, node })}>
+            <Bulb /> {asked ? COMMAND.light.doing : lightName(node)}</button>
+        );
+      })}
       {status.jobState === 'RUNNING' && speed !== null && (
         <label className="speed"><span>Speed</span>
           <select value={speed} disabled={off} onChange={(event) => send({ type: 'speed', level: Number(event.target.value) })}>

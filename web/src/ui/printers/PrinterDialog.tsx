@@ -4,11 +4,11 @@ import { createPrinter, fetchFound, type Found, type Printer, type PrinterDraft,
 import { fieldErrors } from '../../state/printersParse.ts';
 import { Dialog } from '../Dialog.tsx';
 import { Check, Cross } from '../Icons.tsx';
+import { stepName } from './words.ts';
 
 interface Properties {
   /** Null: a new one. */
   printer: Printer | null;
-  known: readonly Printer[];
   onClose: () => void;
   say: (text: string) => void;
 }
@@ -16,7 +16,7 @@ interface Properties {
 const EMPTY: PrinterDraft = { name: '', host: '', serial: '', accessCode: '', rtspUrl: '' };
 const FOUND_EVERY = 3000;
 
-export function PrinterDialog({ printer, known, onClose, say }: Properties) {
+export function PrinterDialog({ printer, onClose, say }: Properties) {
   const [draft, setDraft] = useState<PrinterDraft>(printer === null ? EMPTY
     : { name: printer.name, host: printer.host, serial: printer.serial, accessCode: '', rtspUrl: printer.rtspUrl ?? '' });
   const [errors, setErrors] = useState<Record<string, string>>({});
@@ -53,7 +53,7 @@ export function PrinterDialog({ printer, known, onClose, say }: Properties) {
       if (Array.isArray(answer)) {
         setSteps(answer);
         const failed = answer.find((step) => step.ok === false);
-        say(failed === undefined ? 'The test went well' : `${failed.name}: ${failed.message}`);
+        say(failed === undefined ? 'The test went well' : `${stepName(failed.name)}: ${failed.message}`);
         return;
       }
       const fields = fieldErrors(answer);
@@ -69,7 +69,7 @@ export function PrinterDialog({ printer, known, onClose, say }: Properties) {
 
   return (
     <Dialog title={printer === null ? 'Add a printer' : `Edit ${printer.name}`} onClose={onClose}>
-      {printer === null && <FoundPrinters known={known} chosen={draft.serial} onChoose={choose} />}
+      {printer === null && <FoundPrinters chosen={draft.serial} onChoose={choose} />}
       <form className="fields" onSubmit={save} noValidate>
         <Field label="Name" value={draft.name} onChange={set('name')} error={errors.name} placeholder="Workshop X1" />
         <Field label="Address" value={draft.host} onChange={set('host')} error={errors.host} placeholder="192.168.1.10" hint="On its screen under Settings, WLAN" plain />
@@ -126,7 +126,7 @@ function Steps({ steps }: { steps: readonly Step[] }) {
       {steps.map((step) => (
         <li key={step.name} className={step.ok === null ? 'skipped' : step.ok ? 'passed' : 'failed'} data-step={step.name}>
           {step.ok === null ? <span className="icon" aria-hidden="true">–</span> : step.ok ? <Check /> : <Cross />}
-          <span><strong>{step.name}</strong><span className="off-screen">{step.ok === null ? ': not tested' : step.ok ? ': passed' : ': failed'}</span> {step.message}</span>
+          <span><strong>{stepName(step.name)}</strong><span className="off-screen">{step.ok === null ? ': not tested' : step.ok ? ': passed' : ': failed'}</span> {step.message}</span>
         </li>
       ))}
     </ol>
@@ -134,7 +134,7 @@ function Steps({ steps }: { steps: readonly Step[] }) {
 }
 
 /** What announces itself on the network and is not here yet. */
-function FoundPrinters({ known, chosen, onChoose }: { known: readonly Printer[]; chosen: string; onChoose: (found: Found) => void }) {
+function FoundPrinters({ chosen, onChoose }: { chosen: string; onChoose: (found: Found) => void }) {
   const [found, setFound] = useState<readonly Found[]>([]);
   useEffect(() => {
     const gone = new AbortController();
@@ -148,13 +148,12 @@ function FoundPrinters({ known, chosen, onChoose }: { known: readonly Printer[];
       clearInterval(timer);
     };
   }, []);
-  const fresh = found.filter((each) => !known.some((printer) => printer.serial === each.serial));
-  if (fresh.length === 0) return null;
+  if (found.length === 0) return null;
   return (
     <section className="found" aria-label="Found on this network">
       <p>Found on this network:</p>
       <ul>
-        {fresh.map((each) => (
+        {found.map((each) => (
           <li key={each.serial}>
             <button type="button" className="button small" aria-pressed={each.serial === chosen} onClick={() => onChoose(each)}>
               {each.name ?? each.model ?? each.serial} <span className="quiet">{[each.name === null ? null : each.model, each.host].filter((part) => part !== null).join(' · ')}</span></button>

@@ -71,7 +71,7 @@ export function PrintersPage({ server, serverGone, returns, say }: Properties) {
         </ul>
       )}
       {(open?.dialog === 'add' || open?.dialog === 'edit') && (
-        <PrinterDialog printer={open.dialog === 'edit' ? open.printer : null} known={printers} onClose={close} say={say} />
+        <PrinterDialog printer={open.dialog === 'edit' ? open.printer : null} onClose={close} say={say} />
       )}
       {open?.dialog === 'delete' && (
         <Dialog title={`Delete ${open.printer.name}?`} onClose={close}>

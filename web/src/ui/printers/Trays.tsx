@@ -1,6 +1,6 @@
 // What is in the material system: each tray with its colour and material, each unit with its humidity.
 import type { Unit } from '../../state/printers.ts';
-import { inkOn } from './words.ts';
+import { humidity, inkOn } from './words.ts';
 
 export function Trays({ units }: { units: readonly Unit[] }) {
   if (units.length === 0) return null;
@@ -8,7 +8,7 @@ export function Trays({ units }: { units: readonly Unit[] }) {
     <ul className="units" aria-label="Material">
       {units.map((unit) => (
         <li key={unit.name}>
-          <span className="unit-name quiet">{unit.name}{unit.humidity === null ? '' : ` · humidity ${unit.humidity}`}</span>
+          <span className="unit-name quiet">{unit.name}{humidity(unit.humidity)}</span>
           <ul className="trays">
             {unit.trays.map((tray) => {
               const what = tray.type ?? (tray.colour === null ? 'empty' : 'unknown');

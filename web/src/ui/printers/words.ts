@@ -1,5 +1,5 @@
 // What printers' states are called, when a print ends, and what a notification says. Pure.
-import type { Command, Printer, PrinterStatus, Temperature } from '../../state/printers.ts';
+import type { Command, Printer, PrinterStatus, Temperature, Unit } from '../../state/printers.ts';
 import type { Tone } from '../words.ts';
 
 const JOB: Partial<Record<string, { word: string; tone: Tone }>> = {
@@ -19,11 +19,16 @@ const word = (text: string): string => text.charAt(0).toUpperCase() + text.slice
 /** How a printer is, as far as it is known. */
 export function printerState({ status }: Printer, serverGone: boolean): { word: string; tone: Tone } {
   if (serverGone) return { word: 'Unknown', tone: 'calm' };
-  if (!status.connected) return status.error === null ? { word: 'Connecting', tone: 'busy' } : { word: 'Not connected', tone: 'bad' };
-  if (status.stale) return { word: 'Silent', tone: 'bad' };
+  if (!status.connected) {
+    if (status.error !== null) return { word: 'Not connected', tone: 'bad' };
+    return silent(status) ? { word: 'Silent', tone: 'bad' } : { word: 'Connecting', tone: 'busy' };
+  }
   if (status.jobState === null) return { word: 'Connected', tone: 'calm' };
   return JOB[status.jobState] ?? { word: word(status.jobState), tone: 'calm' };
 }
+
+/** The link is up and nothing comes. */
+export const silent = (status: PrinterStatus): boolean => !status.connected && status.stale && status.error === null && status.lastUpdate !== null;
 
 export const printing = (status: PrinterStatus): boolean => ['RUNNING', 'PAUSE', 'PREPARE', 'SLICING'].includes(status.jobState ?? '');
 
@@ -65,13 +70,22 @@ export const COMMAND: Record<Command['type'], { doing: string; failed: string; d
   clear_error: { doing: 'Clearing…', failed: 'Error not cleared', done: 'error cleared' },
 };
 
+const LIGHT: Partial<Record<string, string>> = { chamber_light: 'Light', chamber_light2: 'Light 2', work_light: 'Head light' };
+export const lightName = (node: string): string => LIGHT[node] ?? node;
+
+export const humidity = (of: Unit['humidity']): string => (of === null ? '' : 'percent' in of ? ` · humidity ${of.percent} %` : ` · dryness ${of.level} of 5`);
+
+const STEP: Partial<Record<string, string>> = { reach: 'Address', tls: 'Encryption', code: 'Access code', mqtt: 'Reports', camera: 'Camera' };
+/** A step of the connection test. */
+export const stepName = (name: string): string => STEP[name] ?? name;
+
 /** What a command makes of a state, as far as it can be told before the printer says so itself. */
 export function reached(command: Command, status: PrinterStatus): boolean {
   switch (command.type) {
     case 'pause': return status.jobState === 'PAUSE' || !printing(status);
     case 'resume': return status.jobState !== 'PAUSE';
     case 'stop': return !printing(status);
-    case 'light': return status.light === command.on;
+    case 'light': return status.lights.find((light) => light.node === command.node)?.on === command.on;
     case 'speed': return status.speed === command.level;
     case 'clear_error': return status.printError === null;
   }
