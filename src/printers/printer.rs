@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::config::{Secret, check_url, nearest, take_credentials};
+use crate::tls::Fingerprint;
 
 /// As many bytes as the camera protocol of the A1 and P1 has for it.
 const LONGEST_CODE: usize = 32;
@@ -32,7 +33,7 @@ pub struct Printer {
     /// Where its camera is, when that is not what the printer says.
     pub rtsp_url: Option<String>,
     /// SHA-256 of its certificate, learnt at the first connection.
-    pub pin: Option<String>,
+    pub pin: Option<Fingerprint>,
 }
 
 /// What is set of a printer, checked.
