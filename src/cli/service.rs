@@ -122,7 +122,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     let hls = Hls::new(config.hls.clone());
     let (directory, database) = storage(&config).await;
     let udev = devices(&config);
-    let cameras = Cameras::open(&config, &means, database.clone().ok(), udev.is_some()).await;
+    let cameras = Cameras::open(&config, &means, database.clone().ok(), udev.is_some(), []).await;
     hls.cameras(&cameras.all());
     let publishers = Publishers::start(&config, cameras.watch(), &means);
     let recordings = Recordings::begin(&config, &directory, database.clone(), cameras.watch(), &means).await;
