@@ -46,9 +46,14 @@ impl House {
     }
 
     async fn open_in(directory: tempfile::TempDir, config: Config) -> Self {
+        Self::open_expecting(directory, config, &[]).await
+    }
+
+    async fn open_expecting(directory: tempfile::TempDir, config: Config, expected: &[&str]) -> Self {
         gstreamer::init().unwrap();
         let database = Database::open(directory.path()).await.unwrap();
-        let cameras = Cameras::open(&config, &means(), Some(database), true).await;
+        let expected = expected.iter().map(ToString::to_string);
+        let cameras = Cameras::open(&config, &means(), Some(database), true, expected).await;
         let (cable, devices) = mpsc::channel(16);
         let running = AbortOnDropHandle::new(tokio::spawn(discovery::run(cameras.clone(), devices)));
         Self { cameras, config, cable, _running: running, directory }
@@ -378,5 +383,54 @@ async fn a_camera_that_is_away_says_so_and_is_tried_when_it_is_back() {
     tokio::time::timeout(SOON, says("video-of-a-test-3: there is no such device"))
         .await
         .unwrap_or_else(|_| panic!("{}", error()));
+    house.end().await;
+}
+
+#[tokio::test]
+async fn a_camera_that_another_room_adds_is_like_any_other_until_it_is_removed() {
+    let house = House::open(porch()).await;
+    house.cameras.add(Camera::new("1", Source::Test {})).await.unwrap();
+    house.plug(0, Some("A1B2C3D4"), "p1").await;
+    house.until("porch camera0, acme camera2 present v0, 1 camera1").await;
+    let before = house.cameras.named("camera1").unwrap();
+
+    house.cameras.add(Camera::new("1", Source::Test {})).await.unwrap();
+    assert!(house.cameras.get("1").unwrap().same(&before), "nothing changed, and nobody is disturbed");
+    let name = Some("Printer".to_owned());
+    house.cameras.add(Camera { name, ..Camera::new("1", Source::Test {}) }).await.unwrap();
+    let after = house.cameras.get("1").unwrap();
+    assert!(!after.same(&before) && after.camera().display_name() == "Printer");
+
+    // Its alias waits for it while the service is away, and is free when it is gone for good.
+    let house = House::open_expecting(house.end().await, porch(), &["1"]).await;
+    house.plug(0, Some("A1B2C3D4"), "p1").await;
+    house.plug(1, Some("E5F6A7B8"), "p2").await;
+    house.until("porch camera0, acme camera2 present v0, acme camera3 present v1").await;
+    house.cameras.add(Camera::new("1", Source::Test {})).await.unwrap();
+    house.until("porch camera0, acme camera2 present v0, acme camera3 present v1, 1 camera1").await;
+    assert!(house.cameras.remove("1").await && !house.cameras.remove("1").await);
+    house.plug(2, Some("C9D0E1F2"), "p3").await;
+    house
+        .until("porch camera0, acme camera1 present v2, acme camera2 present v0, acme camera3 present v1")
+        .await;
+    house.end().await;
+}
+
+#[tokio::test]
+async fn what_is_written_down_goes_before_what_is_added() {
+    let mut house = House::open(porch()).await;
+    let taken = house.cameras.add(Camera::new("porch", Source::Test {})).await.unwrap_err();
+    assert!(taken.to_string().contains("\"porch\""), "{taken}");
+    house.cameras.add(Camera::new("gate", Source::Test {})).await.unwrap();
+    let added = house.cameras.get("gate").unwrap();
+    let mut both = porch();
+    both.cameras.push(Camera { fps: 5, ..Camera::new("gate", Source::Test {}) });
+    house.reload(both).await;
+    house.until("porch camera0, gate camera1").await;
+    assert_eq!(house.cameras.get("gate").unwrap().camera().fps, 5);
+    house.reload(porch()).await;
+    house.until("porch camera0, gate camera1").await;
+    let again = house.cameras.get("gate").unwrap();
+    assert!(again.camera().fps == 0 && !again.same(&added), "it is back when the id is free");
     house.end().await;
 }

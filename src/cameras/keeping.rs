@@ -4,6 +4,8 @@
 //! One owner behind a lock in [`super::Cameras`]. Nothing here waits for a device: the database is written after
 //! the list has changed, and what it cannot do is said and gone on without.
 
+pub(super) mod added;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
@@ -36,7 +38,11 @@ pub struct Keeping {
     known: Vec<Known>,
     /// Those who are cameras of their own.
     own: BTreeSet<String>,
-    /// What was changed about those by API.
+    /// What other rooms brought; see [`added`].
+    added: Vec<Camera>,
+    /// Who is going to be added: their aliases wait for them.
+    expected: BTreeSet<String>,
+    /// What was changed about the own ones by API.
     changed: BTreeMap<String, Settings>,
     /// Devices that are here, by their node.
     here: BTreeMap<String, Here>,
@@ -77,6 +83,8 @@ impl Keeping {
             configured,
             known: Vec::new(),
             own: BTreeSet::new(),
+            added: Vec::new(),
+            expected: BTreeSet::new(),
             changed: BTreeMap::new(),
             here: BTreeMap::new(),
             sensors: Vec::new(),
@@ -87,6 +95,11 @@ impl Keeping {
             due: Vec::new(),
             aliases_due: false,
         }
+    }
+
+    /// Who is going to be added soon.
+    pub fn expect(&mut self, ids: impl IntoIterator<Item = String>) {
+        self.expected.extend(ids);
     }
 
     /// Reads what is kept from earlier runs.
@@ -213,7 +226,8 @@ impl Keeping {
                 own: self.own.contains(id),
             },
         );
-        if place == Place::Own && self.configured.iter().any(|camera| camera.id == id) {
+        let mut others = self.configured.iter().chain(&self.added);
+        if place == Place::Own && others.any(|camera| camera.id == id) {
             tracing::warn!(
                 "{} would be camera {id}, but another camera has that id: it is left out",
                 device.name
@@ -385,13 +399,14 @@ impl Keeping {
         });
         let mut own: Vec<_> = own.collect();
         own.sort_by_key(|(camera, _)| self.aliases.number(&camera.id).unwrap_or(u32::MAX));
-        configured.chain(own)
+        configured.chain(own).chain(self.visible().map(|camera| (camera.clone(), false)))
     }
 
     /// The captures of those; who is in `present` goes on, who takes the place of one in `ended` hides what
     /// that one hid.
     fn list(&mut self, present: &[Capture], ended: &[Capture]) -> Vec<Capture> {
-        let ids: Vec<String> = self.wanted().map(|(camera, _)| camera.id).collect();
+        let here = self.wanted().map(|(camera, _)| camera.id);
+        let ids: Vec<String> = here.chain(self.expected.iter().cloned()).collect();
         self.aliases_due |= self.aliases.give(ids.iter().map(String::as_str));
         let wanted: Vec<_> = self.wanted().collect();
         let Some(means) = self.means.clone() else { return present.to_vec() };

@@ -30,6 +30,7 @@ use crate::config::model::{Camera, Config, Source};
 use crate::config::{Difference, model};
 use crate::storage::Database;
 use keeping::Keeping;
+pub use keeping::added::Taken;
 
 /// All cameras, first one first. Cloning it clones a reference; changes swap the list.
 #[derive(Clone, Debug)]
@@ -105,9 +106,17 @@ impl Cameras {
     }
 
     /// Starts every camera of a configuration and those that were seen before. `discovering` says that
-    /// [`discovery::run`] is going to tell of devices.
-    pub async fn open(config: &Config, means: &Means, database: Option<Database>, discovering: bool) -> Self {
+    /// [`discovery::run`] is going to tell of devices; `expected` are the ids of those that are going to be
+    /// [added](Cameras::add), whose aliases wait for them.
+    pub async fn open(
+        config: &Config,
+        means: &Means,
+        database: Option<Database>,
+        discovering: bool,
+        expected: impl IntoIterator<Item = String>,
+    ) -> Self {
         let mut keeping = Keeping::new(config.cameras.clone(), config.discovery.clone(), discovering);
+        keeping.expect(expected);
         if let Some(database) = database {
             keeping.remember(database).await;
         }
