@@ -342,7 +342,10 @@ async fn storage(config: &Config) -> (PathBuf, Result<Database, String>) {
     let best = places.first().cloned().unwrap_or_default();
     let found = tokio::task::spawn_blocking(move || storage::first_writable(&places)).await;
     let opened = match found {
-        Ok(Ok(directory)) => Database::open(&directory).await.map(|database| (directory, database)),
+        Ok(Ok(directory)) => {
+            let file = config.storage.database.clone().unwrap_or_else(|| directory.join(storage::FILE));
+            Database::open_file(file).await.map(|database| (directory, database))
+        }
         Ok(Err(error)) => Err(error),
         Err(panic) => return (best, Err(panic.to_string())),
     };
