@@ -135,8 +135,13 @@ impl Simulated {
         let mut tool = vec!["-h".to_owned(), self.address.clone(), "--cafile".into()];
         tool.push(authority.display().to_string());
         tool.extend(["-p", "8883", "--insecure", "-u", "bblp", "-P", code].map(str::to_owned));
-        let mut command = Command::new("mosquitto_sub");
-        command.args(&tool).args(["-d", "-t", &format!("device/{}/report", self.serial)]);
+        // Into a pipe it would write by the block.
+        let mut command = Command::new("stdbuf");
+        command.args(["-oL", "mosquitto_sub"]).args(&tool).args([
+            "-d",
+            "-t",
+            &format!("device/{}/report", self.serial),
+        ]);
         let process = Process::spawn("mosquitto_sub", &mut command);
         Some(Listener { process, tool, request: format!("device/{}/request", self.serial), _folder: folder })
     }
