@@ -32,6 +32,7 @@ pub struct Simulated {
 pub struct Printers {
     process: Process,
     list: Vec<Simulated>,
+    _folder: tempfile::TempDir,
 }
 
 impl Printers {
@@ -41,17 +42,20 @@ impl Printers {
         if lacks(test, &[("mosquitto", "mosquitto")]) {
             return None;
         }
+        // It is killed with its guard and cannot clear up.
+        let folder = tempfile::tempdir().expect("a temporary directory");
         let mut command = Command::new(env!("CARGO_BIN_EXE_fanlight"));
         command
             .args(["simulate", "printer", "--access-code", CODE, "--model", models])
             .args(["--count", &count.to_string(), "--bind", &addresses(count)])
             .args(arguments)
+            .env("TMPDIR", folder.path())
             .env("NO_COLOR", "1");
         let process = Process::spawn("the simulated printers", &mut command);
         process.wait_line("are ready", 0, STARTS, |line| (line == "ready").then_some(()));
         let list: Vec<_> = process.output().lines().filter_map(read).collect();
         assert_eq!(list.len(), count, "{}", process.output());
-        Some(Self { process, list })
+        Some(Self { process, list, _folder: folder })
     }
 
     pub fn all(&self) -> &[Simulated] {
