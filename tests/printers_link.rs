@@ -197,7 +197,7 @@ async fn a_printer_that_comes_back_is_connected_soon_however_long_it_was_away() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_printer_is_stale_then_asked_then_given_up() {
     let test = "a_silent_printer_is_stale_then_asked_then_given_up";
-    let Some(mut printers) = Printers::start(test, "X1C", 1, &["--idle"]) else { return };
+    let Some(mut printers) = Printers::start(test, "X1C", 1, &[]) else { return };
     let patience = Patience {
         silence: Duration::from_millis(2500),
         last_word: Duration::from_millis(1000),
