@@ -8,6 +8,7 @@
 //! Source and encoders are supervised each on its own; the [`conductor`] tells them when they are wanted.
 //! [`Capture`] is what the rest of the house holds. It outlives every pipeline behind it.
 
+mod bambu;
 pub mod choice;
 mod conductor;
 mod container;
