@@ -19,6 +19,7 @@ mod encoder;
 mod jpeg;
 pub(crate) mod knock;
 pub mod outlet;
+mod pin;
 pub mod plan;
 mod poll;
 pub(crate) mod run;

@@ -46,7 +46,8 @@ impl Frames {
         while self.buffer.len() >= LOOK {
             let Some(length) = self.header() else {
                 self.astray = true;
-                let gone = self.buffer.windows(LOOK).position(is_surely).unwrap_or(self.buffer.len() - LOOK + 1);
+                let gone =
+                    self.buffer.windows(LOOK).position(is_surely).unwrap_or(self.buffer.len() - LOOK + 1);
                 self.skip(gone)?;
                 continue;
             };
@@ -93,7 +94,9 @@ fn length(header: &[u8]) -> Option<usize> {
 
 /// Whether a header with a picture behind it begins here.
 fn is_surely(look: &[u8]) -> bool {
-    look.get(4..HEADER) == Some(&CONSTANTS) && look.get(HEADER..LOOK) == Some(&START) && length(look).is_some()
+    look.get(4..HEADER) == Some(&CONSTANTS)
+        && look.get(HEADER..LOOK) == Some(&START)
+        && length(look).is_some()
 }
 
 #[cfg(test)]
@@ -204,7 +207,8 @@ mod tests {
     fn anything() -> impl Strategy<Value = Vec<u8>> {
         let picture = proptest::collection::vec(any::<u8>(), 0..200).prop_map(|body| framed(&jpeg(&body)));
         let hollow = proptest::collection::vec(any::<u8>(), 0..60).prop_map(|body| framed(&body));
-        let garbage = proptest::collection::vec(prop_oneof![Just(0), Just(1), Just(0xff), any::<u8>()], 0..60);
+        let garbage =
+            proptest::collection::vec(prop_oneof![Just(0), Just(1), Just(0xff), any::<u8>()], 0..60);
         let parts = prop_oneof![4 => picture, 1 => hollow, 2 => garbage];
         proptest::collection::vec(parts, 0..12).prop_map(|parts| parts.concat())
     }

@@ -7,8 +7,7 @@ const USER: &[u8] = b"bblp";
 /// The room that the packet has for a user, and for a code.
 const ROOM: usize = 32;
 
-/// The packet for this access code. A code that does not fit cannot be right; what fits of it is refused
-/// by the printer.
+/// The packet for this access code. One that does not fit cannot be right; the printer refuses what fits.
 pub fn packet(code: &Secret) -> [u8; 80] {
     let mut packet = [0; 80];
     // Two little-endian words and eight bytes of nothing.
