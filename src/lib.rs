@@ -3,7 +3,7 @@
 //!
 //! Floors, from the ground; a room imports only from below: [`config`], [`frames`], [`h264`], [`mux`],
 //! [`storage`], [`telemetry`], [`tls`]; [`supervision`], [`pipelines`], [`access`]; [`capture`]; [`serve`],
-//! [`publish`], [`record`]; [`cameras`], [`livekit`]; [`control`]; [`api`]; [`cli`].
+//! [`publish`], [`record`]; [`cameras`], [`livekit`], [`printers`]; [`control`]; [`api`]; [`cli`].
 
 pub mod access;
 pub mod api;
@@ -17,6 +17,7 @@ pub mod h264;
 pub mod livekit;
 pub mod mux;
 pub mod pipelines;
+pub mod printers;
 pub mod publish;
 pub mod record;
 pub mod serve;

@@ -26,6 +26,7 @@ use crate::capture::{self, Means};
 use crate::config::model::Config;
 use crate::config::{self, Difference, Warning};
 use crate::pipelines::Library;
+use crate::printers::{self, Printers};
 use crate::publish::{self, Publishers};
 use crate::record::Recordings;
 use crate::serve::hls::Hls;
@@ -91,6 +92,7 @@ struct House {
     cameras: Cameras,
     publishers: Publishers,
     recordings: Recordings,
+    printers: Printers,
     means: Means,
     level: logs::Level,
     telling: Option<Telling>,
@@ -128,6 +130,11 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     let recordings = Recordings::begin(&config, &directory, database.clone(), cameras.watch(), &means).await;
     let stop = CancellationToken::new();
     let config = watch::Sender::new(config);
+    let printers = Printers::open(
+        database.clone(),
+        printers::Means { config: config.subscribe(), vitals: vitals.clone() },
+    )
+    .await;
     let hls = watch::Sender::new(hls);
     let following = {
         let (whep, list) = (whep.clone(), cameras.watch());
@@ -145,6 +152,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     state.access = access;
     state.rtsp = rtsp.clone();
     state.recordings = recordings.clone();
+    state.printers = printers.clone();
     let state = state.publishing(publishers.clone());
     let keeping = AbortOnDropHandle::new(tokio::spawn(state.control.clone().keep_streams()));
     let document = Document {
@@ -164,6 +172,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
         cameras,
         publishers,
         recordings,
+        printers,
         means,
         level,
         telling: Some(telling),
@@ -220,6 +229,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
         let cameras = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.cameras.shutdown());
         let outputs = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.publishers.shutdown());
         let recordings = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.recordings.shutdown());
+        let printers = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.printers.shutdown());
         let rpc = async {
             if let Some(serving) = serving_rpc {
                 let _ = serving.await;
@@ -230,7 +240,8 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
                 rtsp.shutdown().await;
             }
         };
-        let _ = tokio::join!(cameras, outputs, recordings, serving, rpc, house.whep.shutdown(), rtsp);
+        let _ =
+            tokio::join!(cameras, outputs, recordings, printers, serving, rpc, house.whep.shutdown(), rtsp);
         if let Some(telling) = house.telling.take() {
             telling.end().await;
         }
@@ -342,7 +353,10 @@ async fn storage(config: &Config) -> (PathBuf, Result<Database, String>) {
     let best = places.first().cloned().unwrap_or_default();
     let found = tokio::task::spawn_blocking(move || storage::first_writable(&places)).await;
     let opened = match found {
-        Ok(Ok(directory)) => Database::open(&directory).await.map(|database| (directory, database)),
+        Ok(Ok(directory)) => {
+            let file = config.storage.database.clone().unwrap_or_else(|| directory.join(storage::FILE));
+            Database::open_file(file).await.map(|database| (directory, database))
+        }
         Ok(Err(error)) => Err(error),
         Err(panic) => return (best, Err(panic.to_string())),
     };

@@ -18,6 +18,9 @@ pub static SETTINGS: &[(&str, &str)] = &[
     ("HLS_LOW_LATENCY", "hls.low_latency"),
     ("HLS_PART_DURATION_SECS", "hls.part_seconds"),
     ("HLS_OUTPUT_DIR", "hls.output_dir"),
+    // The second wins.
+    ("DB_PATH", "storage.database"),
+    ("DATABASE_URL", "storage.database"),
     ("LOG_FORMAT", "log.format"),
     ("LOG_LEVEL", "log.level"),
     ("FANLIGHT_BIND", "server.bind"),

@@ -7,6 +7,7 @@
 mod access;
 mod camera;
 mod discovery;
+mod printers;
 mod publish;
 mod storage;
 
@@ -20,6 +21,7 @@ use super::secret::Secret;
 pub use access::*;
 pub use camera::*;
 pub use discovery::*;
+pub use printers::*;
 pub use publish::*;
 pub use storage::*;
 
@@ -42,6 +44,7 @@ pub struct Config {
     pub discovery: Discovery,
     pub storage: Storage,
     pub record: Record,
+    pub printers: Printers,
     /// What is pushed to servers elsewhere.
     #[serde(rename = "publish")]
     pub publish: Vec<Publish>,

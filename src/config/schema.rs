@@ -42,6 +42,7 @@ pub static ROOT: &[Key] = &[
     key("discovery", Kind::Section(DISCOVERY)),
     key("storage", Kind::Section(STORAGE)),
     key("record", Kind::Section(RECORD)),
+    key("printers", Kind::Section(PRINTERS)),
     key("publish", Kind::Outputs),
     key("camera", Kind::Cameras),
 ];
@@ -163,7 +164,14 @@ const LIVEKIT: &[Key] = &[
     key("tokens_per_minute", Kind::Whole { min: 1, max: 100_000, unit: "" }),
 ];
 
-const STORAGE: &[Key] = &[key("directory", Kind::Path)];
+const STORAGE: &[Key] = &[key("directory", Kind::Path), key("database", Kind::Database)];
+
+const PRINTERS: &[Key] = &[
+    key("expose_access_code", Kind::Flag),
+    key("key_file", Kind::Path),
+    key("search", Kind::Flag),
+    key("mqtt_port", Kind::Whole { min: 1, max: 65535, unit: "" }),
+];
 
 const RECORD: &[Key] = &[
     key("name", Kind::Text),

@@ -39,6 +39,8 @@ pub(super) fn settle(
         (&mut config.health.publisher_file, "health.publisher_file"),
         (&mut config.hls.output_dir, "hls.output_dir"),
         (&mut config.storage.directory, "storage.directory"),
+        (&mut config.storage.database, "storage.database"),
+        (&mut config.printers.key_file, "printers.key_file"),
         (&mut config.rtsp.certificate, "rtsp.certificate"),
         (&mut config.rtsp.key, "rtsp.key"),
     ] {

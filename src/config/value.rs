@@ -29,6 +29,8 @@ pub enum Kind {
     Text,
     Id,
     Path,
+    /// A path, or in the environment `sqlite:` and a path.
+    Database,
     Secret,
     Choice(&'static [&'static str]),
     Address,
@@ -76,6 +78,7 @@ impl Kind {
             Kind::Text => "text in quotes, not empty".into(),
             Kind::Id => "1 to 64 letters, digits, - and _".into(),
             Kind::Path => "a path in quotes".into(),
+            Kind::Database => "the path of an SQLite file, such as /data/printers.db".into(),
             Kind::Secret => "text in quotes, not empty, on one line".into(),
             Kind::Choice(names) => list(names),
             Kind::Address => "an IP address such as 127.0.0.1, 0.0.0.0 or ::".into(),
@@ -156,6 +159,7 @@ impl Kind {
             (Kind::Text | Kind::Secret | Kind::Path, Value::String(text)) => {
                 !text.trim().is_empty() && !text.chars().any(char::is_control)
             }
+            (Kind::Database, Value::String(text)) => Kind::Path.holds(value) && !text.contains(':'),
             (Kind::Id, Value::String(text)) => is_id(text),
             (Kind::Choice(names), Value::String(text)) => names.contains(&text.as_str()),
             (Kind::Address, Value::String(text)) => text.parse::<IpAddr>().is_ok(),
@@ -196,6 +200,7 @@ impl Kind {
             Kind::Whole { .. } | Kind::Rotation => Value::Integer(text.parse().map_err(|_| refused())?),
             Kind::Number { .. } => Value::Float(text.parse().map_err(|_| refused())?),
             Kind::Choice(_) => Value::String(text.to_ascii_lowercase()),
+            Kind::Database => Value::String(urls::sqlite_path(text).into()),
             Kind::Origins | Kind::List(_) => text
                 .split(',')
                 .map(str::trim)

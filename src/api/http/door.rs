@@ -23,8 +23,14 @@ pub const fn needs(target: Target, looks: bool) -> Option<Role> {
         Target::Whep | Target::WhepSession | Target::Signalling | Target::Go2rtc | Target::StandardToken => {
             Some(Role::Viewer)
         }
+        // It has the service listen on the network.
+        Target::FoundPrinters => Some(Role::Admin),
         _ if looks => Some(Role::Viewer),
-        Target::Recording
+        Target::Printers
+        | Target::Printer
+        | Target::PrinterCertificate
+        | Target::PrinterTest
+        | Target::Recording
         | Target::StoredSnapshot
         | Target::Retention
         | Target::Cleanup

@@ -2,7 +2,7 @@
 //!
 //! [`routes`] is the table of all paths; [`service`] answers a request by it. Areas have a file each:
 //! [`streams`] (MJPEG, snapshots), [`whep`] (WebRTC signalling), [`livekit`], [`system`], [`probes`],
-//! [`metrics`], [`cameras`], [`controls`], [`recordings`], [`files`], [`transforms`], [`events`], [`assets`] (the dashboard),
+//! [`metrics`], [`cameras`], [`controls`], [`recordings`], [`files`], [`transforms`], [`printers`], [`events`], [`assets`] (the dashboard),
 //! [`page`] (the plain one), [`openapi`]; [`door`] asks who comes in.
 //! Nothing here waits for a camera except MJPEG, snapshot and WebRTC requests, which are bounded.
 
@@ -19,6 +19,7 @@ mod livekit;
 mod metrics;
 mod openapi;
 mod page;
+mod printers;
 mod probes;
 mod recordings;
 pub mod routes;
@@ -36,7 +37,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use hyper::upgrade::OnUpgrade;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use warp::Filter;
@@ -49,6 +50,7 @@ use crate::cameras::Cameras;
 use crate::capture::Capture;
 use crate::config::Config;
 use crate::control::Control;
+use crate::printers::Printers;
 use crate::publish::Publishers;
 use crate::record::Recordings;
 use crate::serve::hls::Hls;
@@ -95,6 +97,9 @@ pub struct AppState {
     pub published: PublishedNow,
     pub publishers: Publishers,
     pub recordings: Recordings,
+    pub printers: Printers,
+    /// Places for clients that follow a printer.
+    pub printer_streams: Arc<Semaphore>,
     pub started: Started,
     /// Set by the server that runs.
     pub entrance: Entrance,
@@ -127,6 +132,7 @@ impl AppState {
         stop: CancellationToken,
     ) -> Self {
         let recordings = Recordings::none(cameras.watch());
+        let printers = Printers::none(config.clone());
         let mjpeg = Mjpeg::new(cameras.watch(), stop.clone());
         let started = Started { at: SystemTime::now(), instant: Instant::now() };
         let control = Control::new(cameras.clone(), Publishers::none());
@@ -160,6 +166,8 @@ impl AppState {
             published: PublishedNow::default(),
             publishers: Publishers::none(),
             recordings,
+            printers,
+            printer_streams: Arc::new(Semaphore::new(printers::STREAMS)),
             started,
             entrance: Entrance { listens: NOWHERE, http: NOWHERE, rpc_only: false },
             cameras,
@@ -397,6 +405,19 @@ async fn dispatch(
             }
             record(state, target, params, request).await
         }
+        Target::Printers
+        | Target::Printer
+        | Target::PrinterStatus
+        | Target::PrinterStream
+        | Target::PrinterCommand
+        | Target::PrinterCertificate
+        | Target::PrinterTest
+        | Target::FoundPrinters => {
+            if !matches!(*request.method, Method::GET | Method::HEAD) {
+                cors::may_act(request.headers, origins)?;
+            }
+            printer(state, target, params, request).await
+        }
         Target::OpenApi => Ok(openapi::document()),
         Target::Viewers => whep::viewers::list(state, params.id),
         Target::Whep | Target::WhepSession | Target::Signalling | Target::Go2rtc | Target::Go2rtcSocket => {
@@ -422,6 +443,25 @@ async fn record(
         Target::StoredSnapshot => recordings::snapshot(state, params.file, request).await,
         Target::Retention => recordings::retention(state, request).await,
         _ => recordings::cleanup(state).await,
+    }
+}
+
+/// Printers: looked at, changed, asked to do something.
+async fn printer(
+    state: &AppState,
+    target: Target,
+    params: Params<'_>,
+    request: &Request<'_>,
+) -> Result<Response, Fault> {
+    match target {
+        Target::Printers => printers::all(state, request).await,
+        Target::Printer => printers::one(state, params.id, request).await,
+        Target::PrinterStatus => printers::status(state, params.id, request),
+        Target::PrinterStream => printers::status_stream(state, params.id, request),
+        Target::PrinterCommand => Ok(printers::command(state, params.id, request).await),
+        Target::PrinterCertificate => printers::accept(state, params.id, request).await,
+        Target::PrinterTest => printers::test(state, params.id, request).await,
+        _ => printers::found(state),
     }
 }
 

@@ -119,6 +119,8 @@ fn full() -> Config {
     config.rtsp.certificate = path();
     config.rtsp.key = path();
     config.storage.directory = path();
+    config.storage.database = path();
+    config.printers.key_file = path();
     config.rpc.bind = config.webrtc.bind;
     config.rpc.port = Some(1);
     config.access.jwt_secret = secret();

@@ -50,6 +50,7 @@ use connection::{Connection, End, House};
 use fans::Fans;
 use login::Doorkeeper;
 use reader::Socket;
+pub(crate) use tls::acceptor;
 
 /// What the kernel keeps of a reader's pictures beyond what is on its way: all of it is latency.
 const NOTSENT_LOWAT: u32 = 128 * 1024;
