@@ -171,6 +171,13 @@ const PRINTERS: &[Key] = &[
     key("key_file", Kind::Path),
     key("search", Kind::Flag),
     key("mqtt_port", Kind::Whole { min: 1, max: 65535, unit: "" }),
+    key("jpeg_port", Kind::Whole { min: 1, max: 65535, unit: "" }),
+    key("rtsp_url", Kind::Url(&["rtsp", "rtsps"])),
+    key("record", Kind::Flag),
+    key("timelapse_seconds", seconds(0.0, 3600.0)),
+    key("timelapse_fps", Kind::Whole { min: 1, max: 60, unit: "" }),
+    key("snapshot_at_end", Kind::Flag),
+    key("snapshot_on_error", Kind::Flag),
 ];
 
 const RECORD: &[Key] = &[

@@ -118,6 +118,7 @@ fn full() -> Config {
     config.rtsp.tls_port = Some(1);
     config.rtsp.certificate = path();
     config.rtsp.key = path();
+    config.printers.rtsp_url = text();
     config.storage.directory = path();
     config.storage.database = path();
     config.printers.key_file = path();
