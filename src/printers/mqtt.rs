@@ -282,3 +282,66 @@ impl Connection {
         .await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// All packets in these bytes, as [`Connection::packet`] would take them.
+    fn packets(bytes: &[u8]) -> (usize, bool) {
+        let mut incoming = BytesMut::from(bytes);
+        for count in 0.. {
+            match Packet::read(&mut incoming, PACKET_LIMIT) {
+                Ok(_) => {}
+                Err(Malformed::InsufficientBytes(missing)) => {
+                    assert!(missing <= PACKET_LIMIT + 5, "{missing}");
+                    return (count, true);
+                }
+                Err(_) => return (count, false),
+            }
+        }
+        unreachable!()
+    }
+
+    fn some_packet() -> impl Strategy<Value = Vec<u8>> {
+        let publish = ("[a-z/]{0,12}", prop::collection::vec(any::<u8>(), 0..200))
+            .prop_map(|(topic, payload)| Packet::Publish(Publish::new(topic, QoS::AtMostOnce, payload)));
+        let others = prop::sample::select(vec![Packet::PingResp, Packet::PingReq, Packet::Disconnect]);
+        prop_oneof![publish, others].prop_map(|packet| {
+            let mut bytes = BytesMut::new();
+            packet.write(&mut bytes, PACKET_LIMIT).unwrap();
+            bytes.to_vec()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..256)) {
+            packets(&bytes);
+        }
+
+        #[test]
+        fn any_damage_to_packets_is_survived(
+            good in prop::collection::vec(some_packet(), 1..6),
+            damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        ) {
+            let mut bytes = good.concat();
+            if damage.is_empty() {
+                prop_assert_eq!(packets(&bytes), (good.len(), true));
+            }
+            for (index, byte) in damage {
+                let index = index.index(bytes.len());
+                bytes[index] = byte;
+            }
+            packets(&bytes);
+        }
+    }
+
+    #[test]
+    fn a_packet_larger_than_any_report_ends_the_connection() {
+        // Two mebibytes to come.
+        assert_eq!(packets(&[0x30, 0x80, 0x80, 0x80, 0x01]), (0, false));
+    }
+}

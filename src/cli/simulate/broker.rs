@@ -74,7 +74,7 @@ impl Broker {
         // One that was killed leaves it behind.
         let _ = std::fs::remove_file(&socket);
         let log = std::fs::File::create(file("mosquitto.log"))?;
-        let child = Command::new(&settings.program)
+        let child = bound_to_us(&settings.program)
             .arg("-c")
             .arg(file("mosquitto.conf"))
             .stdin(Stdio::null())
@@ -104,6 +104,17 @@ impl Drop for Broker {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// A command for this program whose process ends with the thread that begins it, also when that is killed.
+fn bound_to_us(program: &Path) -> Command {
+    let setpriv = Path::new("/usr/bin/setpriv");
+    if !setpriv.is_file() {
+        return Command::new(program);
+    }
+    let mut command = Command::new(setpriv);
+    command.args(["--pdeathsig", "KILL"]).arg(program);
+    command
 }
 
 /// What it said of its trouble.
