@@ -67,7 +67,9 @@ export function CameraPage({ camera, server, serverGone, returns, say }: Propert
     });
   };
   const { word, tone } = cameraState(camera, serverGone);
-  const [width, height] = [camera.width ?? shown.width ?? 16, camera.height ?? shown.height ?? 9];
+  const sideways = transforming !== null && transforming.applied.rotation % 180 !== 0;
+  const [wide, high] = [camera.width ?? 16, camera.height ?? 9];
+  const [width, height] = [shown.width ?? (sideways ? high : wide), shown.height ?? (sideways ? wide : high)];
 
   return (
     <div className="camera-page">
@@ -84,7 +86,7 @@ export function CameraPage({ camera, server, serverGone, returns, say }: Propert
         <div className="frame" style={{ aspectRatio: `${width} / ${height}`, '--ratio': width / height } as React.CSSProperties}>
           <Picture camera={camera} livekit={server.livekit} webrtc={server.webrtc} serverGone={serverGone} returns={returns} large
             handle={picture} onShown={setShown} />
-          {transforming?.drawing === true && <MaskEditor transforming={transforming} width={shown.width ?? width} height={shown.height ?? height} />}
+          {transforming?.drawing === true && <MaskEditor transforming={transforming} width={width} height={height} />}
         </div>
         <div className="under">
           <div className="title">
