@@ -1,7 +1,7 @@
 //! HTTP: routes, answers, the accept loop. The only place that knows warp.
 //!
 //! [`routes`] is the table of all paths; [`service`] answers a request by it. Areas have a file each:
-//! [`streams`] (MJPEG, snapshots), [`whep`] (WebRTC signalling), [`livekit`], [`system`], [`probes`],
+//! [`streams`] (MJPEG, snapshots), [`whep`] (WebRTC signalling), [`livekit`], [`login`], [`system`], [`probes`],
 //! [`metrics`], [`cameras`], [`controls`], [`recordings`], [`files`], [`transforms`], [`printers`], [`events`], [`assets`] (the dashboard),
 //! [`page`] (the plain one), [`openapi`]; [`door`] asks who comes in.
 //! Nothing here waits for a camera except MJPEG, snapshot and WebRTC requests, which are bounded.
@@ -16,6 +16,7 @@ mod door;
 mod events;
 mod files;
 mod livekit;
+mod login;
 mod metrics;
 mod openapi;
 mod page;
@@ -293,13 +294,11 @@ async fn handle(state: &AppState, path: &str, request: &Request<'_>, fault: Opti
         Found::Route(target, _) if state.entrance.rpc_only && target != Target::Rpc => {
             Fault::no_path(path).into_response()
         }
-        Found::Route(target, params) => {
-            match door::enter(&state.access, target, request.method, request.headers, request.client).await {
-                Ok(()) => dispatch(state, target, params, request, &origins).await,
-                Err(fault) => Err(fault),
-            }
-            .unwrap_or_else(Fault::into_response)
+        Found::Route(target, params) => match enter(state, target, request).await {
+            Ok(()) => dispatch(state, target, params, request, &origins).await,
+            Err(fault) => Err(fault),
         }
+        .unwrap_or_else(Fault::into_response),
         Found::Preflight { allow, target } => {
             let mut response = answer::empty(StatusCode::NO_CONTENT);
             cors::preflight(response.headers_mut(), &allow);
@@ -318,6 +317,14 @@ async fn handle(state: &AppState, path: &str, request: &Request<'_>, fault: Opti
     cors::apply(response.headers_mut(), request.headers, &origins);
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// The door, open for the dashboard's page: one can log in there.
+async fn enter(state: &AppState, target: Target, request: &Request<'_>) -> Result<(), Fault> {
+    if target == Target::Page && assets::built() && request.query("action").is_none() {
+        return Ok(());
+    }
+    door::enter(&state.access, target, request.method, request.headers, request.client).await
 }
 
 async fn dispatch(
@@ -419,6 +426,15 @@ async fn dispatch(
             printer(state, target, params, request).await
         }
         Target::OpenApi => Ok(openapi::document()),
+        Target::Session => Ok(login::session(state, request).await),
+        Target::Login => {
+            cors::may_act(request.headers, origins)?;
+            login::login(state, request).await
+        }
+        Target::Logout => {
+            cors::may_act(request.headers, origins)?;
+            Ok(login::logout(state, request))
+        }
         Target::Viewers => whep::viewers::list(state, params.id),
         Target::Whep | Target::WhepSession | Target::Signalling | Target::Go2rtc | Target::Go2rtcSocket => {
             cors::may_watch(request.headers, origins)?;

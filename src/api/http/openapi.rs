@@ -15,6 +15,7 @@ use super::controls::{Capabilities, ControlList, ControlValues};
 use super::door;
 use super::events::HouseView;
 use super::livekit::{ServerToken, TokenRequest, ViewerToken};
+use super::login::{Login, SessionView};
 use super::metrics::{CameraConfig, Metrics};
 use super::printers::{AcceptCertificate, CommandAnswer, FoundPrinters, PrinterSettings, PrinterTest};
 use super::probes::{CameraStatusBody, Health, Ready};
@@ -84,6 +85,8 @@ use crate::telemetry::system::SystemMetrics;
         TakeSnapshot,
         Retention,
         Cleanup,
+        SessionView,
+        Login,
         PrinterView,
         PrinterSettings,
         StatusView,
@@ -219,6 +222,9 @@ fn operation(route: &Route) -> Operation {
         Target::PrinterTest => ("printers", "Try a printer before it is added"),
         Target::FoundPrinters => ("printers", "Printers that announce themselves on the network; ask again"),
         Target::OpenApi => ("pages", "This document"),
+        Target::Session => ("access", "Who asks, and what they may do"),
+        Target::Login => ("access", "Log in a browser: a cookie for a name and password, or for a key"),
+        Target::Logout => ("access", "End the browser's session"),
         Target::Viewers => ("cameras", "Who watches this camera by WebRTC, and how well it reaches them"),
         Target::Whep => ("webrtc", "WHEP: an offer makes a session"),
         Target::WhepSession if verb == Verb::Delete => ("webrtc", "WHEP: end a session"),
@@ -363,6 +369,10 @@ fn body(verb: Verb, target: Target) -> Option<RequestBody> {
         }
         (Target::Transforms, Verb::Put) => {
             let schema = Ref::from_schema_name(Transforms::name());
+            body.content("application/json", ContentBuilder::new().schema(Some(schema)).build()).build()
+        }
+        (Target::Login, _) => {
+            let schema = Ref::from_schema_name(Login::name());
             body.content("application/json", ContentBuilder::new().schema(Some(schema)).build()).build()
         }
         (Target::Signalling, _) => body.content("application/json", message()).build(),
@@ -688,6 +698,18 @@ fn responses(route: &Route) -> Vec<(&'static str, Response)> {
         | Target::PrinterCertificate
         | Target::PrinterTest
         | Target::FoundPrinters => return printer_responses(verb, target),
+        Target::Session => vec![("200", json::<SessionView>("Also when nobody is logged in"))],
+        Target::Login => vec![
+            ("200", json::<SessionView>("Set-Cookie: fanlight_session, HttpOnly, SameSite=Strict")),
+            ("400", error("The body is neither of both")),
+            ("401", error("The login is wrong")),
+            ("403", error("A page of an origin that is not listed asked")),
+            ("429", error("Too many wrong logins from this address; Retry-After")),
+        ],
+        Target::Logout => vec![
+            ("204", Response::new("The cookie is gone")),
+            ("403", error("A page of an origin that is not listed asked")),
+        ],
         Target::OpenApi => vec![("200", binary("OpenAPI 3.1", &["application/json"]))],
         Target::Rpc => {
             return vec![

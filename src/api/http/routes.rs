@@ -81,6 +81,10 @@ pub enum Target {
     /// Printers of the network.
     FoundPrinters,
     OpenApi,
+    /// Who asks.
+    Session,
+    Login,
+    Logout,
     /// Where offers are posted (WHEP).
     Whep,
     /// One viewer's session.
@@ -233,6 +237,9 @@ pub const ROUTES: &[Route] = &[
     post("/api/printers/{id}/certificate", Target::PrinterCertificate),
     post("/api/printers/{id}/test", Target::PrinterTest),
     get("/api/openapi.json", Target::OpenApi),
+    get("/api/session", Target::Session),
+    post("/api/login", Target::Login),
+    post("/api/logout", Target::Logout),
     // WHEP, and WHEP at `<stream_url>/whep` for every stream_url that people have configured.
     post("/cameras/{id}/whep", Target::Whep),
     patch("/cameras/{id}/whep/{session}", Target::WhepSession),
