@@ -264,6 +264,27 @@ async fn what_cannot_be_reached_or_is_no_printer_is_told_by_step() {
     rude.await.unwrap();
 }
 
+#[tokio::test]
+async fn a_printer_at_an_address_is_greeted_by_its_serial_number() {
+    let door = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let printer = LinkSettings {
+        host: "127.0.0.1".into(),
+        port: door.local_addr().unwrap().port(),
+        serial: SERIAL.into(),
+        access_code: Secret::new(CODE),
+        pin: None,
+    };
+    // Of digits alone it is no name, and none is said.
+    for (serial, name) in [(SERIAL, Some("00m00a000000001")), ("030123456789012", None)] {
+        let printer = LinkSettings { serial: serial.into(), ..printer.clone() };
+        let link = start(printer, Patience::default());
+        let (stream, _) = door.accept().await.unwrap();
+        let hello = tokio_rustls::LazyConfigAcceptor::new(Default::default(), stream).await.unwrap();
+        assert_eq!(hello.client_hello().server_name(), name);
+        link.shutdown().await;
+    }
+}
+
 #[test]
 fn a_black_hole_is_noticed_by_pings_and_left_when_it_is_over() {
     let test = "a_black_hole_is_noticed_by_pings_and_left_when_it_is_over";
