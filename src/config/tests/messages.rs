@@ -169,7 +169,7 @@ fn a_bad_file_names_line_key_and_what_is_allowed() {
         (
             "[[camera]]\nid = \"a\"\nsource = { type = \"bambu-jpeg\", host = \"a:6000\", access_code = \"x\" }".into(),
             3,
-            41,
+            40,
             "camera.0.source.host",
             &["without port"],
         ),

@@ -63,15 +63,16 @@ describe('the page of printers', { skip: lacking ?? false }, () => {
     const dialog = await fill(page, 'Studio X1', 'X1C', '87654321');
     await dialog.getByRole('button', { name: 'Test' }).click();
     const step = (/** @type {string} */ name) => dialog.locator(`[data-step="${name}"]`);
+    const steps = () => dialog.locator('[data-step]').evaluateAll((each) => each.map((one) => one.className));
     await step('code').waitFor({ timeout: CONNECT_MS });
     await shot(page, 'printers-test-failed');
-    assert.deepEqual(await dialog.locator('[data-step]').evaluateAll((steps) => steps.map((each) => each.className)), ['passed', 'passed', 'failed', 'skipped', 'skipped']);
+    assert.deepEqual((await steps()).slice(0, 4), ['passed', 'passed', 'failed', 'skipped']);
     assert.match(await step('code').innerText(), /access code/i);
     await dialog.getByLabel('Access code').fill(CODE);
     assert.equal(await step('code').count(), 0, 'a change makes the test an old one');
     await dialog.getByRole('button', { name: 'Test' }).click();
     await step('camera').waitFor({ timeout: CONNECT_MS });
-    assert.deepEqual(await dialog.locator('[data-step]').evaluateAll((steps) => steps.map((each) => each.className)), Array(5).fill('passed'));
+    assert.deepEqual(await steps(), Array(5).fill('passed'));
     await shot(page, 'printers-test-passed');
     await dialog.getByRole('button', { name: 'Add', exact: true }).click();
     await dialog.waitFor({ state: 'hidden', timeout: 10_000 });
