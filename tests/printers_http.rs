@@ -11,6 +11,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use support::printer::Printers as Simulators;
 use support::*;
 
 /// Nothing listens on this machine's printers' port: they are there, and not connected.
@@ -113,6 +114,13 @@ fn a_printer_is_added_listed_changed_and_deleted_as_clients_know_it() {
     assert_eq!((answer.status, answer.json()), (200, changed.clone()), "{}", answer.text());
     service.kill_and_restart();
     assert_eq!(service.get("/api/printers").json(), json!([changed]), "it outlives a restart");
+
+    assert_eq!(send(&service, "PUT", &path, &changed).status, 200);
+    wait_until("it was tried", Duration::from_secs(15), || {
+        service.get(&format!("{path}/status?full=1")).json()["details"]["error"].is_string()
+    });
+    let starts = service.log().matches(&format!("printer {id}: starting (attempt 1)")).count();
+    assert_eq!(starts, 1, "nothing to change is no reason to begin anew: {}", service.log());
 
     let answer = send(&service, "DELETE", &path, &Value::Null);
     assert_eq!((answer.status, answer.body.len()), (204, 0));
@@ -355,4 +363,175 @@ fn printers_on_the_network_are_found_while_somebody_asks() {
     wait_until("searching is switched off", Duration::from_secs(15), || {
         service.get("/api/printers/found").status == 409
     });
+}
+
+/// A printer that is connected and says what it is doing.
+#[track_caller]
+fn connected(service: &Fanlight, id: i64) -> Value {
+    let path = format!("/api/printers/{id}/status?full=1");
+    wait_for("the printer is connected and reports", LIVE, || {
+        let status = service.get(&path).json();
+        (status["connected"] == true && status["jobState"].is_string()).then_some(status)
+    })
+}
+
+fn order(service: &Fanlight, id: i64, command: &Value) -> Response {
+    send(service, "POST", &format!("/api/printers/{id}/command"), command)
+}
+
+const CAMERA: &str = "[[camera]]\nid = \"porch\"\nsource = { type = \"test\" }\nfps = 5\nidle = \"close\"\n\
+                      [supervision]\nbackoff_first_seconds = 0.2\nrefused_retry_seconds = 2\n";
+/// The longest that a printer at hand may take, on a busy machine.
+const LIVE: Duration = Duration::from_secs(40);
+
+#[test]
+fn a_printer_shows_its_print_everywhere_and_obeys() {
+    let test = "a_printer_shows_its_print_everywhere_and_obeys";
+    let Some(printers) = Simulators::start(test, "X1C", 1, &["--speed", "60"]) else { return };
+    let service = Fanlight::start(CAMERA);
+    let body = printers.all()[0].registration();
+    let trial = send(&service, "POST", "/api/printers/test", &body).json();
+    let steps: Vec<_> = trial["steps"].as_array().unwrap().iter().map(|step| &step["ok"]).collect();
+    assert!(steps.iter().take(4).all(|ok| **ok == true), "{trial}");
+    assert_eq!(service.get("/api/printers").json(), json!([]), "nothing is kept of a test");
+
+    let id = add(&service, &body);
+    let mut events = Events::open(&service, &format!("/api/printers/{id}/status/stream"), "");
+    let status = connected(&service, id);
+    assert_eq!(status["details"]["model"], "X1C", "{status}");
+    assert!(status["nozzleC"].is_number() && status["lastUpdate"].is_string(), "{status}");
+    events.status("the stream tells that it prints", LIVE, |data| data["jobState"] == "RUNNING");
+
+    // The same in all the other places.
+    let known = service.get(&format!("/api/printers/{id}?full=1")).json();
+    assert!(known["certificate"]["known"].is_string(), "{known}");
+    assert_eq!(known["status"]["details"]["state"], "live", "{known}");
+    wait_until("the health file has it", LIVE, || {
+        let health: Value =
+            serde_json::from_slice(&std::fs::read(service.health_file()).unwrap()).unwrap_or_default();
+        health["printers"][0]["connected"] == true
+    });
+    let metrics = request(service.port(), "GET", "/metrics", &[("Accept", "text/plain")], b"").unwrap();
+    let line = format!("fanlight_printer_connected{{printer=\"{id}\",name=\"Simulated X1C\"}} 1\n");
+    assert!(metrics.text().contains(&line), "{}", metrics.text());
+    let mut house = Events::open(&service, "/api/events", "");
+    wait_until("the dashboard's stream has it", LIVE, || {
+        house.read();
+        house.text.contains("\"jobState\":\"RUNNING\"")
+    });
+
+    let job = |state: &str| {
+        wait_until(&format!("it is {state}"), LIVE, || {
+            service.get(&format!("/api/printers/{id}/status")).json()["jobState"] == state
+        });
+    };
+    for (command, becomes) in [("pause", "PAUSE"), ("resume", "RUNNING"), ("stop", "FAILED")] {
+        let answer = order(&service, id, &json!({ "type": command }));
+        assert_eq!((answer.status, answer.json()), (200, json!({ "ok": true })), "{command}");
+        job(becomes);
+    }
+    let answer = order(&service, id, &json!({ "type": "pause" }));
+    assert_eq!(answer.status, 409, "{}", answer.text());
+    for (on, light) in [(false, "off"), (true, "on")] {
+        let answer = order(&service, id, &json!({ "type": "light", "on": on }));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        wait_until(&format!("the light is {light}"), LIVE, || {
+            service.get(&format!("/api/printers/{id}/status")).json()["light"] == light
+        });
+    }
+}
+
+#[test]
+fn a_wrong_access_code_is_told_and_the_right_one_mends_it() {
+    let test = "a_wrong_access_code_is_told_and_the_right_one_mends_it";
+    let Some(printers) = Simulators::start(test, "P1S,X1C", 2, &[]) else { return };
+    let service = Fanlight::start(CAMERA);
+    let body = printers.all()[0].registration();
+    let (id, other) = (add(&service, &body), add(&service, &printers.all()[1].registration()));
+    connected(&service, id);
+    let since = connected(&service, other);
+    let path = format!("/api/printers/{id}");
+    let mut wrong = body.clone();
+    wrong["accessCode"] = "00000000".into();
+    let trial = send(&service, "POST", &format!("{path}/test"), &wrong).json();
+    assert_eq!((&trial["steps"][2]["name"], &trial["steps"][2]["ok"]), (&json!("code"), &json!(false)));
+    assert_eq!(trial["steps"][3]["ok"], Value::Null, "{trial}");
+    assert_eq!(send(&service, "PUT", &path, &wrong).status, 200);
+    let status = wait_for("it is refused", LIVE, || {
+        let status = service.get(&format!("{path}/status?full=1")).json();
+        (status["details"]["state"] == "refused").then_some(status)
+    });
+    assert_eq!(status["connected"], false);
+    assert!(status["details"]["error"].as_str().unwrap().contains("access code"), "{status}");
+    let answer = order(&service, id, &json!({ "type": "light", "on": true }));
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert_eq!(send(&service, "PUT", &path, &body).status, 200);
+    connected(&service, id);
+    let now = service.get(&format!("/api/printers/{other}/status?full=1")).json();
+    assert!(now["connected"] == true && since["connected"] == true, "the other one goes on: {now}");
+    assert!(!service.log().contains("00000000"), "{}", service.log());
+    assert_eq!(service.log().matches(&format!("printer {other}: starting")).count(), 1, "{}", service.log());
+}
+
+#[test]
+fn a_changed_certificate_is_refused_until_it_is_accepted() {
+    let test = "a_changed_certificate_is_refused_until_it_is_accepted";
+    let Some(mut printers) = Simulators::start(test, "A1", 1, &[]) else { return };
+    let mut service = Fanlight::start(CAMERA);
+    let id = add(&service, &printers.all()[0].registration());
+    connected(&service, id);
+    let path = format!("/api/printers/{id}");
+    let certificate =
+        |service: &Fanlight| service.get(&format!("{path}?full=1")).json()["certificate"].clone();
+    let first = wait_for("it is kept", LIVE, || certificate(&service)["known"].as_str().map(str::to_owned));
+    printers.order("certificate");
+    service.kill_and_restart();
+    let offered = wait_for("the other one is seen, also after a restart", LIVE, || {
+        certificate(&service)["offered"].as_str().map(str::to_owned)
+    });
+    assert_eq!(certificate(&service)["known"], first.as_str(), "the known one stays");
+    let status = service.get(&format!("{path}/status?full=1")).json();
+    assert_eq!((&status["connected"], &status["details"]["state"]), (&json!(false), &json!("refused")));
+    let accept = |body: &Value| send(&service, "POST", &format!("{path}/certificate"), body);
+    let answer = accept(&json!({ "fingerprint": first }));
+    assert_eq!((answer.status, answer.json()["error"]["code"].clone()), (409, json!("OTHER_CERTIFICATE")));
+    assert_eq!(accept(&json!({ "fingerprint": "a7" })).status, 400);
+    assert_eq!(accept(&json!({ "fingerprint": offered })).status, 200);
+    connected(&service, id);
+    assert_eq!(certificate(&service), json!({ "known": offered, "offered": null }));
+}
+
+#[test]
+fn a_deleted_printer_is_let_go_of_within_two_seconds() {
+    let test = "a_deleted_printer_is_let_go_of_within_two_seconds";
+    let Some(printers) = Simulators::start(test, "X1C", 1, &[]) else { return };
+    let service = Fanlight::start(CAMERA);
+    let printer = &printers.all()[0];
+    let id = add(&service, &printer.registration());
+    connected(&service, id);
+    let (ip, port): (std::net::Ipv4Addr, u16) = (printer.address.parse().unwrap(), 8883);
+    let connections = || sockets_to(service.process().pid(), ip, port);
+    assert_eq!(connections(), 1);
+    let mut events = Events::open(&service, &format!("/api/printers/{id}/status/stream"), "");
+    events.status("the stream is open", LIVE, |_| true);
+    let asked = Instant::now();
+    assert_eq!(send(&service, "DELETE", &format!("/api/printers/{id}"), &Value::Null).status, 204);
+    wait_until("connection and stream have ended", LIVE, || connections() == 0 && !events.read());
+    // Twice what is promised: the machine may be busy.
+    assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
+}
+
+/// Established TCP connections of a process to an address: those of `/proc/PID/net/tcp` in state 1 that are
+/// among its descriptors.
+fn sockets_to(pid: u32, ip: std::net::Ipv4Addr, port: u16) -> usize {
+    let remote = format!("{:08X}:{port:04X}", u32::from(ip).swap_bytes());
+    let table = std::fs::read_to_string(format!("/proc/{pid}/net/tcp")).unwrap();
+    let descriptors: Vec<String> = std::fs::read_dir(format!("/proc/{pid}/fd"))
+        .unwrap()
+        .filter_map(|entry| Some(std::fs::read_link(entry.ok()?.path()).ok()?.display().to_string()))
+        .collect();
+    let rows = table.lines().skip(1).map(|row| row.split_whitespace().collect::<Vec<_>>());
+    rows.filter(|row| row[2] == remote && row[3] == "01")
+        .filter(|row| descriptors.contains(&format!("socket:[{}]", row[9])))
+        .count()
 }

@@ -26,6 +26,7 @@ use crate::capture::{self, Means};
 use crate::config::model::Config;
 use crate::config::{self, Difference, Warning};
 use crate::pipelines::Library;
+use crate::printers::view::PrinterHealth;
 use crate::printers::{self, Printers};
 use crate::publish::{self, Publishers};
 use crate::record::Recordings;
@@ -163,6 +164,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     let document = Document {
         cameras: cameras.clone(),
         publishers: publishers.clone(),
+        printers: printers.clone(),
         published: state.published.clone(),
         rtsp: rtsp.clone(),
         vitals: vitals.clone(),
@@ -419,6 +421,7 @@ fn rtsp(config: &Config, cameras: &Cameras, access: &Access) -> Result<Option<Rt
 struct Document {
     cameras: Cameras,
     publishers: Publishers,
+    printers: Printers,
     published: PublishedNow,
     rtsp: Option<Rtsp>,
     vitals: Vitals,
@@ -439,6 +442,7 @@ impl Document {
             "rtsp": self.rtsp.as_ref().map(Rtsp::address),
             "cameras": cameras,
             "outputs": self.publishers.statuses(),
+            "printers": self.printers.list().iter().map(PrinterHealth::of).collect::<Vec<_>>(),
         })
     }
 

@@ -113,6 +113,38 @@ pub struct Certificate {
     pub offered: Option<Fingerprint>,
 }
 
+/// A printer in the health file.
+#[derive(Clone, Debug, Serialize)]
+pub struct PrinterHealth {
+    id: i64,
+    name: String,
+    connected: bool,
+    /// Of the connection; null when the access code is not known.
+    state: Option<State>,
+    attempts: u64,
+    /// Why it is not connected.
+    error: Option<String>,
+    job_state: Option<String>,
+    #[serde(serialize_with = "telemetry::rfc3339_option")]
+    last_update: Option<SystemTime>,
+}
+
+impl PrinterHealth {
+    pub fn of(entry: &Entry) -> Self {
+        let (state, lifecycle) = (entry.state(), entry.lifecycle());
+        Self {
+            id: entry.printer.id,
+            name: entry.printer.name.clone(),
+            connected: state.connected && !state.stale,
+            state: lifecycle.as_ref().map(|lifecycle| lifecycle.state),
+            attempts: lifecycle.map_or(0, |lifecycle| lifecycle.attempts),
+            error: entry.locked.clone().or_else(|| state.trouble.clone()),
+            job_state: state.job_state.clone(),
+            last_update: state.last_update,
+        }
+    }
+}
+
 impl PrinterView {
     /// `expose`: with its access code. `full`: with its status and that with details.
     pub fn of(entry: &Entry, expose: bool, full: bool) -> Self {

@@ -1,5 +1,7 @@
 //! `/metrics`: figures as JSON, or as Prometheus text for who asks for it by `Accept`.
 
+mod printers;
+
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
@@ -16,6 +18,7 @@ use crate::serve::rtsp::Rtsp;
 use crate::serve::whep::Whep;
 use crate::supervision::lifecycle::State;
 use crate::telemetry;
+use printers::PrinterMetrics;
 
 /// The first camera's figures at the top, every camera's below.
 #[derive(Debug, Serialize, ToSchema)]
@@ -41,6 +44,7 @@ pub struct Metrics {
     cameras: Vec<CameraMetrics>,
     /// What is published to servers elsewhere.
     outputs: Vec<OutputStatus>,
+    printers: Vec<PrinterMetrics>,
     #[schema(value_type = String, format = DateTime)]
     #[serde(serialize_with = "telemetry::rfc3339")]
     timestamp: SystemTime,
@@ -203,6 +207,7 @@ fn collect(state: &AppState) -> Metrics {
         config: all.first().map(|capture| CameraConfig::of(capture.camera())),
         cameras,
         outputs: state.publishers.statuses(),
+        printers: state.printers.list().iter().map(PrinterMetrics::of).collect(),
         timestamp: SystemTime::now(),
     }
 }
@@ -301,6 +306,7 @@ fn prometheus(metrics: &Metrics) -> String {
         outlet.counters.demand as f64
     });
     outputs(&mut page, &metrics.outputs);
+    printers::families(&mut page, &metrics.printers);
     page.0
 }
 

@@ -3,6 +3,7 @@
 
 pub mod cameras;
 pub mod files;
+pub mod printers;
 mod service;
 mod session;
 mod streams;
@@ -15,6 +16,7 @@ pub fn all() -> Vec<Method> {
     methods.extend(cameras::methods());
     methods.extend(streams::methods());
     methods.extend(files::methods());
+    methods.extend(printers::methods());
     methods.extend(service::methods());
     methods
 }
