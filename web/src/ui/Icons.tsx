@@ -38,3 +38,4 @@ export const Pen = icon(<path d="M3.5 16.5v-3l10-10 3 3-10 10zM11.5 5.5l3 3" />)
 export const Bin = icon(<path d="M3.5 5.5h13M8 5.5v-2h4v2M5.5 5.5l.7 11h7.6l.7-11M8.3 8.5v5M11.7 8.5v5" />);
 export const Bell = icon(<path d="M4 14.5h12c-1-1-1.5-2-1.5-5a4.5 4.5 0 0 0-9 0c0 3-.5 4-1.5 5zM8.5 17a1.6 1.6 0 0 0 3 0" />);
 export const Plus = icon(<path d="M10 4v12M4 10h12" />);
+export const Person = icon(<><circle cx="10" cy="7" r="3.3" /><path d="M3.5 17a6.5 6.5 0 0 1 13 0" /></>);

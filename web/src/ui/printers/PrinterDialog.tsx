@@ -1,8 +1,9 @@
 // Adds a printer, or changes one: found printers to choose from, the fields with what is wrong at each, and a test that says how far it gets.
-import { type SyntheticEvent, useEffect, useId, useState } from 'react';
+import { type SyntheticEvent, useEffect, useState } from 'react';
 import { createPrinter, fetchFound, type Found, type Printer, type PrinterDraft, type Step, testPrinter, updatePrinter } from '../../state/printers.ts';
 import { fieldErrors } from '../../state/printersParse.ts';
 import { Dialog } from '../Dialog.tsx';
+import { Field } from '../Field.tsx';
 import { Check, Cross } from '../Icons.tsx';
 import { stepName } from './words.ts';
 
@@ -74,7 +75,7 @@ export function PrinterDialog({ printer, onClose, say }: Properties) {
         <Field label="Name" value={draft.name} onChange={set('name')} error={errors.name} placeholder="Workshop X1" />
         <Field label="Address" value={draft.host} onChange={set('host')} error={errors.host} placeholder="192.168.1.10" hint="On its screen under Settings, WLAN" plain />
         <Field label="Serial number" value={draft.serial} onChange={set('serial')} error={errors.serial} placeholder="00M09A…" hint="On its screen under Settings, Device" plain />
-        <Field label="Access code" value={draft.accessCode} onChange={set('accessCode')} error={errors.accessCode} plain secret
+        <Field label="Access code" value={draft.accessCode} onChange={set('accessCode')} error={errors.accessCode} plain kind="code"
           placeholder={printer === null ? '' : 'unchanged'} hint="On its screen under Settings, LAN only mode" />
         <details open={draft.rtspUrl !== '' || errors.rtspUrl !== undefined}>
           <summary>More</summary>
@@ -91,32 +92,6 @@ export function PrinterDialog({ printer, onClose, say }: Properties) {
         </div>
       </form>
     </Dialog>
-  );
-}
-
-interface FieldProperties {
-  label: string;
-  value: string;
-  onChange: (value: string) => void;
-  error: string | undefined;
-  placeholder?: string;
-  hint?: string;
-  /** No word that a dictionary knows. */
-  plain?: boolean;
-  secret?: boolean;
-}
-
-export function Field({ label, value, onChange, error, placeholder, hint, plain = false, secret = false }: FieldProperties) {
-  const id = useId();
-  const told = error ?? hint;
-  return (
-    <div className="field">
-      <label htmlFor={id}>{label}</label>
-      <input id={id} type="text" className={secret ? 'code' : undefined} value={value} placeholder={placeholder} autoComplete="off" spellCheck={!plain}
-        autoCapitalize={plain ? 'none' : 'sentences'} data-1p-ignore aria-invalid={error !== undefined} aria-describedby={told === undefined ? undefined : `${id}-told`}
-        onChange={(event) => onChange(event.target.value)} />
-      {told !== undefined && <p id={`${id}-told`} className={error === undefined ? 'hint' : 'problem'}>{told}</p>}
-    </div>
   );
 }
 
