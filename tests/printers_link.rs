@@ -426,12 +426,12 @@ impl Broker {
         let mut options = MqttOptions::new("machine", "127.0.0.1", self.inside);
         options.set_max_packet_size(1 << 20, 1 << 20);
         let (client, mut events) = AsyncClient::new(options, 16);
-        let report = format!("device/{SERIAL}/report");
-        client.subscribe(format!("device/{SERIAL}/request"), QoS::AtMostOnce).await.unwrap();
+        client.subscribe("device/+/request", QoS::AtMostOnce).await.unwrap();
         while !matches!(events.poll().await, Ok(Event::Incoming(Packet::SubAck(_)))) {}
         AbortOnDropHandle::new(tokio::spawn(async move {
             loop {
                 let Ok(Event::Incoming(Packet::Publish(request))) = events.poll().await else { continue };
+                let report = request.topic.replace("request", "report");
                 let request: Value = serde_json::from_slice(&request.payload).unwrap();
                 for (after, message) in answer(&request) {
                     let (client, report) = (client.clone(), report.clone());
@@ -542,4 +542,70 @@ async fn a_printer_that_lets_us_in_and_says_nothing_is_told() {
     let link = start(broker.settings(), patience);
     let lost = lifecycle(&link, "it is given up", |snapshot| snapshot.last_error.is_some()).await;
     assert!(lost.last_error.as_ref().unwrap().contains("says nothing"), "{lost:?}");
+}
+
+/// Processor time and memory of this process.
+fn usage() -> (Duration, u64) {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat[stat.rfind(')').unwrap() + 2..].split(' ').collect();
+    let number = |index: usize| fields[index].parse::<u64>().unwrap();
+    let ticks = number(11) + number(12);
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let kibibytes: u64 = resident.trim().trim_end_matches(" kB").parse().unwrap();
+    (Duration::from_millis(ticks * 10), kibibytes * 1024)
+}
+
+#[test]
+fn fifty_printers_cost_less_than_0_3_percent_of_a_core_and_2_megabytes_each() {
+    const COUNT: u32 = 50;
+    const WATCHED: Duration = Duration::from_secs(15);
+    // Alone in its process: others would be measured with it.
+    let test = "fifty_printers_cost_less_than_0_3_percent_of_a_core_and_2_megabytes_each";
+    if !namespace::inside(test) {
+        return;
+    }
+    let Some(broker) = Broker::start(test) else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let _machine = broker
+            .machine(|request| match pushall(request) {
+                true => vec![(Duration::ZERO, everything())],
+                false => Vec::new(),
+            })
+            .await;
+        let serials: Vec<String> = (0..COUNT).map(|number| format!("00M00A0000000{number:02}")).collect();
+        let (_, before) = usage();
+        let printer = |serial: &String| LinkSettings { serial: serial.clone(), ..broker.settings() };
+        let links: Vec<Link> =
+            serials.iter().map(|serial| start(printer(serial), Patience::default())).collect();
+        for link in &links {
+            live(link).await;
+        }
+        let (client, mut events) =
+            AsyncClient::new(MqttOptions::new("talker", "127.0.0.1", broker.inside), 100);
+        let _talks =
+            AbortOnDropHandle::new(tokio::spawn(async move { while events.poll().await.is_ok() {} }));
+        let (began, busy) = (Instant::now(), usage().0);
+        let mut percent = 0;
+        while began.elapsed() < WATCHED {
+            percent = (percent + 1) % 100;
+            for serial in &serials {
+                let part = json!({ "print": {
+                    "command": "push_status", "msg": 1, "sequence_id": "1", "mc_percent": percent,
+                    "nozzle_temper": 219.5, "bed_temper": 54.9, "layer_num": 80, "wifi_signal": "-45dBm",
+                } });
+                let topic = format!("device/{serial}/report");
+                client.publish(topic, QoS::AtMostOnce, false, part.to_string()).await.unwrap();
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        let (after, memory) = usage();
+        let each = (after - busy).as_secs_f64() / began.elapsed().as_secs_f64() / f64::from(COUNT) * 100.0;
+        let bytes = memory.saturating_sub(before) / u64::from(COUNT);
+        println!("each printer: {each:.3} % of a core, {} KiB", bytes / 1024);
+        until(&links[7], "reports come", |state| state.percent == Some(percent as u8)).await;
+        assert!(each < 0.3, "{each} % of a core");
+        assert!(bytes < 2_000_000, "{bytes} bytes");
+    });
 }
