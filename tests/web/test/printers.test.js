@@ -175,19 +175,30 @@ describe('the page of printers', { skip: lacking ?? false }, () => {
     await page.close();
   });
 
-  test('says why a printer did not do it, and is not ahead of it', async () => {
+  test('is not ahead of a printer, and says why it did not do it', async () => {
     const page = await open();
     const here = card(page, 'Workbench A1');
     const light = here.getByRole('button', { name: 'Light' });
     await light.waitFor({ timeout: 15_000 });
     const before = await light.getAttribute('aria-pressed');
+    let ask = () => {};
+    const held = new Promise((resolve) => { ask = () => resolve(undefined); });
+    await page.page.route('**/command', async (route) => {
+      await held;
+      await route.continue();
+    }, { times: 1 });
+    await light.click();
+    const busy = here.getByRole('button', { name: 'Switching…' });
+    await busy.waitFor({ timeout: 5000 });
+    assert.deepEqual([await busy.getAttribute('aria-pressed'), await busy.isDisabled()], [before, true]);
+    ask();
+    await waitFor('it is switched', 10_000, async () => ((await light.getAttribute('aria-pressed', { timeout: 5000 })) === before ? undefined : true));
     const { serial } = simulated('A1');
     await printers.order(`${serial} acks off`);
     await light.click();
-    await here.getByRole('button', { name: 'Switching…' }).waitFor({ timeout: 5000 });
     await here.getByText(/Light not switched: /).waitFor({ timeout: 15_000 });
-    assert.equal(await light.getAttribute('aria-pressed'), before);
     await printers.order(`${serial} acks on`);
+    assert.deepEqual(page.errors, []);
     await page.close();
   });
 

@@ -12,7 +12,7 @@ import { PrinterControls, useCommands } from './PrinterControls.tsx';
 import { Ring } from './Ring.tsx';
 import { Temperatures } from './Temperatures.tsx';
 import { Trays } from './Trays.tsx';
-import { COMMAND, fingerprint, finishClock, printerState, printing, remaining, silent } from './words.ts';
+import { COMMAND, fingerprint, finishClock, printerState, printing, remaining, sentence, silent } from './words.ts';
 
 interface Properties {
   printer: Printer;
@@ -39,7 +39,7 @@ export function PrinterCard({ printer, samples, server, serverGone, returns, onE
     remaining(status),
     finishClock(status, now),
     status.layer === null || !printing(status) ? null : `layer ${status.layer}${status.layers === null ? '' : ` of ${status.layers}`}`,
-    printing(status) ? status.stage : null,
+    printing(status) && status.stage !== 'printing' ? status.stage : null,
   ].filter((fact) => fact !== null);
   return (
     <li className="card printer" data-printer={printer.id} data-state={status.jobState ?? ''} data-connected={status.connected}>
@@ -114,20 +114,20 @@ function Problems({ printer, serverGone, now, commanding, say }: ProblemProperti
           {refused !== null && <p className="problem" role="alert">{refused}</p>}
         </div></div>
       )}
-      {!status.connected && status.error !== null && certificate.offered === null && <p className="note bad"><Warning /><span>{status.error}.{heard}</span></p>}
+      {!status.connected && status.error !== null && certificate.offered === null && <p className="note bad"><Warning /><span>{sentence(status.error)}.{heard}</span></p>}
       {silent(status) && <p className="note bad"><Warning /><span>The printer says nothing: these figures are old.{heard}</span></p>}
       {status.connected && status.developerMode === false && (
         <p className="note"><Warning /><span>It takes no commands: switch on Developer Mode on its screen, under the LAN only mode.</span></p>
       )}
       {status.connected && printError !== null && (
         <div className="note bad"><Warning /><div>
-          <p>{printError.text ?? 'The print has an error'} <span className="quiet"><Code trouble={printError} /></span></p>
+          <p>{sentence(printError.text ?? 'the print has an error')} <span className="quiet"><Code trouble={printError} /></span></p>
           <button type="button" className="button small" disabled={commanding.asking !== null} onClick={() => commanding.send({ type: 'clear_error' })}>
             {commanding.asking?.type === 'clear_error' ? COMMAND.clear_error.doing : 'Clear the error'}</button>
         </div></div>
       )}
       {status.connected && status.troubles.map((trouble) => (
-        <p className="note bad" key={trouble.code}><Warning /><span>{trouble.text ?? 'The printer reports a fault'} <span className="quiet">
+        <p className="note bad" key={trouble.code}><Warning /><span>{sentence(trouble.text ?? 'the printer reports a fault')} <span className="quiet">
           <Code trouble={trouble} /></span></span></p>
       ))}
     </>

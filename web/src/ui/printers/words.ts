@@ -27,6 +27,9 @@ export function printerState({ status }: Printer, serverGone: boolean): { word: 
   return JOB[status.jobState] ?? { word: word(status.jobState), tone: 'calm' };
 }
 
+/** The server's words as a sentence's beginning. */
+export const sentence = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1).replace(/\.$/, '');
+
 /** The link is up and nothing comes. */
 export const silent = (status: PrinterStatus): boolean => !status.connected && status.stale && status.error === null && status.lastUpdate !== null;
 
