@@ -85,7 +85,7 @@ describe('the login of the dashboard', () => {
       await login(page, 'vera', 'secret');
       await page.page.getByRole('dialog', { name: 'Log in' }).waitFor({ state: 'hidden', timeout: 10_000 });
       await restart();
-      await page.page.getByText(/Not restarted: .*operator/).waitFor({ timeout: 10_000 });
+      await page.page.getByRole('alert').getByText(/Not restarted: .*operator/).waitFor({ timeout: 10_000 });
       await page.page.getByRole('button', { name: 'Log out vera' }).click();
       await page.page.getByRole('button', { name: 'Log in' }).click();
       await login(page, 'anna', 'secret');
