@@ -1,5 +1,6 @@
 // Keeps the dashboard up to date: server-sent events, or polling where there are none. Thin I/O around link.ts.
 import { ask } from './ask.ts';
+import { object } from './json.ts';
 import { parseState } from './parse.ts';
 import { INITIAL, type LinkEvent, type LinkState, reduce, SILENCE_MAX } from './link.ts';
 import { ServerClock } from './clock.ts';
@@ -90,14 +91,14 @@ export class ServerLink {
 
   async #poll(): Promise<void> {
     const opening = ++this.#opening;
-    const answer = await ask('GET', 'api/cameras', { patience: 4000 });
+    const [answer, printers] = await Promise.all([ask('GET', 'api/cameras', { patience: 4000 }), ask('GET', 'api/printers?full=1', { patience: 4000 })]);
     if (opening !== this.#opening) return;
     if (!answer.ok) {
       this.#failed();
       return;
     }
     if (this.#state.way !== 'polling') this.#eventsAgainAt = Date.now() + EVENTS_AGAIN;
-    if (!this.#message(answer.body, 'polling')) {
+    if (!this.#message({ ...object(answer.body), printers: printers.ok ? printers.body : [] }, 'polling')) {
       this.#failed();
       return;
     }
