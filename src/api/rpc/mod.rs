@@ -31,6 +31,7 @@ use crate::access::Access;
 use crate::capture::Capture;
 use crate::config::Config;
 use crate::control::{Control, Urls};
+use crate::motion::Motion;
 use crate::printers::Printers;
 use crate::record::Recordings;
 use crate::serve::mjpeg::Mjpeg;
@@ -53,6 +54,7 @@ pub struct House {
     pub whep: Whep,
     pub rtsp: Option<Rtsp>,
     pub recordings: Recordings,
+    pub motion: Motion,
     pub printers: Printers,
     pub published: PublishedNow,
     pub system: System,
