@@ -136,7 +136,12 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     let config = watch::Sender::new(config);
     let printers = Printers::open(
         database.clone(),
-        printers::Means { config: config.subscribe(), vitals: vitals.clone() },
+        printers::Means {
+            config: config.subscribe(),
+            vitals: vitals.clone(),
+            cameras: cameras.clone(),
+            recordings: recordings.clone(),
+        },
     )
     .await;
     let hls = watch::Sender::new(hls);

@@ -27,6 +27,7 @@ pub static SETTINGS: &[(&str, &str)] = &[
     ("FANLIGHT_PORT", "server.port"),
     ("FANLIGHT_RTSP_PORT", "rtsp.port"),
     ("FANLIGHT_JWT_SECRET", "access.jwt_secret"),
+    ("PRINTER_RTSP_URL", "printers.rtsp_url"),
     ("LIVEKIT_HOST", "livekit.url"),
     ("LIVEKIT_API_KEY", "livekit.api_key"),
     ("LIVEKIT_API_SECRET", "livekit.api_secret"),

@@ -15,6 +15,8 @@ use super::urls;
 
 /// More than any password; a larger file is a mistake.
 const PASSWORD_FILE_LIMIT: u64 = 4096;
+/// As many bytes as the printers' camera protocol has room for.
+const LONGEST_CODE: usize = 32;
 /// As long as the hash of HS256 (RFC 7518, 3.2).
 const SHORTEST_JWT_SECRET: usize = 32;
 
@@ -69,6 +71,10 @@ pub(super) fn settle(
                 absolute(&mut file.path, &key("path"), origins);
                 continue;
             }
+            Source::BambuJpeg(bambu) => {
+                holds_password |= bambu.access_code.is_some();
+                continue;
+            }
             Source::Auto {} | Source::Test {} | Source::Libcamera(_) | Source::V4l2(_) => continue,
         };
         if let (plain, Some(inside)) = urls::take_credentials(url) {
@@ -101,6 +107,9 @@ pub(super) fn settle(
         }
     }
     let mut secrets = Secrets { base, origins, problems, warnings, in_file: false };
+    for (index, camera) in config.cameras.iter_mut().enumerate() {
+        secrets.camera(camera, &format!("camera.{index}.source"));
+    }
     secrets.livekit(&mut config.livekit);
     secrets.access(&mut config.access);
     for (index, output) in config.publish.iter_mut().enumerate() {
@@ -134,6 +143,17 @@ struct Secrets<'a> {
 }
 
 impl Secrets<'_> {
+    fn camera(&mut self, camera: &mut Camera, place: &str) {
+        let Source::BambuJpeg(bambu) = &mut camera.source else { return };
+        let what = format!("the access code of camera {:?}", camera.id);
+        self.read(&mut bambu.access_code, &mut bambu.access_code_file, place, "access_code", &what);
+        if bambu.access_code.as_ref().is_some_and(|code| code.expose().len() > LONGEST_CODE) {
+            let message =
+                format!("{what} is longer than {LONGEST_CODE} bytes; printers have one of 8 digits");
+            self.problems.push(problem(self.origins, format!("{place}.access_code"), message));
+        }
+    }
+
     fn livekit(&mut self, livekit: &mut LiveKit) {
         let LiveKit { api_secret, api_secret_file, turn_static_secret, turn_static_secret_file, .. } =
             livekit;

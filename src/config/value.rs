@@ -10,6 +10,7 @@ use super::model::{FileMode, Resolution, Rotation};
 use super::schedule::Span;
 use super::schema::Key;
 use super::urls;
+use crate::tls::Fingerprint;
 
 /// What a key holds.
 #[derive(Debug)]
@@ -33,6 +34,10 @@ pub enum Kind {
     Secret,
     Choice(&'static [&'static str]),
     Address,
+    /// A host name or an IP address, IPv6 without brackets.
+    Host,
+    /// Of a certificate.
+    Fingerprint,
     Origins,
     LogFilter,
     Resolution,
@@ -77,6 +82,10 @@ impl Kind {
             Kind::Secret => "text in quotes, not empty, on one line".into(),
             Kind::Choice(names) => list(names),
             Kind::Address => "an IP address such as 127.0.0.1, 0.0.0.0 or ::".into(),
+            Kind::Host => "a host name or an IP address, without port, such as 192.168.1.20".into(),
+            Kind::Fingerprint => {
+                "the SHA-256 of a certificate as 64 hexadecimal digits, with or without colons".into()
+            }
             Kind::Origins => "* or origins such as https://dash.example.org".into(),
             Kind::LogFilter => {
                 "error, warn, info, debug, trace or off, or a filter such as info,fanlight::capture=debug"
@@ -154,6 +163,8 @@ impl Kind {
             (Kind::Id, Value::String(text)) => is_id(text),
             (Kind::Choice(names), Value::String(text)) => names.contains(&text.as_str()),
             (Kind::Address, Value::String(text)) => text.parse::<IpAddr>().is_ok(),
+            (Kind::Host, Value::String(text)) => is_host(text),
+            (Kind::Fingerprint, Value::String(text)) => text.parse::<Fingerprint>().is_ok(),
             (Kind::Origins, Value::Array(origins)) => {
                 origins.iter().all(|origin| origin.as_str().is_some_and(urls::is_origin))
             }
@@ -272,6 +283,11 @@ fn is_id(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
+fn is_host(text: &str) -> bool {
+    let named = || !text.contains([':', '%']) && url::Host::parse(text).is_ok();
+    !text.is_empty() && (text.parse::<IpAddr>().is_ok() || named())
+}
+
 /// A bare word in a `tracing` filter that is no level means "this target, everything", so a misspelt
 /// level would pass; here a bare word must be a level.
 fn is_log_filter(text: &str) -> bool {
@@ -299,6 +315,12 @@ mod tests {
             (&Kind::Id, &["porch", "a-B_9"], &["a b", "ä", "a/b", &"x".repeat(65) as &str]),
             (&Kind::Choice(&["text", "json"]), &["text", "JSON"], &["xml"]),
             (&Kind::Address, &["127.0.0.1", "::", "0.0.0.0"], &["localhost", "1.2.3", "1.2.3.4:80"]),
+            (
+                &Kind::Host,
+                &["192.168.1.20", "printer.local", "fd00::20"],
+                &["a:6000", "[fd00::20]", "rtsps://a", "a/b", "a b", "1.2.3.400"],
+            ),
+            (&Kind::Fingerprint, &[&"0a".repeat(32) as &str, &["A0"; 32].join(":")], &["0a", "x"]),
             (&Kind::Origins, &["*", "https://a.example, http://b:8080"], &["a.example", "https://a/x"]),
             (
                 &Kind::LogFilter,

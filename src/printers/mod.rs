@@ -9,16 +9,23 @@
 //! [`link`] is the connection to one, supervised: [`session`] carries an attempt over [`mqtt`], [`reducer`]
 //! decides, out of what [`report`] reads, [`merge`] puts together and [`reading`] makes a [`state`] of.
 //! [`models`] and [`hms`] are what is known of the machines, [`command`] what they may be asked.
+//!
+//! [`camera`] says which camera a printer has, [`pictures`] puts it among the cameras; [`hooks`] says what a
+//! print is an occasion for, [`recording`] does it.
 
+pub mod camera;
 pub mod command;
 mod error;
 pub mod hms;
+pub mod hooks;
 pub mod link;
 mod merge;
 pub mod models;
 pub mod mqtt;
+mod pictures;
 pub mod printer;
 mod reading;
+mod recording;
 pub mod reducer;
 mod report;
 mod session;
@@ -36,7 +43,9 @@ use serde_json::{Map, Value};
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::cameras::Cameras;
 use crate::config::{Config, Secret};
+use crate::record::Recordings;
 use crate::storage::{Database, KeptPrinter};
 use crate::supervision::{Snapshot, Vitals};
 use crate::tls::Fingerprint;
@@ -59,6 +68,8 @@ const MOST: usize = 200;
 pub struct Means {
     pub config: watch::Receiver<Arc<Config>>,
     pub vitals: Vitals,
+    pub cameras: Cameras,
+    pub recordings: Recordings,
 }
 
 /// The registry. Cloning it clones a reference.
@@ -105,6 +116,14 @@ impl Entry {
         self.worker.lifecycle()
     }
 
+    /// Its camera's id among the cameras, or why it has none.
+    pub fn camera(&self) -> Result<String, String> {
+        match &self.locked {
+            Some(locked) => Err(locked.clone()),
+            None => self.worker.camera(),
+        }
+    }
+
     /// The certificate that it shows in place of the trusted one.
     pub fn offered(&self) -> Option<Fingerprint> {
         self.worker.offered()
@@ -145,7 +164,9 @@ impl Printers {
 
     /// None at all, for a house without storage.
     pub fn none(config: watch::Receiver<Arc<Config>>) -> Self {
-        let means = Means { config, vitals: Vitals::new(1) };
+        let cameras = Cameras::new(Vec::new());
+        let recordings = Recordings::none(cameras.watch());
+        let means = Means { config, vitals: Vitals::new(1), cameras, recordings };
         Self(Arc::new(Inner {
             database: Err("this service has no storage".into()),
             vault: Vault::open(None),

@@ -30,6 +30,9 @@ pub struct PrinterView {
     pub rtsp_url: Option<String>,
     /// With `?full=1`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub camera: Option<CameraView>,
+    /// With `?full=1`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<Certificate>,
     /// With `?full=1`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -84,6 +87,17 @@ pub struct DetailsView {
     pub lamps: Vec<Lamp>,
     #[serde(flatten)]
     pub details: Details,
+}
+
+/// Where a printer's pictures are.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = PrinterCamera)]
+pub struct CameraView {
+    /// The id of its camera, in `/cameras/{id}` and `/hls/{id}`; null: it has none now.
+    pub id: Option<String>,
+    /// Why it has none, and what to do.
+    pub error: Option<String>,
 }
 
 /// By which a printer is known again.
@@ -144,6 +158,10 @@ impl PrinterView {
             access_code: (expose && entry.locked.is_none()).then(|| code.to_owned()),
             has_access_code: entry.locked.is_none(),
             rtsp_url: printer.rtsp_url.clone(),
+            camera: full.then(|| {
+                let camera = entry.camera();
+                CameraView { id: camera.as_ref().ok().cloned(), error: camera.err() }
+            }),
             certificate: full.then(|| Certificate { known: printer.pin, offered: entry.offered() }),
             status: full.then(|| StatusView::of(entry, true)),
         }

@@ -1,4 +1,4 @@
-//! One printer's owner: its link, and whom it tells of it.
+//! One printer's owner: its link, its camera, what is made of its prints, and whom it tells of it.
 //!
 //! The registry starts a worker when a printer is added, changed or read from the database, and ends it when
 //! the printer is changed or deleted. What the link hears goes to whoever watches the printer; what it learns
@@ -8,11 +8,15 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::command::{Command, CommandError};
 use super::link::{Certificate, Link, LinkSettings};
+use super::pictures::{self, Shown};
 use super::printer::Printer;
+use super::recording;
 use super::reducer::Patience;
 use super::state::PrinterState;
 use super::{Inner, Means, Printers};
@@ -31,6 +35,10 @@ struct Running {
     printer: Arc<Printer>,
     link: Link,
     following: Mutex<Option<AbortOnDropHandle<()>>>,
+    /// The tasks of camera and recording: they end by themselves when they are told to.
+    pictures: Mutex<Option<JoinHandle<()>>>,
+    shown: watch::Receiver<Shown>,
+    stop: CancellationToken,
 }
 
 impl Worker {
@@ -59,7 +67,25 @@ impl Worker {
             }
         };
         let following = Mutex::new(Some(AbortOnDropHandle::new(tokio::spawn(following))));
-        Self(Some(Arc::new(Running { printer, link, following })))
+        let (stop, showing) = (CancellationToken::new(), watch::Sender::new(Shown::default()));
+        let shown = showing.subscribe();
+        let pictures = {
+            // A recording is closed before its camera goes.
+            let (stop, recorded) = (stop.clone(), CancellationToken::new());
+            let (states, certificates, means) = (link.watch(), link.certificate(), means.clone());
+            let (camera, shown) = (Arc::clone(&printer), shown.clone());
+            let recording = recording::keep(Arc::clone(&printer), means.clone(), states.clone(), shown, stop);
+            let camera = pictures::keep(camera, means, states, certificates, showing, recorded.clone());
+            let recording = async move {
+                recording.await;
+                recorded.cancel();
+            };
+            tokio::spawn(async move {
+                tokio::join!(camera, recording);
+            })
+        };
+        let pictures = Mutex::new(Some(pictures));
+        Self(Some(Arc::new(Running { printer, link, following, pictures, shown, stop })))
     }
 
     pub async fn command(&self, command: Command) -> Result<(), CommandError> {
@@ -72,6 +98,12 @@ impl Worker {
     /// How the link is.
     pub fn lifecycle(&self) -> Option<Snapshot> {
         self.0.as_ref().map(|running| running.link.lifecycle())
+    }
+
+    /// Its camera's id, or why it has none.
+    pub fn camera(&self) -> Result<String, String> {
+        let shown = self.0.as_ref().map(|running| running.shown.borrow().clone()).unwrap_or_default();
+        shown.id.ok_or_else(|| shown.why.unwrap_or_else(|| "it has just begun".into()))
     }
 
     /// The certificate that the printer shows in place of the trusted one.
@@ -87,7 +119,15 @@ impl Worker {
     pub async fn end(&self) {
         let Some(running) = &self.0 else { return };
         drop(running.following.lock().unwrap_or_else(PoisonError::into_inner).take());
-        if tokio::time::timeout(END_WITHIN, running.link.shutdown()).await.is_err() {
+        running.stop.cancel();
+        let pictures = running.pictures.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let all = async {
+            if let Some(pictures) = pictures {
+                let _ = pictures.await;
+            }
+            running.link.shutdown().await;
+        };
+        if tokio::time::timeout(END_WITHIN, all).await.is_err() {
             let Printer { id, name, .. } = &*running.printer;
             tracing::warn!("printer {id} ({name}) has not ended within {END_WITHIN:?}; leaving it behind");
         }

@@ -14,7 +14,7 @@ mod link;
 mod machine;
 pub mod models;
 mod orders;
-mod printer;
+pub mod printer;
 mod report;
 mod requests;
 pub mod simulator;
@@ -89,6 +89,14 @@ fn access_code(text: &str) -> Result<String, String> {
 
 fn speed(text: &str) -> Result<f64, String> {
     text.parse().ok().filter(|speed| (0.1..=3600.0).contains(speed)).ok_or("0.1 to 3600".to_owned())
+}
+
+/// Whether printers can be simulated on this machine.
+///
+/// # Errors
+/// With what is missing, and the package that brings it.
+pub fn possible() -> anyhow::Result<()> {
+    broker::find().map(|_| ())
 }
 
 /// Runs until it is told to stop; the exit code of the process.

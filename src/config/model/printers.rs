@@ -16,10 +16,35 @@ pub struct Printers {
     pub search: bool,
     /// Where printers speak MQTT.
     pub mqtt_port: u16,
+    /// Where A1 and P1 give their pictures.
+    pub jpeg_port: u16,
+    /// Where cameras are, in place of what printers tell: `rtsps://{host}:322/streaming/live/1`.
+    pub rtsp_url: Option<String>,
+    /// Whether prints are recorded.
+    pub record: bool,
+    /// Between two pictures of a print's timelapse; 0: none is made.
+    pub timelapse_seconds: f64,
+    /// Pictures per second of the timelapse.
+    pub timelapse_fps: u32,
+    /// A picture when a print is done, and when it fails or stops because of an error.
+    pub snapshot_at_end: bool,
+    pub snapshot_on_error: bool,
 }
 
 impl Default for Printers {
     fn default() -> Self {
-        Self { expose_access_code: false, key_file: None, search: true, mqtt_port: 8883 }
+        Self {
+            expose_access_code: false,
+            key_file: None,
+            search: true,
+            mqtt_port: 8883,
+            jpeg_port: 6000,
+            rtsp_url: None,
+            record: false,
+            timelapse_seconds: 0.0,
+            timelapse_fps: 30,
+            snapshot_at_end: false,
+            snapshot_on_error: false,
+        }
     }
 }

@@ -46,6 +46,9 @@ fn each_variable_sets_its_key() {
         ("CORS_ORIGINS", "https://a, http://b:3000", "server.cors_origins", |c| {
             c.server.cors_origins == ["https://a", "http://b:3000"]
         }),
+        ("PRINTER_RTSP_URL", "rtsps://{host}:322/live", "printers.rtsp_url", |c| {
+            c.printers.rtsp_url.as_deref() == Some("rtsps://{host}:322/live")
+        }),
         ("LIVEKIT_HOST", "https://livekit.example.org", "livekit.url", |c| {
             c.livekit.url.as_deref() == Some("https://livekit.example.org")
         }),
@@ -102,6 +105,7 @@ fn a_bad_variable_falls_back_to_the_default_and_warns() {
         ("FANLIGHT_BIND", "localhost", "using the default, 127.0.0.1"),
         ("FANLIGHT_PORT", "65536", "using the default, 8080"),
         ("FANLIGHT_RTSP_PORT", "rtsp", "using the default, 8554"),
+        ("PRINTER_RTSP_URL", "http://{host}/", "using the default, not set"),
         (
             "LIVEKIT_HOST",
             "sfu:7880",
