@@ -115,6 +115,13 @@ fn a_printer_is_added_listed_changed_and_deleted_as_clients_know_it() {
     service.kill_and_restart();
     assert_eq!(service.get("/api/printers").json(), json!([changed]), "it outlives a restart");
 
+    assert_eq!(send(&service, "PUT", &path, &changed).status, 200);
+    wait_until("it was tried", Duration::from_secs(15), || {
+        service.get(&format!("{path}/status?full=1")).json()["details"]["error"].is_string()
+    });
+    let starts = service.log().matches(&format!("printer {id}: starting (attempt 1)")).count();
+    assert_eq!(starts, 1, "nothing to change is no reason to begin anew: {}", service.log());
+
     let answer = send(&service, "DELETE", &path, &Value::Null);
     assert_eq!((answer.status, answer.body.len()), (204, 0));
     assert_eq!(service.get(&path).status, 404);

@@ -5,7 +5,7 @@
 
 mod support;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command as Program;
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};
 use serde_json::{Value, json};
 use support::namespace::{self, Trouble};
 use support::printer::{CODE, Printers, Simulated};
-use support::{Process, free_port, lacks, wait_until};
+use support::{Process, free_port, lacks, skipped, wait_until};
 use tokio_util::task::AbortOnDropHandle;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -264,6 +264,27 @@ async fn what_cannot_be_reached_or_is_no_printer_is_told_by_step() {
     rude.await.unwrap();
 }
 
+#[tokio::test]
+async fn a_printer_at_an_address_is_greeted_by_its_serial_number() {
+    let door = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let printer = LinkSettings {
+        host: "127.0.0.1".into(),
+        port: door.local_addr().unwrap().port(),
+        serial: SERIAL.into(),
+        access_code: Secret::new(CODE),
+        pin: None,
+    };
+    // Of digits alone it is no name, and none is said.
+    for (serial, name) in [(SERIAL, Some("00m00a000000001")), ("030123456789012", None)] {
+        let printer = LinkSettings { serial: serial.into(), ..printer.clone() };
+        let link = start(printer, Patience::default());
+        let (stream, _) = door.accept().await.unwrap();
+        let hello = tokio_rustls::LazyConfigAcceptor::new(Default::default(), stream).await.unwrap();
+        assert_eq!(hello.client_hello().server_name(), name);
+        link.shutdown().await;
+    }
+}
+
 #[test]
 fn a_black_hole_is_noticed_by_pings_and_left_when_it_is_over() {
     let test = "a_black_hole_is_noticed_by_pings_and_left_when_it_is_over";
@@ -301,18 +322,22 @@ fn a_black_hole_is_noticed_by_pings_and_left_when_it_is_over() {
 
 /// mosquitto with the tests' certificate, and a printer that does what the test says.
 struct Broker {
-    process: Process,
+    _process: Process,
     port: u16,
     /// Where the machine itself connects.
     inside: u16,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 const SERIAL: &str = "00M00A000000001";
 
+/// Servers are not on every user's path.
+fn servers() -> String {
+    format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default())
+}
+
 impl Broker {
-    /// `openssl`: what its TLS library is told beside.
-    fn start(test: &str, openssl: &str) -> Option<Self> {
+    fn start(test: &str) -> Option<Self> {
         let tools = [("mosquitto", "mosquitto"), ("mosquitto_passwd", "mosquitto"), ("openssl", "openssl")];
         if lacks(test, &tools) {
             return None;
@@ -329,7 +354,6 @@ impl Broker {
         std::fs::write(file("passwords"), format!("bblp:{CODE}\n")).unwrap();
         let sealed = Program::new("mosquitto_passwd").arg("-U").arg(file("passwords")).output().unwrap();
         assert!(sealed.status.success());
-        std::fs::write(file("openssl.cnf"), openssl).unwrap();
         let (port, inside) = (free_port(), free_port());
         let path = folder.path().display();
         let user = if rustix::process::geteuid().is_root() { "user root\n" } else { "" };
@@ -341,15 +365,46 @@ impl Broker {
         );
         std::fs::write(file("mosquitto.conf"), configuration).unwrap();
         let mut command = Program::new("mosquitto");
-        let path = format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default());
-        command.arg("-c").arg(file("mosquitto.conf")).env("PATH", path);
-        command.env("OPENSSL_CONF", file("openssl.cnf"));
+        command.arg("-c").arg(file("mosquitto.conf")).env("PATH", servers());
         let mut process = Process::spawn("mosquitto", &mut command);
         wait_until("mosquitto listens", PATIENCE, || {
             assert!(process.try_wait().is_none(), "mosquitto ended: {}", process.output());
             std::net::TcpStream::connect(("127.0.0.1", inside)).is_ok()
         });
-        Some(Self { process, port, inside, _folder: folder })
+        Some(Self { _process: process, port, inside, folder })
+    }
+
+    /// nginx in front, which speaks TLS 1.2 and nothing newer, as mosquitto cannot be told to. It opens the
+    /// door inside, where no code is asked for. `None` when the test is left out.
+    fn aged(&mut self, test: &str) -> Option<Process> {
+        const STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
+        if lacks(test, &[("nginx", "nginx-light")]) {
+            return None;
+        }
+        if !Path::new(STREAM).exists() {
+            skipped(test, "nginx's stream module is missing (package libnginx-mod-stream)");
+            return None;
+        }
+        let (path, inside, port) = (self.folder.path(), self.inside, free_port());
+        let shown = path.display();
+        let configuration = format!(
+            "daemon off; master_process off; pid {shown}/nginx.pid; error_log stderr; load_module {STREAM};
+             events {{}}
+             stream {{ server {{
+                 listen 127.0.0.1:{port} ssl; ssl_protocols TLSv1.2; proxy_pass 127.0.0.1:{inside};
+                 ssl_certificate {shown}/cert.pem; ssl_certificate_key {shown}/key.pem;
+             }} }}"
+        );
+        std::fs::write(path.join("nginx.conf"), configuration).unwrap();
+        let mut command = Program::new("nginx");
+        command.arg("-e").arg("stderr").arg("-c").arg(path.join("nginx.conf")).env("PATH", servers());
+        let mut process = Process::spawn("nginx", &mut command);
+        wait_until("nginx listens", PATIENCE, || {
+            assert!(process.try_wait().is_none(), "nginx ended: {}", process.output());
+            std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+        });
+        self.port = port;
+        Some(process)
     }
 
     fn settings(&self) -> LinkSettings {
@@ -362,19 +417,21 @@ impl Broker {
         }
     }
 
-    /// A machine that answers each request with what `answer` gives, each after its time.
-    fn machine(
+    /// A machine that answers each request with what `answer` gives, each after its time; it listens when
+    /// this returns.
+    async fn machine(
         &self,
         answer: impl Fn(&Value) -> Vec<(Duration, Value)> + Send + 'static,
     ) -> AbortOnDropHandle<()> {
         let mut options = MqttOptions::new("machine", "127.0.0.1", self.inside);
         options.set_max_packet_size(1 << 20, 1 << 20);
         let (client, mut events) = AsyncClient::new(options, 16);
-        let report = format!("device/{SERIAL}/report");
+        client.subscribe("device/+/request", QoS::AtMostOnce).await.unwrap();
+        while !matches!(events.poll().await, Ok(Event::Incoming(Packet::SubAck(_)))) {}
         AbortOnDropHandle::new(tokio::spawn(async move {
-            client.subscribe(format!("device/{SERIAL}/request"), QoS::AtMostOnce).await.unwrap();
             loop {
                 let Ok(Event::Incoming(Packet::Publish(request))) = events.poll().await else { continue };
+                let report = request.topic.replace("request", "report");
                 let request: Value = serde_json::from_slice(&request.payload).unwrap();
                 for (after, message) in answer(&request) {
                     let (client, report) = (client.clone(), report.clone());
@@ -401,44 +458,44 @@ fn everything() -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_speaks_tls_1_2_only_is_a_printer_too() {
     let test = "a_broker_that_speaks_tls_1_2_only_is_a_printer_too";
-    let only = "openssl_conf = default\n[default]\nssl_conf = ssl\n[ssl]\nsystem_default = old\n\
-                [old]\nMaxProtocol = TLSv1.2\n";
-    let Some(broker) = Broker::start(test, only) else { return };
+    let Some(mut broker) = Broker::start(test) else { return };
+    let Some(_nginx) = broker.aged(test) else { return };
     let modern = Program::new("openssl")
         .args(["s_client", "-tls1_3", "-connect", &format!("127.0.0.1:{}", broker.port)])
         .stdin(std::process::Stdio::null())
         .output()
         .unwrap();
     assert!(!modern.status.success(), "it speaks TLS 1.3: {}", String::from_utf8_lossy(&modern.stdout));
-    let _machine = broker.machine(|request| match pushall(request) {
-        true => vec![(Duration::ZERO, everything())],
-        false => Vec::new(),
-    });
+    let _machine = broker
+        .machine(|request| match pushall(request) {
+            true => vec![(Duration::ZERO, everything())],
+            false => Vec::new(),
+        })
+        .await;
     let link = start(broker.settings(), Patience::default());
     live(&link).await;
     assert_eq!(link.state().percent, Some(42));
-    assert!(broker.process.pid() > 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_report_among_nonsense_is_taken_and_a_monstrous_one_is_not() {
     let test = "a_large_report_among_nonsense_is_taken_and_a_monstrous_one_is_not";
-    let Some(broker) = Broker::start(test, "") else { return };
+    let Some(broker) = Broker::start(test) else { return };
     let _machine = broker.machine(|request| {
         if !pushall(request) {
             return Vec::new();
         }
         let mut large = everything();
         let junk: Vec<Value> =
-            (0..400).map(|n| json!({ "name": format!("module {n}"), "status": "fine and well" })).collect();
+            (0..900).map(|n| json!({ "name": format!("module {n}"), "status": "fine and well" })).collect();
         large["print"]["upgrade_state"]["new_ver_list"] = json!(junk);
         large["print"]["mc_percent"] = json!(77);
-        assert!(large.to_string().len() > 24 * 1024);
+        assert!(large.to_string().len() > 36 * 1024);
         let monstrous =
             json!({ "print": { "mc_percent": 99, "hms": vec![json!({ "attr": 1, "code": 2 }); 30_000] } });
         let nonsense = json!(["no", "report", { "print": "at all" }]);
         [nonsense.clone(), monstrous, large, nonsense].map(|message| (Duration::ZERO, message)).into()
-    });
+    }).await;
     let link = start(broker.settings(), Patience::default());
     until(&link, "the large report", |state| state.percent.is_some()).await;
     assert_eq!(link.state().percent, Some(77));
@@ -448,22 +505,24 @@ async fn a_large_report_among_nonsense_is_taken_and_a_monstrous_one_is_not() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_late_answer_is_nobody_else_s() {
     let test = "a_late_answer_is_nobody_else_s";
-    let Some(broker) = Broker::start(test, "") else { return };
-    let _machine = broker.machine(|request| {
-        if pushall(request) {
-            return vec![(Duration::ZERO, everything())];
-        }
-        let mut answer = request["system"].clone();
-        if answer["command"] != "ledctrl" {
-            return Vec::new();
-        }
-        // Off is obeyed late, on is refused at once.
-        let on = answer["led_mode"] == "on";
-        answer["result"] = json!(if on { "fail" } else { "success" });
-        answer["reason"] = json!(if on { "no lamp" } else { "" });
-        let after = Duration::from_millis(if on { 900 } else { 1200 });
-        vec![(after, json!({ "system": answer }))]
-    });
+    let Some(broker) = Broker::start(test) else { return };
+    let _machine = broker
+        .machine(|request| {
+            if pushall(request) {
+                return vec![(Duration::ZERO, everything())];
+            }
+            let mut answer = request["system"].clone();
+            if answer["command"] != "ledctrl" {
+                return Vec::new();
+            }
+            // Off is obeyed late, on is refused at once.
+            let on = answer["led_mode"] == "on";
+            answer["result"] = json!(if on { "fail" } else { "success" });
+            answer["reason"] = json!(if on { "no lamp" } else { "" });
+            let after = Duration::from_millis(if on { 900 } else { 1200 });
+            vec![(after, json!({ "system": answer }))]
+        })
+        .await;
     let patience = Patience { answer: Duration::from_secs(1), ..Patience::default() };
     let link = start(broker.settings(), patience);
     live(&link).await;
@@ -478,9 +537,75 @@ async fn a_late_answer_is_nobody_else_s() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_printer_that_lets_us_in_and_says_nothing_is_told() {
     let test = "a_printer_that_lets_us_in_and_says_nothing_is_told";
-    let Some(broker) = Broker::start(test, "") else { return };
+    let Some(broker) = Broker::start(test) else { return };
     let patience = Patience { first_word: Duration::from_millis(500), ..Patience::default() };
     let link = start(broker.settings(), patience);
     let lost = lifecycle(&link, "it is given up", |snapshot| snapshot.last_error.is_some()).await;
     assert!(lost.last_error.as_ref().unwrap().contains("says nothing"), "{lost:?}");
+}
+
+/// Processor time and memory of this process.
+fn usage() -> (Duration, u64) {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat[stat.rfind(')').unwrap() + 2..].split(' ').collect();
+    let number = |index: usize| fields[index].parse::<u64>().unwrap();
+    let ticks = number(11) + number(12);
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let kibibytes: u64 = resident.trim().trim_end_matches(" kB").parse().unwrap();
+    (Duration::from_millis(ticks * 10), kibibytes * 1024)
+}
+
+#[test]
+fn fifty_printers_cost_less_than_0_3_percent_of_a_core_and_2_megabytes_each() {
+    const COUNT: u32 = 50;
+    const WATCHED: Duration = Duration::from_secs(15);
+    // Alone in its process: others would be measured with it.
+    let test = "fifty_printers_cost_less_than_0_3_percent_of_a_core_and_2_megabytes_each";
+    if !namespace::inside(test) {
+        return;
+    }
+    let Some(broker) = Broker::start(test) else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let _machine = broker
+            .machine(|request| match pushall(request) {
+                true => vec![(Duration::ZERO, everything())],
+                false => Vec::new(),
+            })
+            .await;
+        let serials: Vec<String> = (0..COUNT).map(|number| format!("00M00A0000000{number:02}")).collect();
+        let (_, before) = usage();
+        let printer = |serial: &String| LinkSettings { serial: serial.clone(), ..broker.settings() };
+        let links: Vec<Link> =
+            serials.iter().map(|serial| start(printer(serial), Patience::default())).collect();
+        for link in &links {
+            live(link).await;
+        }
+        let (client, mut events) =
+            AsyncClient::new(MqttOptions::new("talker", "127.0.0.1", broker.inside), 100);
+        let _talks =
+            AbortOnDropHandle::new(tokio::spawn(async move { while events.poll().await.is_ok() {} }));
+        let (began, busy) = (Instant::now(), usage().0);
+        let mut percent = 0;
+        while began.elapsed() < WATCHED {
+            percent = (percent + 1) % 100;
+            for serial in &serials {
+                let part = json!({ "print": {
+                    "command": "push_status", "msg": 1, "sequence_id": "1", "mc_percent": percent,
+                    "nozzle_temper": 219.5, "bed_temper": 54.9, "layer_num": 80, "wifi_signal": "-45dBm",
+                } });
+                let topic = format!("device/{serial}/report");
+                client.publish(topic, QoS::AtMostOnce, false, part.to_string()).await.unwrap();
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        let (after, memory) = usage();
+        let each = (after - busy).as_secs_f64() / began.elapsed().as_secs_f64() / f64::from(COUNT) * 100.0;
+        let bytes = memory.saturating_sub(before) / u64::from(COUNT);
+        println!("each printer: {each:.3} % of a core, {} KiB", bytes / 1024);
+        until(&links[7], "reports come", |state| state.percent == Some(percent as u8)).await;
+        assert!(each < 0.3, "{each} % of a core");
+        assert!(bytes < 2_000_000, "{bytes} bytes");
+    });
 }

@@ -45,8 +45,8 @@ impl Fault {
             _ => Severity::Unknown,
         };
         let page = format!("https://wiki.bambulab.com/en/x1/troubleshooting/hmscode/{text}");
-        // Which unit and which slot of it: the same fault in words.
-        let plain = if attr >> 24 == 7 {
+        // Of an AMS, whichever unit and slot of it: the same fault in words.
+        let plain = if matches!(attr >> 24, 0x07 | 0x12) {
             format!("{:04X}_{:04X}_{}", (attr >> 16) & 0xfff8, attr & 0xf8ff, &text[10..])
         } else {
             text.clone()
@@ -83,8 +83,8 @@ const HMS: &[(&str, &str)] = &[
     ("0700_2000_0002_0001", "AMS: the filament has run out"),
     ("0700_2000_0002_0002", "AMS: the slot is empty"),
     ("0700_2000_0002_0003", "AMS: the filament may be broken in the tube"),
-    ("0700_4500_0002_0002", "the filament cutter's blade stays out"),
-    ("0700_5000_0002_0001", "AMS: its filament tube is unplugged or not well in"),
+    ("0700_4500_0002_0003", "the filament cutter's handle is not released: it may be stuck"),
+    ("0700_5000_0002_0001", "AMS: the printer does not hear it: look at its cable"),
     ("0C00_0100_0001_0001", "the lidar's camera is offline"),
     ("0C00_0300_0003_0007", "the first layer's inspection found a possible defect"),
     ("0C00_0300_0003_0008", "spaghetti: the print may have failed"),
@@ -105,7 +105,6 @@ const PRINT_ERRORS: &[(&str, &str)] = &[
     ("0300_400C", "the task was cancelled"),
     ("0500_400E", "printing was cancelled"),
     ("0500_4003", "the file could not be read: slice and send it again"),
-    ("0500_4007", "the command was not authorized: switch Developer Mode on"),
     ("0700_8010", "AMS: the assist motor is overloaded: the filament may be tangled"),
     ("0700_8011", "AMS: the filament has run out"),
     ("07FF_8003", "pull the filament out of the extruder"),

@@ -226,7 +226,8 @@ impl Printers {
         .await
     }
 
-    /// Changes a printer; without an access code it keeps the one that it has. Its worker starts anew.
+    /// Changes a printer; without an access code it keeps the one that it has. Its worker starts anew, unless
+    /// there is nothing to change.
     ///
     /// # Errors
     /// When a field is wrong, or it cannot be kept. Nothing has changed then.
@@ -237,6 +238,9 @@ impl Printers {
             let list = printers.list();
             let others = list.iter().map(|entry| &*entry.printer).filter(|it| it.id != old.printer.id);
             let settings = Settings::read(&body, others, false).map_err(PrinterError::Invalid)?;
+            if settings.is_of(&old.printer) {
+                return Ok(old);
+            }
             let code = match &settings.access_code {
                 Some(code) => printers.0.vault.seal(code)?,
                 None => old.kept.code.clone(),

@@ -180,7 +180,9 @@ impl Connection {
         let at = |failure| Broken::at(Step::Code, failure);
         let packet = self.packet().await.map_err(|broken| {
             let words = broken.failure.message;
-            at(Failure::broken(format!("{host} hung up instead of letting us in; {words}")))
+            at(Failure::broken(format!(
+                "{host} hung up instead of letting us in: is the access code right? {words}"
+            )))
         })?;
         let Packet::ConnAck(answer) = packet else {
             return Err(at(Failure::broken(format!("{host} does not speak MQTT as a printer does"))));

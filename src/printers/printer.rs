@@ -101,6 +101,18 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// Whether the printer is set like this.
+    pub fn is_of(&self, printer: &Printer) -> bool {
+        let Printer { id: _, name, host, serial, access_code, rtsp_url, pin: _ } = printer;
+        self.name == *name
+            && self.host == *host
+            && self.serial == *serial
+            && self.rtsp_url == *rtsp_url
+            && self.access_code.as_ref().is_none_or(|code| code == access_code)
+    }
+}
+
 /// The body as it is read, and what was found wrong.
 struct Fields<'b> {
     body: &'b Map<String, Value>,

@@ -1,7 +1,7 @@
 //! The camera of a Bambu Lab A1 or P1: JPEGs over TLS on port 6000.
 
 use fanlight::capture::Capture;
-use fanlight::supervision::{State, Timing};
+use fanlight::supervision::State;
 
 use super::support::{Mood, PrinterCamera, SelfSigned};
 use super::*;
@@ -104,24 +104,25 @@ async fn a_picture_of_nine_megabytes_is_left_out_and_the_others_come() {
 }
 
 #[tokio::test]
+async fn a_line_that_is_cut_within_a_picture_gives_no_half_picture() {
+    let printer = PrinterCamera::start(CODE);
+    printer.mood(Mood::Cut);
+    let capture = capture_of(&printer, CODE, "");
+    assert_says(&failure(&capture).await, &["before a picture was whole"]);
+    assert_eq!(capture.jpeg().counters().frames, 0);
+    capture.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_camera_that_is_killed_and_comes_back_is_found_by_itself() {
     let mut printer = PrinterCamera::start(CODE);
-    let slow = Timing {
-        backoff_first: Duration::from_secs(600),
-        backoff_max: Duration::from_secs(600),
-        ..Timing::default()
-    };
-    let capture = Capture::start(camera(&printer.source(CODE, "")), &Means { timing: slow, ..means() });
+    let capture = capture_of(&printer, CODE, "");
     take_jpegs(&capture, 2).await;
     printer.kill();
     until("it is noticed", || capture.status().lifecycle.state != State::Live).await;
-    tokio::time::sleep(Duration::from_millis(1500)).await;
-    printer.mood(Mood::Cut);
     printer.come_back();
-    // Only the knock ends such a wait.
-    until("it was there again", || printer.let_in() == 2).await;
-    printer.mood(Mood::Pictures);
-    capture.poke();
+    until_live(&capture).await;
     take_jpegs(&capture, 2).await;
+    assert!(printer.let_in() >= 2);
     capture.shutdown().await;
 }
