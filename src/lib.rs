@@ -3,7 +3,7 @@
 //!
 //! Floors, from the ground; a room imports only from below: [`config`], [`frames`], [`h264`], [`mux`],
 //! [`storage`], [`telemetry`], [`tls`]; [`supervision`], [`pipelines`], [`access`]; [`capture`]; [`serve`],
-//! [`publish`], [`record`]; [`cameras`], [`livekit`], [`printers`]; [`control`]; [`api`]; [`cli`].
+//! [`publish`], [`record`]; [`cameras`], [`livekit`], [`motion`], [`printers`]; [`control`]; [`api`]; [`cli`].
 
 pub mod access;
 pub mod api;
@@ -15,6 +15,7 @@ pub mod control;
 pub mod frames;
 pub mod h264;
 pub mod livekit;
+pub mod motion;
 pub mod mux;
 pub mod pipelines;
 pub mod printers;

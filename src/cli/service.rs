@@ -25,6 +25,7 @@ use crate::capture::status::CameraStatus;
 use crate::capture::{self, Means};
 use crate::config::model::Config;
 use crate::config::{self, Difference, Warning};
+use crate::motion::Motion;
 use crate::pipelines::Library;
 use crate::printers::view::PrinterHealth;
 use crate::printers::{self, Printers};
@@ -129,6 +130,8 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     hls.cameras(&cameras.all());
     let publishers = Publishers::start(&config, cameras.watch(), &means);
     let recordings = Recordings::begin(&config, &directory, database.clone(), cameras.watch(), &means).await;
+    let stepper = config.stepper.clone();
+    let motion = tokio::task::spawn_blocking(move || Motion::open(&stepper)).await?;
     let stop = CancellationToken::new();
     let config = watch::Sender::new(config);
     let printers = Printers::open(
@@ -138,6 +141,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
             vitals: vitals.clone(),
             cameras: cameras.clone(),
             recordings: recordings.clone(),
+            capture: means.clone(),
         },
     )
     .await;
@@ -159,6 +163,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     state.rtsp = rtsp.clone();
     state.recordings = recordings.clone();
     state.printers = printers.clone();
+    state.motion = motion.clone();
     let state = state.publishing(publishers.clone());
     let keeping = AbortOnDropHandle::new(tokio::spawn(state.control.clone().keep_streams()));
     let document = Document {
@@ -247,8 +252,17 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
                 rtsp.shutdown().await;
             }
         };
-        let _ =
-            tokio::join!(cameras, outputs, recordings, printers, serving, rpc, house.whep.shutdown(), rtsp);
+        let _ = tokio::join!(
+            cameras,
+            outputs,
+            recordings,
+            printers,
+            serving,
+            rpc,
+            house.whep.shutdown(),
+            rtsp,
+            motion.shutdown()
+        );
         if let Some(telling) = house.telling.take() {
             telling.end().await;
         }

@@ -73,6 +73,7 @@ impl Difference {
             storage,
             record,
             printers,
+            stepper,
             publish: _,
             cameras: _,
         } = new;
@@ -92,6 +93,7 @@ impl Difference {
             (storage.database != old.storage.database, "storage.database"),
             (printers.key_file != old.printers.key_file, "printers.key_file"),
             (printers.mqtt_port != old.printers.mqtt_port, "printers.mqtt_port"),
+            (*stepper != old.stepper, "stepper"),
             (rtsp.enabled != rtsp_before.enabled, "rtsp.enabled"),
             (rtsp.bind != rtsp_before.bind, "rtsp.bind"),
             (rtsp.port != rtsp_before.port, "rtsp.port"),
@@ -393,6 +395,7 @@ mod tests {
             (|c| c.printers.key_file = Some("x".into()), &["printers.key_file"], &[]),
             (|c| c.printers.search = false, &[], &["printers"]),
             (|c| c.discovery.enabled = false, &["discovery.enabled"], &[]),
+            (|c| c.stepper.invert = true, &["stepper"], &[]),
             (|c| c.discovery.deny = vec!["x".into()], &[], &["discovery"]),
         ];
         for (change, restart, live) in table {

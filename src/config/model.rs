@@ -9,6 +9,7 @@ mod camera;
 mod discovery;
 mod printers;
 mod publish;
+mod stepper;
 mod storage;
 
 use std::net::IpAddr;
@@ -23,6 +24,7 @@ pub use camera::*;
 pub use discovery::*;
 pub use printers::*;
 pub use publish::*;
+pub use stepper::*;
 pub use storage::*;
 
 /// The whole effective configuration.
@@ -45,6 +47,7 @@ pub struct Config {
     pub storage: Storage,
     pub record: Record,
     pub printers: Printers,
+    pub stepper: Stepper,
     /// What is pushed to servers elsewhere.
     #[serde(rename = "publish")]
     pub publish: Vec<Publish>,

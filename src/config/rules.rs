@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::model::{Camera, Config, Publish, RecordMode, Source, Target, TlsCheck};
+use super::model::{
+    Camera, Config, Publish, RecordMode, Source, Stepper, StepperDriver, Target, TlsCheck, place,
+};
 use super::secret::Secret;
 use super::transforms::Transforms;
 use super::value::{nearest, shortened};
@@ -65,6 +67,7 @@ pub(super) fn broken(config: &Config) -> Vec<Finding> {
             });
         }
     }
+    findings.extend(stepper(&config.stepper));
     findings.extend(lost_cameras(config));
     findings.extend(transforms(config));
     findings.extend(clashes(config));
@@ -83,6 +86,66 @@ fn recording_name(template: &str) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+/// A motor that could not turn as it is written down.
+fn stepper(stepper: &Stepper) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut wrong = |key: &str, other: &str, message: String| {
+        let (key, other) = (format!("stepper.{key}"), format!("stepper.{other}"));
+        findings.push(Finding { key, other, message });
+    };
+    let Stepper { min, max, home_position, steps_per_degree, max_speed, .. } = *stepper;
+    if min >= max {
+        wrong("min", "max", format!("the lower limit {min} is not below the upper one, stepper.max = {max}"));
+    } else if !(min..=max).contains(&home_position) {
+        let message =
+            format!("the end switch at {home_position} degrees is outside of stepper.min to stepper.max");
+        wrong("home_position", "min", message);
+    }
+    let (quick, most) =
+        (steps_per_degree * max_speed.max(stepper.home_speed), Stepper::MOST_STEPS_PER_SECOND);
+    if quick > most {
+        let message = format!("that is {quick:.0} steps a second; at most {most:.0} can be timed");
+        wrong("max_speed", "steps_per_degree", message);
+    }
+    let mut seen = Vec::new();
+    for text in &stepper.presets {
+        match place(text) {
+            Some((name, angle)) if !(min..=max).contains(&angle) => {
+                let message = format!("preset {} is outside of stepper.min to stepper.max", shortened(name));
+                wrong("presets", "min", message);
+            }
+            Some((name, _)) if seen.contains(&name) => {
+                wrong("presets", "presets", format!("preset {} is there twice", shortened(name)));
+            }
+            Some((name, _)) => seen.push(name),
+            None => {
+                let message =
+                    format!("{} names no place; write a name and degrees: \"door=-45\"", shortened(text));
+                wrong("presets", "presets", message);
+            }
+        }
+    }
+    let lines: &[(&str, bool)] = match stepper.driver {
+        StepperDriver::None | StepperDriver::Simulated => &[],
+        StepperDriver::StepDir => {
+            &[("step_pin", stepper.step_pin.is_some()), ("direction_pin", stepper.direction_pin.is_some())]
+        }
+        StepperDriver::FourPhase => &[("phase_pins", stepper.phase_pins.len() == 4)],
+    };
+    for (key, there) in lines {
+        if !there {
+            let message = match *key {
+                "phase_pins" => {
+                    "a four-phase driver has four lines; write them in the order of its inputs".to_owned()
+                }
+                _ => format!("a step and direction driver needs stepper.{key}; write the line of the chip"),
+            };
+            wrong(key, "driver", message);
+        }
+    }
+    findings
 }
 
 /// Masks and overlays that cannot be drawn.

@@ -43,6 +43,7 @@ pub static ROOT: &[Key] = &[
     key("storage", Kind::Section(STORAGE)),
     key("record", Kind::Section(RECORD)),
     key("printers", Kind::Section(PRINTERS)),
+    key("stepper", Kind::Section(STEPPER)),
     key("publish", Kind::Outputs),
     key("camera", Kind::Cameras),
 ];
@@ -192,6 +193,33 @@ const RECORD: &[Key] = &[
     key("max_age_days", Kind::Number { min: 0.0, max: 36_500.0, unit: "days" }),
     key("max_size_gb", Kind::Number { min: 0.0, max: 1_000_000.0, unit: "GB" }),
     key("min_free_gb", Kind::Number { min: 0.0, max: 1_000_000.0, unit: "GB" }),
+];
+
+/// A line of a GPIO chip.
+const LINE: Kind = Kind::Whole { min: 0, max: 1023, unit: "" };
+const DEGREES: Kind = Kind::Number { min: -36_000.0, max: 36_000.0, unit: "degrees" };
+
+const STEPPER: &[Key] = &[
+    key("driver", Kind::Choice(&["none", "simulated", "step_dir", "four_phase"])),
+    key("chip", Kind::Path),
+    key("step_pin", LINE),
+    key("direction_pin", LINE),
+    key("enable_pin", LINE),
+    key("enable_high", Kind::Flag),
+    key("phase_pins", Kind::List(&LINE)),
+    key("invert", Kind::Flag),
+    key("steps_per_degree", Kind::Number { min: 0.001, max: 10_000.0, unit: "" }),
+    key("max_speed", Kind::Number { min: 0.001, max: 10_000.0, unit: "degrees per second" }),
+    key("acceleration", Kind::Number { min: 0.001, max: 100_000.0, unit: "degrees per second squared" }),
+    key("min", DEGREES),
+    key("max", DEGREES),
+    key("home_pin", LINE),
+    key("home_high", Kind::Flag),
+    key("home_position", DEGREES),
+    key("home_speed", Kind::Number { min: 0.001, max: 10_000.0, unit: "degrees per second" }),
+    key("idle_off_seconds", seconds(0.0, 86400.0)),
+    key("jog_timeout_seconds", seconds(0.1, 5.0)),
+    key("presets", Kind::List(&Kind::Text)),
 ];
 
 /// The types of `[[publish]]` with the keys of each, beside `type`.

@@ -2,7 +2,8 @@
 //!
 //! [`routes`] is the table of all paths; [`service`] answers a request by it. Areas have a file each:
 //! [`streams`] (MJPEG, snapshots), [`whep`] (WebRTC signalling), [`livekit`], [`system`], [`probes`],
-//! [`metrics`], [`cameras`], [`controls`], [`recordings`], [`files`], [`transforms`], [`printers`], [`events`], [`assets`] (the dashboard),
+//! [`metrics`], [`cameras`], [`controls`], [`recordings`], [`files`], [`transforms`], [`printers`], [`stepper`],
+//! [`events`], [`assets`] (the dashboard),
 //! [`page`] (the plain one), [`openapi`]; [`door`] asks who comes in.
 //! Nothing here waits for a camera except MJPEG, snapshot and WebRTC requests, which are bounded.
 
@@ -25,6 +26,7 @@ mod recordings;
 pub mod routes;
 mod rpc;
 pub mod server;
+mod stepper;
 mod streams;
 mod system;
 mod transforms;
@@ -50,6 +52,7 @@ use crate::cameras::Cameras;
 use crate::capture::Capture;
 use crate::config::Config;
 use crate::control::Control;
+use crate::motion::Motion;
 use crate::printers::Printers;
 use crate::publish::Publishers;
 use crate::record::Recordings;
@@ -91,6 +94,9 @@ pub struct AppState {
     pub events: Events,
     /// How often each address fetched a token for LiveKit. Never held for longer than a look.
     pub tokens: Arc<Mutex<Limiter>>,
+    /// The motor that turns the camera, and how often each address asked something of it.
+    pub motion: Motion,
+    pub steps: Arc<Mutex<Limiter>>,
     /// How the machine is.
     pub system: System,
     /// How the published outputs are.
@@ -146,6 +152,7 @@ impl AppState {
             rtsp: None,
             recordings: recordings.clone(),
             printers: printers.clone(),
+            motion: Motion::none(),
             published: PublishedNow::default(),
             system: System::none(),
             started: (started.at, started.instant),
@@ -163,6 +170,8 @@ impl AppState {
             snapshots: Snapshots::new(stop.clone()),
             events: Events::default(),
             tokens: Arc::default(),
+            motion: Motion::none(),
+            steps: Arc::default(),
             system: System::none(),
             published: PublishedNow::default(),
             publishers: Publishers::none(),
@@ -192,6 +201,7 @@ impl AppState {
             rtsp: self.rtsp.clone(),
             recordings: self.recordings.clone(),
             printers: self.printers.clone(),
+            motion: self.motion.clone(),
             published: self.published.clone(),
             system: self.system.clone(),
             started: (self.started.at, self.started.instant),
@@ -419,6 +429,12 @@ async fn dispatch(
                 cors::may_act(request.headers, origins)?;
             }
             printer(state, target, params, request).await
+        }
+        Target::Stepper(ask) => {
+            if ask != stepper::Ask::Status {
+                cors::may_act(request.headers, origins)?;
+            }
+            stepper::answer(state, ask, request).await
         }
         Target::OpenApi => Ok(openapi::document()),
         Target::Viewers => whep::viewers::list(state, params.id),

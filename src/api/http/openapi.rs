@@ -22,6 +22,7 @@ use super::recordings::{
     RecordingList, SnapshotList, StartRecording, StartTimelapse, StorageView, TakeSnapshot,
 };
 use super::routes::{ROUTES, Route, Target, Verb};
+use super::stepper::{Ask, Move, Speed, StepperView};
 use super::system::Stats;
 use super::transforms::TransformsView;
 use super::whep::dialect::{Description, Message};
@@ -83,6 +84,9 @@ use crate::telemetry::system::SystemMetrics;
         TimelapseStatus,
         TakeSnapshot,
         Retention,
+        StepperView,
+        Move,
+        Speed,
         Cleanup,
         PrinterView,
         PrinterSettings,
@@ -218,6 +222,7 @@ fn operation(route: &Route) -> Operation {
         }
         Target::PrinterTest => ("printers", "Try a printer before it is added"),
         Target::FoundPrinters => ("printers", "Printers that announce themselves on the network; ask again"),
+        Target::Stepper(ask) => ("stepper", ask.summary()),
         Target::OpenApi => ("pages", "This document"),
         Target::Viewers => ("cameras", "Who watches this camera by WebRTC, and how well it reaches them"),
         Target::Whep => ("webrtc", "WHEP: an offer makes a session"),
@@ -380,6 +385,8 @@ fn body(verb: Verb, target: Target) -> Option<RequestBody> {
         (Target::Timelapse, Verb::Post) => optional::<StartTimelapse>(),
         (Target::TakeSnapshot, _) => optional::<TakeSnapshot>(),
         (Target::Retention, Verb::Patch) => optional::<Retention>(),
+        (Target::Stepper(Ask::Move), _) => optional::<Move>(),
+        (Target::Stepper(Ask::Speed | Ask::Jog), _) => optional::<Speed>(),
         _ => return None,
     })
 }
@@ -502,6 +509,27 @@ fn printer_responses(verb: Verb, target: Target) -> Vec<(&'static str, Response)
             ("503", error("The port cannot be listened on")),
         ],
     }
+}
+
+/// Answers of the motor.
+fn stepper_responses(ask: Ask) -> Vec<(&'static str, Response)> {
+    let mut list = match ask {
+        Ask::Move | Ask::Home | Ask::Jog => vec![("202", json::<StepperView>("It has begun"))],
+        _ => vec![("200", json::<StepperView>("How it is"))],
+    };
+    if ask != Ask::Status {
+        list.push(("403", error("A page of an origin that is not listed asked")));
+        list.push(("429", error("This address asked as often as it may; Retry-After")));
+        list.push(("503", error("There is no motor, and why")));
+        list.push(("504", error("The driver does not answer")));
+    }
+    if matches!(ask, Ask::Move | Ask::Home | Ask::Jog) {
+        list.push(("409", error("Not now: it moves, or does not know where it is")));
+    }
+    if matches!(ask, Ask::Move | Ask::Speed | Ask::Jog) {
+        list.push(("400", error("Outside of the limits, no such preset, or not the JSON that was expected")));
+    }
+    list
 }
 
 /// Answers to WebRTC signalling.
@@ -688,6 +716,7 @@ fn responses(route: &Route) -> Vec<(&'static str, Response)> {
         | Target::PrinterCertificate
         | Target::PrinterTest
         | Target::FoundPrinters => return printer_responses(verb, target),
+        Target::Stepper(ask) => return stepper_responses(ask),
         Target::OpenApi => vec![("200", binary("OpenAPI 3.1", &["application/json"]))],
         Target::Rpc => {
             return vec![

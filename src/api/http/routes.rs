@@ -5,6 +5,8 @@
 
 use warp::http::Method;
 
+use super::stepper::Ask;
+
 /// What a path leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
@@ -80,6 +82,8 @@ pub enum Target {
     PrinterTest,
     /// Printers of the network.
     FoundPrinters,
+    /// The motor that turns the camera.
+    Stepper(Ask),
     OpenApi,
     /// Where offers are posted (WHEP).
     Whep,
@@ -232,6 +236,14 @@ pub const ROUTES: &[Route] = &[
     post("/api/printers/{id}/command", Target::PrinterCommand),
     post("/api/printers/{id}/certificate", Target::PrinterCertificate),
     post("/api/printers/{id}/test", Target::PrinterTest),
+    get("/api/stepper/status", Target::Stepper(Ask::Status)),
+    post("/api/stepper/move", Target::Stepper(Ask::Move)),
+    post("/api/stepper/home", Target::Stepper(Ask::Home)),
+    post("/api/stepper/stop", Target::Stepper(Ask::Stop)),
+    post("/api/stepper/enable", Target::Stepper(Ask::Enable)),
+    post("/api/stepper/disable", Target::Stepper(Ask::Disable)),
+    post("/api/stepper/speed", Target::Stepper(Ask::Speed)),
+    post("/api/stepper/jog", Target::Stepper(Ask::Jog)),
     get("/api/openapi.json", Target::OpenApi),
     // WHEP, and WHEP at `<stream_url>/whep` for every stream_url that people have configured.
     post("/cameras/{id}/whep", Target::Whep),

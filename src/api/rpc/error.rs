@@ -76,6 +76,14 @@ impl Error {
         Self::new(-32030, reason)
     }
 
+    pub fn state(reason: impl Into<String>) -> Self {
+        Self::new(-32020, reason)
+    }
+
+    pub fn dependency(reason: impl Into<String>) -> Self {
+        Self::new(-32050, reason)
+    }
+
     pub fn too_long(seconds: u64) -> Self {
         Self::new(-32050, format!("it took longer than {seconds} s and was given up"))
     }

@@ -31,6 +31,7 @@ use crate::access::Access;
 use crate::capture::Capture;
 use crate::config::Config;
 use crate::control::{Control, Urls};
+use crate::motion::Motion;
 use crate::printers::Printers;
 use crate::record::Recordings;
 use crate::serve::mjpeg::Mjpeg;
@@ -54,6 +55,7 @@ pub struct House {
     pub rtsp: Option<Rtsp>,
     pub recordings: Recordings,
     pub printers: Printers,
+    pub motion: Motion,
     pub published: PublishedNow,
     pub system: System,
     pub started: (SystemTime, Instant),

@@ -122,6 +122,15 @@ fn full() -> Config {
     config.storage.directory = path();
     config.storage.database = path();
     config.printers.key_file = path();
+    config.stepper = model::Stepper {
+        step_pin: Some(1),
+        direction_pin: Some(1),
+        enable_pin: Some(1),
+        home_pin: Some(1),
+        phase_pins: vec![1],
+        presets: vec!["x=0".into()],
+        ..Default::default()
+    };
     config.rpc.bind = config.webrtc.bind;
     config.rpc.port = Some(1);
     config.access.jwt_secret = secret();

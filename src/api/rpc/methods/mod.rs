@@ -6,6 +6,7 @@ pub mod files;
 pub mod printers;
 mod service;
 mod session;
+mod stepper;
 mod streams;
 
 use super::table::Method;
@@ -18,5 +19,6 @@ pub fn all() -> Vec<Method> {
     methods.extend(files::methods());
     methods.extend(printers::methods());
     methods.extend(service::methods());
+    methods.extend(stepper::methods());
     methods
 }
