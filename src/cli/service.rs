@@ -141,6 +141,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
             vitals: vitals.clone(),
             cameras: cameras.clone(),
             recordings: recordings.clone(),
+            capture: means.clone(),
         },
     )
     .await;
