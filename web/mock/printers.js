@@ -30,7 +30,7 @@ export function printers(now) {
     details: { stale: true, error: 'the printer shows another certificate than before', ams: [], hms: [] },
   };
   const one = (/** @type {number} */ id, /** @type {string} */ name, /** @type {object} */ status, /** @type {object | null} */ certificate = null) => ({
-    id, name, host: `192.168.1.${id + 9}`, serial: `00M09A35010${id}`, accessCode: null, hasAccessCode: true, rtspUrl: null, status, certificate,
+    id, name, host: `192.168.1.${id + 9}`, serial: `00M09A35010${id}`, accessCode: null, hasAccessCode: true, rtspUrl: null, status, certificate, camera: { id: certificate === null ? String(id) : null, error: null },
   });
   return [
     one(1, 'Studio X1', printing), one(2, 'Workbench A1', paused), one(3, 'Cellar P1S', refused, { known: hex('a1'), offered: hex('7f') }),

@@ -69,8 +69,6 @@ export interface PrinterStatus {
   firmware: string | null;
   /** False: it takes no commands. */
   developerMode: boolean | null;
-  /** Why there is no picture, in words. */
-  noCamera: string | null;
 }
 
 export interface Certificate {
@@ -88,6 +86,10 @@ export interface Printer {
   model: string | null;
   certificate: Certificate;
   status: PrinterStatus;
+  /** The id of its camera; null: there is none now. */
+  camera: string | null;
+  /** Why not, in words. */
+  noCamera: string | null;
 }
 
 /** What the dialog holds. An empty access code keeps the one that the server has. */

@@ -57,7 +57,6 @@ function status(value: unknown): PrinterStatus {
     wifi: wifi === null ? null : `${wifi} dBm`,
     firmware: text(details.firmware),
     developerMode: flag(details.developerMode),
-    noCamera: text(details.noCamera),
   };
 }
 
@@ -88,7 +87,7 @@ function printer(value: unknown): Printer[] {
   const json = object(value);
   const id = number(json.id);
   if (id === null) return [];
-  const certificate = object(json.certificate);
+  const [certificate, camera] = [object(json.certificate), object(json.camera)];
   return [{
     id,
     name: text(json.name) ?? `Printer ${id}`,
@@ -98,6 +97,8 @@ function printer(value: unknown): Printer[] {
     model: modelOf(object(object(json.status).details).model),
     certificate: { known: text(certificate.known), offered: text(certificate.offered) },
     status: status(json.status),
+    camera: text(camera.id),
+    noCamera: text(camera.error),
   }];
 }
 

@@ -30,7 +30,7 @@ export function PrinterCard({ printer, samples, server, serverGone, returns, onE
   const now = useNow() + link.clock.offset;
   const commanding = useCommands(printer, say);
   const { status, name } = printer;
-  const camera = server.cameras.find((each) => each.id === String(printer.id));
+  const camera = server.cameras.find((each) => each.id === printer.camera);
   const state = printerState(printer, serverGone);
   const { agreed } = commanding;
   const doing = agreed === null || agreed.type === 'light' || agreed.type === 'speed' ? null : COMMAND[agreed.type].doing;
@@ -46,7 +46,7 @@ export function PrinterCard({ printer, samples, server, serverGone, returns, onE
       <div className="printer-picture">
         {camera === undefined ? (
           <div className="picture none"><div className="message"><CameraOff /><strong>No picture</strong>
-            <span className="why">{status.noCamera ?? (status.connected ? 'This printer has no camera that can be watched.' : 'It comes when the printer is connected.')}</span></div></div>
+            <span className="why">{printer.noCamera === null ? 'It comes when the printer is connected.' : sentence(printer.noCamera)}</span></div></div>
         ) : (
           <Picture camera={camera} livekit={server.livekit} webrtc={server.webrtc} serverGone={serverGone} returns={returns} large={false} />
         )}
