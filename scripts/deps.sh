@@ -24,7 +24,7 @@ media=(
 # trouble in it; an RTMP server; the Redis without which LiveKit has no ingresses.
 tests=(
   libgstrtspserver-1.0-dev
-  ffmpeg chromium curl openssl
+  ffmpeg python3-av chromium curl openssl
   iproute2 nftables
   nginx-light libnginx-mod-rtmp libnginx-mod-stream redis-server
 )

@@ -26,6 +26,7 @@ use crate::capture::status::CameraStatus;
 use crate::capture::{self, Means};
 use crate::config::model::Config;
 use crate::config::{self, Difference, Warning};
+use crate::control::external::External;
 use crate::motion::Motion;
 use crate::pipelines::Library;
 use crate::publish::{self, Publishers};
@@ -33,7 +34,8 @@ use crate::record::Recordings;
 use crate::serve::hls::Hls;
 use crate::serve::rtsp::{Rtsp, RtspError};
 use crate::serve::whep::{Whep, WhepError};
-use crate::storage::{self, Database};
+use crate::storage::external::KeptStream;
+use crate::storage::{self, Database, StorageError};
 use crate::supervision::published::{PublishedNow, Publisher};
 use crate::supervision::systemd::Notifier;
 use crate::supervision::{EXIT_FROZEN, State, Timing, Vitals, any_change, health};
@@ -124,7 +126,9 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     let hls = Hls::new(config.hls.clone());
     let (directory, database, memory) = storage(&config).await;
     let udev = devices(&config);
-    let cameras = Cameras::open(&config, &means, memory, udev.is_some(), []).await;
+    let (streams, scan_seconds) = added(database.as_ref().ok()).await;
+    let ids = streams.iter().map(|stream| stream.id.clone());
+    let cameras = Cameras::open(&config, &means, memory, udev.is_some(), ids).await;
     hls.cameras(&cameras.all());
     let publishers = Publishers::start(&config, cameras.watch(), &means);
     let recordings = Recordings::begin(&config, &directory, database.clone(), cameras.watch(), &means).await;
@@ -143,11 +147,16 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     let (system, _reading) = System::watch(directory);
     let access = Access::new(config.subscribe(), database.clone());
     let rtsp = rtsp(&config.borrow(), &cameras, &access)?;
+    let watching = AbortOnDropHandle::new(tokio::spawn(access.clone().watch()));
     let mut state =
         AppState::new(cameras.clone(), config.subscribe(), hls.subscribe(), whep.clone(), stop.clone());
     state.system = system;
     state.access = access;
     state.rtsp = rtsp.clone();
+    state.external =
+        External::new(cameras.clone(), config.subscribe(), database.clone(), streams, scan_seconds);
+    state.external.begin().await;
+    let scanning = AbortOnDropHandle::new(tokio::spawn(state.external.clone().scan(stop.clone())));
     state.recordings = recordings.clone();
     state.motion = motion.clone();
     let state = state.publishing(publishers.clone());
@@ -219,7 +228,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     };
 
     notifier.stopping();
-    drop((watchdog, following, keeping, discovering));
+    drop((watchdog, following, keeping, discovering, scanning, watching));
     stop.cancel();
     let over = async {
         // A camera that hangs does not keep the health file from saying how it ended.
@@ -331,6 +340,16 @@ impl House {
             self.telling = Some(Telling::begin(&new, &self.document, &self.notifier));
         }
     }
+}
+
+/// Cameras that were added by API before, and how often others are looked for.
+async fn added(database: Option<&Database>) -> (Vec<KeptStream>, u32) {
+    let Some(database) = database else { return Default::default() };
+    let read = async { Ok::<_, StorageError>((database.streams().await?, database.scan_seconds().await?)) };
+    read.await.unwrap_or_else(|error| {
+        tracing::error!("cameras that were added by API are not known: {error}");
+        Default::default()
+    })
 }
 
 /// Where devices are told of, if they are to be discovered and can be.

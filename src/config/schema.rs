@@ -40,6 +40,7 @@ pub static ROOT: &[Key] = &[
     key("rtsp", Kind::Section(RTSP_SERVER)),
     key("livekit", Kind::Section(LIVEKIT)),
     key("discovery", Kind::Section(DISCOVERY)),
+    key("external", Kind::Section(EXTERNAL)),
     key("storage", Kind::Section(STORAGE)),
     key("record", Kind::Section(RECORD)),
     key("stepper", Kind::Section(STEPPER)),
@@ -52,6 +53,7 @@ const SERVER: &[Key] = &[
     // Port 0 lets the system choose a free one.
     key("port", Kind::Whole { min: 0, max: 65535, unit: "" }),
     key("cors_origins", Kind::Origins),
+    key("hosts", Kind::List(&Kind::Text)),
 ];
 
 const LOG: &[Key] = &[key("format", Kind::Choice(&["text", "json"])), key("level", Kind::LogFilter)];
@@ -133,6 +135,11 @@ const DISCOVERY: &[Key] = &[
     key("resolution", Kind::Resolution),
     key("fps", Kind::Whole { min: 0, max: 120, unit: "" }),
     key("idle", Kind::Choice(&["open", "close"])),
+];
+
+const EXTERNAL: &[Key] = &[
+    key("allow_networks", Kind::List(&Kind::Network)),
+    key("max_streams", Kind::Whole { min: 0, max: 1000, unit: "" }),
 ];
 
 const RTSP_SERVER: &[Key] = &[

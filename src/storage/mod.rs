@@ -6,6 +6,7 @@
 //! database, a disk that is full.
 
 pub mod cameras;
+pub mod external;
 mod keys;
 pub mod media;
 mod transforms;

@@ -67,7 +67,7 @@ fn view(id: &str, answer: Result<(Named, Vec<Control>), NotSet>) -> Result<Respo
 
 pub async fn capabilities(state: &AppState, id: Option<&str>) -> Result<Response, Fault> {
     let capture = state.camera(id)?;
-    let device = state.cameras.describe(capture.id()).await.map_err(|error| fault(capture.id(), &error))?;
+    let device = state.control.describe(capture.id()).await.map_err(|error| fault(capture.id(), &error))?;
     let body = Capabilities {
         camera: capture.id().to_owned(),
         driver: device.driver,
@@ -87,6 +87,7 @@ pub async fn forget(state: &AppState, id: Option<&str>) -> Result<Response, Faul
     }
     let entry = state.cameras.entry(id).unwrap_or_default();
     let message = match entry.presence {
+        _ if state.external.has(id).await => added_by_api(id),
         _ if !entry.discovered => format!("camera {id} stands in the configuration; take it out there"),
         Some(Presence::Present) => {
             format!("camera {id} is plugged in; unplug it first, or name it in discovery.deny")
@@ -106,11 +107,18 @@ pub async fn change(state: &AppState, id: Option<&str>, request: &Request<'_>) -
     };
     let change = serde_json::from_slice(&request.body).map_err(|error| invalid(error.to_string()))?;
     if !state.cameras.change(id, &change).await.map_err(invalid)? {
-        let message = format!("camera {id} stands in the configuration; change it there");
+        let message = match state.external.has(id).await {
+            true => added_by_api(id),
+            false => format!("camera {id} stands in the configuration; change it there"),
+        };
         return Err(Fault::new(StatusCode::CONFLICT, "CAMERA_CONFIGURED", message, json!({ "camera": id })));
     }
     tracing::info!(camera = id, "settings changed over HTTP");
     Ok(answer::json(StatusCode::OK, &super::cameras::view(state, &state.camera(Some(id))?)))
+}
+
+fn added_by_api(id: &str) -> String {
+    format!("camera {id} was added by API; DELETE /api/external-streams/{id} removes it")
 }
 
 /// What REST says to something that was not set.

@@ -2,7 +2,8 @@
 //!
 //! [`routes`] is the table of all paths; [`service`] answers a request by it. Areas have a file each:
 //! [`streams`] (MJPEG, snapshots), [`whep`] (WebRTC signalling), [`livekit`], [`system`], [`probes`],
-//! [`metrics`], [`cameras`], [`controls`], [`recordings`], [`files`], [`transforms`], [`stepper`], [`events`], [`assets`] (the dashboard),
+//! [`metrics`], [`cameras`], [`controls`], [`recordings`], [`files`], [`transforms`], [`stepper`], [`events`], [`external`],
+//! [`assets`] (the dashboard),
 //! [`page`] (the plain one), [`openapi`]; [`door`] asks who comes in.
 //! Nothing here waits for a camera except MJPEG, snapshot and WebRTC requests, which are bounded.
 
@@ -14,7 +15,9 @@ mod controls;
 mod cors;
 mod door;
 mod events;
+mod external;
 mod files;
+mod hosts;
 mod livekit;
 mod metrics;
 mod openapi;
@@ -50,6 +53,7 @@ use crate::cameras::Cameras;
 use crate::capture::Capture;
 use crate::config::Config;
 use crate::control::Control;
+use crate::control::external::External;
 use crate::motion::Motion;
 use crate::publish::Publishers;
 use crate::record::Recordings;
@@ -72,6 +76,8 @@ pub struct AppState {
     pub config: watch::Receiver<Arc<Config>>,
     /// What can be asked of the house.
     pub control: Control,
+    /// Cameras that are added by API.
+    pub external: External,
     /// The connections of JSON-RPC.
     pub rpc: Rpc,
     /// Who may do what.
@@ -101,6 +107,8 @@ pub struct AppState {
     pub publishers: Publishers,
     pub recordings: Recordings,
     pub started: Started,
+    /// What the machine is called.
+    machine: Arc<str>,
     /// Set by the server that runs.
     pub entrance: Entrance,
 }
@@ -135,9 +143,12 @@ impl AppState {
         let mjpeg = Mjpeg::new(cameras.watch(), stop.clone());
         let started = Started { at: SystemTime::now(), instant: Instant::now() };
         let control = Control::new(cameras.clone(), Publishers::none());
-        let access = Access::new(config.clone(), Err("this service has no database".into()));
+        let none = || "this service has no database".to_owned();
+        let access = Access::new(config.clone(), Err(none()));
+        let external = External::new(cameras.clone(), config.clone(), Err(none()), Vec::new(), 0);
         let house = House {
             control: control.clone(),
+            external: external.clone(),
             access: access.clone(),
             config: config.clone(),
             mjpeg: mjpeg.clone(),
@@ -152,6 +163,7 @@ impl AppState {
         };
         Self {
             control,
+            external,
             access,
             rpc: Rpc::new(house),
             hls,
@@ -169,6 +181,7 @@ impl AppState {
             publishers: Publishers::none(),
             recordings,
             started,
+            machine: hosts::machine().into(),
             entrance: Entrance { listens: NOWHERE, http: NOWHERE, rpc_only: false },
             cameras,
             config,
@@ -184,6 +197,7 @@ impl AppState {
         self.publishers = publishers;
         self.rpc = Rpc::new(House {
             control: self.control.clone(),
+            external: self.external.clone(),
             access: self.access.clone(),
             config: self.config.clone(),
             mjpeg: self.mjpeg.clone(),
@@ -295,7 +309,14 @@ async fn handle(state: &AppState, path: &str, request: &Request<'_>, fault: Opti
             Fault::no_path(path).into_response()
         }
         Found::Route(target, params) => {
-            match door::enter(&state.access, target, request.method, request.headers, request.client).await {
+            let entered = match known_host(state, target, request) {
+                Ok(()) => {
+                    let (method, headers) = (request.method, request.headers);
+                    door::enter(&state.access, target, method, headers, request.client).await
+                }
+                Err(fault) => Err(fault),
+            };
+            match entered {
                 Ok(()) => dispatch(state, target, params, request, &origins).await,
                 Err(fault) => Err(fault),
             }
@@ -319,6 +340,17 @@ async fn handle(state: &AppState, path: &str, request: &Request<'_>, fault: Opti
     cors::apply(response.headers_mut(), request.headers, &origins);
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// While nobody has to log in, only a name of this machine opens more than a look; see [`hosts`].
+fn known_host(state: &AppState, target: Target, request: &Request<'_>) -> Result<(), Fault> {
+    let looks = matches!(*request.method, Method::GET | Method::HEAD);
+    let talks = matches!(target, Target::Rpc | Target::Go2rtcSocket);
+    let config = state.config.borrow();
+    if (looks && !talks) || config.access.configured() {
+        return Ok(());
+    }
+    hosts::known(request.headers, &state.machine, &config.server.hosts)
 }
 
 async fn dispatch(
@@ -361,6 +393,23 @@ async fn dispatch(
         }
         Target::Controls => controls::list(state, params.id).await,
         Target::Capabilities => controls::capabilities(state, params.id).await,
+        Target::ExternalStreams | Target::ExternalStream | Target::ScanInterval | Target::Discover => {
+            if !matches!(*request.method, Method::GET | Method::HEAD) {
+                cors::may_act(request.headers, origins)?;
+            }
+            match target {
+                Target::ExternalStreams => external::all(state, request).await,
+                Target::ExternalStream => external::one(state, params.id, request).await,
+                Target::Discover => external::discover(state, request).await,
+                _ => external::interval(state, request).await,
+            }
+        }
+        Target::Streaming => {
+            if !matches!(*request.method, Method::GET | Method::HEAD) {
+                cors::may_act(request.headers, origins)?;
+            }
+            cameras::streaming(state, params.id, request.method)
+        }
         Target::Restart => {
             cors::may_act(request.headers, origins)?;
             cameras::restart(state, params.id)

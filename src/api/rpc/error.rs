@@ -121,8 +121,10 @@ impl From<RecordError> for Error {
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         let code = match &refusal {
-            Refusal::NoCamera(_) | Refusal::NoOutput(_) => -32010,
-            Refusal::Path(_) => -32602,
+            Refusal::NoCamera(_) | Refusal::NoOutput(_) | Refusal::NoExternal(_) => -32010,
+            Refusal::Path(_) | Refusal::Invalid(_) => -32602,
+            Refusal::Conflict(_) => -32020,
+            Refusal::Dependency(_) | Refusal::NotKept(_) => -32050,
             Refusal::NoStream(_) => -32030,
         };
         Self::new(code, refusal.to_string())

@@ -2,6 +2,7 @@
 //! lists them; the functions ask [`crate::control`] and put the answer into the words of the interface.
 
 pub mod cameras;
+mod external;
 pub mod files;
 mod pictures;
 mod service;
@@ -18,6 +19,7 @@ pub fn all() -> Vec<Method> {
     methods.extend(pictures::methods());
     methods.extend(streams::methods());
     methods.extend(files::methods());
+    methods.extend(external::methods());
     methods.extend(service::methods());
     methods.extend(stepper::methods());
     methods
