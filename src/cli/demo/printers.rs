@@ -19,7 +19,6 @@ use crate::cli::simulate::simulator::{Plan, Simulator};
 use crate::config::model::Config;
 use crate::printers::{Means, Printers};
 use crate::storage::Database;
-use crate::supervision::Vitals;
 
 /// So much faster than time: a print takes minutes.
 const SPEED: f64 = 20.0;
@@ -93,9 +92,8 @@ fn plan(mqtt_port: u16) -> anyhow::Result<Plan> {
 
 async fn enter(config: &Config, state: &Path, list: &[Settings]) -> anyhow::Result<()> {
     let database = Database::open(state).await?;
-    let means =
-        Means { config: watch::Sender::new(Arc::new(config.clone())).subscribe(), vitals: Vitals::new(0) };
-    let registry = Printers::open(Ok(database.clone()), means).await;
+    let config = watch::Sender::new(Arc::new(config.clone()));
+    let registry = Printers::open(Ok(database.clone()), Means::bare(config.subscribe())).await;
     for printer in list {
         let body = json!({
             "name": format!("Simulated {}", printer.model.name), "host": printer.address,
