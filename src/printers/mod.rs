@@ -72,6 +72,15 @@ pub struct Means {
     pub recordings: Recordings,
 }
 
+impl Means {
+    /// Without a house around: cameras go nowhere and nothing is recorded.
+    pub fn bare(config: watch::Receiver<Arc<Config>>) -> Self {
+        let cameras = Cameras::new(Vec::new());
+        let recordings = Recordings::none(cameras.watch());
+        Self { config, vitals: Vitals::new(1), cameras, recordings }
+    }
+}
+
 /// The registry. Cloning it clones a reference.
 #[derive(Clone, Debug)]
 pub struct Printers(Arc<Inner>);
@@ -164,13 +173,10 @@ impl Printers {
 
     /// None at all, for a house without storage.
     pub fn none(config: watch::Receiver<Arc<Config>>) -> Self {
-        let cameras = Cameras::new(Vec::new());
-        let recordings = Recordings::none(cameras.watch());
-        let means = Means { config, vitals: Vitals::new(1), cameras, recordings };
         Self(Arc::new(Inner {
             database: Err("this service has no storage".into()),
             vault: Vault::open(None),
-            means,
+            means: Means::bare(config),
             list: watch::Sender::new(Arc::from([])),
             changing: Mutex::default(),
             search: Search::default(),
