@@ -2,7 +2,7 @@
 //! each supervised on its own.
 //!
 //! Floors, from the ground; a room imports only from below: [`config`], [`frames`], [`h264`], [`mux`],
-//! [`storage`], [`telemetry`], [`tls`]; [`supervision`], [`pipelines`], [`access`]; [`capture`]; [`serve`],
+//! [`reach`], [`storage`], [`telemetry`], [`tls`]; [`supervision`], [`pipelines`], [`access`]; [`capture`]; [`serve`],
 //! [`publish`], [`record`]; [`cameras`], [`livekit`], [`motion`], [`printers`]; [`control`]; [`api`];
 //! [`cli`].
 
@@ -21,6 +21,7 @@ pub mod mux;
 pub mod pipelines;
 pub mod printers;
 pub mod publish;
+pub mod reach;
 pub mod record;
 pub mod serve;
 pub mod storage;

@@ -151,6 +151,12 @@ fn why_a_printer_shows_nothing_is_said_and_mended() {
     let Some(mut printers) = Printers::start(name, "P2S", 1, &["--idle"]) else { return };
     let service = Fanlight::start(CONFIG);
     let simulated = printers.all()[0].clone();
+    let tried = |service: &Fanlight| {
+        let test = send(service, "POST", "/api/printers/test", &simulated.registration()).json();
+        test["steps"].as_array().unwrap().iter().find(|step| step["name"] == "camera").unwrap().clone()
+    };
+    let camera = tried(&service);
+    assert!(camera["ok"] == true && camera["message"].as_str().unwrap().contains("H.264"), "{camera}");
     let id = add(&service, &simulated);
     wait_picture(&service, &id);
 

@@ -44,10 +44,12 @@ use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::cameras::Cameras;
+use crate::capture;
 use crate::config::{Config, Secret};
+use crate::pipelines::Library;
 use crate::record::Recordings;
 use crate::storage::{Database, KeptPrinter};
-use crate::supervision::{Snapshot, Vitals};
+use crate::supervision::{Snapshot, Timing, Vitals};
 use crate::tls::Fingerprint;
 pub use command::{Command, CommandError};
 pub use error::PrinterError;
@@ -70,14 +72,24 @@ pub struct Means {
     pub vitals: Vitals,
     pub cameras: Cameras,
     pub recordings: Recordings,
+    /// For a camera that is tried.
+    pub capture: capture::Means,
 }
 
 impl Means {
-    /// Without a house around: cameras go nowhere and nothing is recorded.
-    pub fn bare(config: watch::Receiver<Arc<Config>>) -> Self {
+    /// Of a house that has nothing else: nobody watches its cameras, and nothing is recorded.
+    pub fn alone(config: watch::Receiver<Arc<Config>>) -> Self {
         let cameras = Cameras::new(Vec::new());
         let recordings = Recordings::none(cameras.watch());
-        Self { config, vitals: Vitals::new(1), cameras, recordings }
+        let vitals = Vitals::new(1);
+        let capture = capture::Means {
+            library: Arc::new(Library::embedded()),
+            timing: Timing::default(),
+            vitals: vitals.clone(),
+            graphs: None,
+            linger: capture::LINGER,
+        };
+        Self { config, vitals, cameras, recordings, capture }
     }
 }
 
@@ -173,10 +185,11 @@ impl Printers {
 
     /// None at all, for a house without storage.
     pub fn none(config: watch::Receiver<Arc<Config>>) -> Self {
+        let means = Means::alone(config);
         Self(Arc::new(Inner {
             database: Err("this service has no storage".into()),
             vault: Vault::open(None),
-            means: Means::bare(config),
+            means,
             list: watch::Sender::new(Arc::from([])),
             changing: Mutex::default(),
             search: Search::default(),

@@ -2,8 +2,10 @@
 //! What is decided is in [`camera`](super::camera).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::Means;
@@ -11,8 +13,14 @@ use super::camera;
 use super::link::Certificate;
 use super::printer::Printer;
 use super::state::PrinterState;
-use crate::config::model::Camera;
+use crate::capture::Capture;
+use crate::capture::status::CameraStatus;
+use crate::config::model::{Camera, Idle};
+use crate::supervision::{Snapshot, State};
 use crate::tls::Fingerprint;
+
+/// How long a picture is waited for in a test.
+const LOOK: Duration = Duration::from_secs(9);
 
 /// The camera as it is now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,6 +91,34 @@ async fn put(means: &Means, present: Option<Camera>, wanted: Option<&Camera>) ->
     // Not the configuration's, but one that was found has this id.
     camera.id = camera::id_beside(&camera.id)?;
     means.cameras.add(camera.clone()).await.is_ok().then_some(camera)
+}
+
+/// Looks at a camera that is not among the others: what it gives, or why it gives nothing.
+pub async fn look(camera: Camera, means: &Means) -> Result<String, String> {
+    // A printer whose camera is open already may not give its pictures a second time.
+    let open = means.cameras.all();
+    let open = open.iter().find(|capture| capture.camera().source == camera.source).map(Capture::status);
+    if let Some(status) = open.filter(|status| status.lifecycle.state == State::Live) {
+        return Ok(words(&status));
+    }
+    let capture = Capture::start(Camera { idle: Idle::Open, ..camera }, &means.capture);
+    let seen = async {
+        let mut changes = capture.changes()?;
+        let told = |snapshot: &Snapshot| snapshot.state == State::Live || snapshot.last_error.is_some();
+        changes.wait_for(told).await.ok().map(|snapshot| snapshot.clone())
+    };
+    let seen = timeout(LOOK, seen).await.ok().flatten();
+    let status = capture.status();
+    capture.shutdown().await;
+    match seen {
+        Some(snapshot) if snapshot.state == State::Live => Ok(words(&status)),
+        Some(Snapshot { last_error: Some(error), .. }) => Err(error),
+        _ => Err(format!("no picture came within {} s", LOOK.as_secs())),
+    }
+}
+
+fn words(status: &CameraStatus) -> String {
+    status.format.clone().unwrap_or_else(|| status.source.to_owned())
 }
 
 /// The certificate that is trusted now.

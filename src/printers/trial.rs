@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use super::Means;
 use super::link::{self, Link, LinkSettings};
 use super::mqtt;
+use super::pictures;
 use super::printer::Printer;
 use super::reducer::Patience;
 use super::state::PrinterState;
@@ -37,6 +38,8 @@ pub enum What {
     Code,
     /// Reports: they come when the serial number is the printer's.
     Mqtt,
+    /// Pictures.
+    Camera,
 }
 
 /// How one step went.
@@ -68,7 +71,9 @@ pub async fn run(printer: &Printer, means: &Means) -> Vec<Step> {
             );
             let heard = first_report(&link).await;
             link.shutdown().await;
-            connected(certificate, heard.as_deref())
+            let mut steps = connected(certificate, heard.as_deref());
+            steps.push(camera(printer, heard.as_deref(), certificate, means).await);
+            steps
         }
     }
 }
@@ -78,6 +83,26 @@ async fn first_report(link: &Link) -> Option<Arc<PrinterState>> {
     let mut states = link.watch();
     let heard = timeout(REPORT_WITHIN, states.wait_for(|state| state.last_update.is_some())).await;
     heard.ok().and_then(Result::ok).map(|state| Arc::clone(&state))
+}
+
+/// Whether the camera gives pictures: looked at for real, as nothing else tells.
+async fn camera(
+    printer: &Printer,
+    heard: Option<&PrinterState>,
+    certificate: Option<Fingerprint>,
+    means: &Means,
+) -> Step {
+    let step = |ok, message| Step { name: What::Camera, ok, message };
+    let Some(state) = heard else { return step(None, NOT_TRIED.into()) };
+    let settings = means.config.borrow().printers.clone();
+    let id = format!("test-of-{}", printer.id);
+    match super::camera::decide(id, printer, state, certificate, &settings) {
+        Err(why) => step(Some(false), why),
+        Ok(camera) => match pictures::look(camera, means).await {
+            Ok(what) => step(Some(true), format!("it gives pictures: {what}")),
+            Err(why) => step(Some(false), why),
+        },
+    }
 }
 
 /// What went well before the step that failed, and what was not tried after it.
@@ -94,7 +119,8 @@ fn failed(at: mqtt::Step, why: String) -> Vec<Step> {
         Ordering::Equal => Step { name, ok: Some(false), message: why.clone() },
         Ordering::Greater => Step { name, ok: None, message: NOT_TRIED.into() },
     };
-    steps.into_iter().enumerate().map(step).collect()
+    let camera = Step { name: What::Camera, ok: None, message: NOT_TRIED.into() };
+    steps.into_iter().enumerate().map(step).chain([camera]).collect()
 }
 
 fn connected(certificate: Option<Fingerprint>, heard: Option<&PrinterState>) -> Vec<Step> {
