@@ -19,6 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::access::Access;
 use crate::api::http::AppState;
 use crate::api::http::server::Server;
+use crate::cameras::pictures::Memory;
 use crate::cameras::udev::Udev;
 use crate::cameras::{Cameras, discovery};
 use crate::capture::status::CameraStatus;
@@ -123,11 +124,11 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
         linger: capture::LINGER,
     };
     let hls = Hls::new(config.hls.clone());
-    let (directory, database) = storage(&config).await;
+    let (directory, database, memory) = storage(&config).await;
     let udev = devices(&config);
     let (streams, scan_seconds) = added(database.as_ref().ok()).await;
     let ids = streams.iter().map(|stream| stream.id.clone());
-    let cameras = Cameras::open(&config, &means, database.clone().ok(), udev.is_some(), ids).await;
+    let cameras = Cameras::open(&config, &means, memory, udev.is_some(), ids).await;
     hls.cameras(&cameras.all());
     let publishers = Publishers::start(&config, cameras.watch(), &means);
     let recordings = Recordings::begin(&config, &directory, database.clone(), cameras.watch(), &means).await;
@@ -163,6 +164,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     let document = Document {
         cameras: cameras.clone(),
         publishers: publishers.clone(),
+        recordings: recordings.clone(),
         published: state.published.clone(),
         rtsp: rtsp.clone(),
         vitals: vitals.clone(),
@@ -368,23 +370,28 @@ async fn follow_hls(hls: watch::Receiver<Hls>, cameras: Cameras) {
 }
 
 /// Opens what outlives a restart: its directory, and the database in it. Without them cameras stream all the
-/// same.
-async fn storage(config: &Config) -> (PathBuf, Result<Database, String>) {
+/// same, covered if there is one that cannot be read.
+async fn storage(config: &Config) -> (PathBuf, Result<Database, String>, Memory) {
     let places = storage::places(config.storage.directory.as_deref(), config::process_environment);
     let best = places.first().cloned().unwrap_or_default();
-    let found = tokio::task::spawn_blocking(move || storage::first_writable(&places)).await;
-    let opened = match found {
-        Ok(Ok(directory)) => Database::open(&directory).await.map(|database| (directory, database)),
-        Ok(Err(error)) => Err(error),
-        Err(panic) => return (best, Err(panic.to_string())),
+    // Looked for before there is one anew.
+    let found = move || (storage::left_behind(&places), storage::first_writable(&places));
+    let (left, opened) = match tokio::task::spawn_blocking(found).await {
+        Ok((left, Ok(directory))) => {
+            (left, Database::open(&directory).await.map(|database| (directory, database)))
+        }
+        Ok((left, Err(error))) => (left, Err(error)),
+        Err(panic) => return (best, Err(panic.to_string()), Memory::Unreadable(panic.to_string())),
     };
     match opened {
-        Ok((directory, database)) => (directory, Ok(database)),
+        Ok((directory, database)) => (directory, Ok(database.clone()), Memory::Database(database)),
         Err(error) => {
             tracing::error!(
-                "{error}; cameras are served, without a list of recordings and without a memory of what was set, and no API key is known"
+                "{error}; cameras are served, without a list of recordings and without a memory of what was set, and \
+                 no API key is known"
             );
-            (best, Err(error.to_string()))
+            let memory = left.map_or(Memory::Nothing, |_| Memory::Unreadable(error.to_string()));
+            (best, Err(error.to_string()), memory)
         }
     }
 }
@@ -432,6 +439,7 @@ fn rtsp(config: &Config, cameras: &Cameras, access: &Access) -> Result<Option<Rt
 struct Document {
     cameras: Cameras,
     publishers: Publishers,
+    recordings: Recordings,
     published: PublishedNow,
     rtsp: Option<Rtsp>,
     vitals: Vitals,
@@ -452,6 +460,7 @@ impl Document {
             "rtsp": self.rtsp.as_ref().map(Rtsp::address),
             "cameras": cameras,
             "outputs": self.publishers.statuses(),
+            "recordings": self.recordings.statuses(),
         })
     }
 
@@ -506,7 +515,8 @@ impl Telling {
 
 /// Tells systemd and the health file how the cameras are, whenever that changes.
 async fn tell(document: Document, notifier: Notifier, changed: Vec<health::Changed>) {
-    let Document { cameras, publishers, .. } = document;
+    let Document { cameras, publishers, recordings, .. } = document;
+    let mut recorded = recordings.changes();
     let mut list = cameras.watch();
     let mut last = String::new();
     loop {
@@ -527,6 +537,7 @@ async fn tell(document: Document, notifier: Notifier, changed: Vec<health::Chang
         tokio::select! {
             () = any => {}
             () = publishers.changed() => {}
+            _ = recorded.recv() => {}
             _ = list.changed() => {}
             () = tokio::time::sleep(STATUS_EVERY) => {}
         }

@@ -261,7 +261,7 @@ const PUBLISH_RTMP: &[Key] = &[
 const PUBLISH_MEDIAMTX: &[Key] = &[
     required("id", Kind::Id),
     key("camera", Kind::Id),
-    required("url", Kind::PlainUrl(&["rtsp", "rtsps"])),
+    required("url", Kind::PlainUrl(&["rtsp", "rtsps", "srt"])),
     key("username", Kind::Text),
     key("password", Kind::Secret),
     key("password_file", Kind::Path),

@@ -9,6 +9,7 @@ pub mod cameras;
 pub mod external;
 mod keys;
 pub mod media;
+mod transforms;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{SqlitePool, migrate::MigrateError, migrate::Migrator};
 
 pub use keys::ApiKey;
+pub use transforms::left_behind;
 
 /// The database's file in the state directory.
 pub const FILE: &str = "fanlight.db";

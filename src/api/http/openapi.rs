@@ -54,6 +54,8 @@ use crate::telemetry::system::SystemMetrics;
         ControlValues,
         Capabilities,
         TransformsView,
+        crate::control::pictures::Pictures,
+        crate::control::pictures::SetBy,
         Transforms,
         LiveKitRoom,
         crate::publish::status::OutputStatus,
@@ -597,6 +599,7 @@ fn responses(route: &Route) -> Vec<(&'static str, Response)> {
             if verb != Verb::Get {
                 list.push(("403", error("A page of an origin that is not listed asked")));
                 list.push(("409", error("Encoders would begin anew: the reason; nothing was changed")));
+                list.push(("500", error("It is done, but could not be kept for the next start")));
             }
             if verb == Verb::Put {
                 list.push(("400", error("Not JSON, an unknown key, or a mask outside the picture")));

@@ -4,6 +4,7 @@
 pub mod cameras;
 mod external;
 pub mod files;
+mod pictures;
 mod service;
 mod session;
 mod stepper;
@@ -15,6 +16,7 @@ use super::table::Method;
 pub fn all() -> Vec<Method> {
     let mut methods = session::methods();
     methods.extend(cameras::methods());
+    methods.extend(pictures::methods());
     methods.extend(streams::methods());
     methods.extend(files::methods());
     methods.extend(external::methods());
