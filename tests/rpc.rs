@@ -739,3 +739,43 @@ fn a_stop_of_the_service_is_said_to_every_connection() {
         assert_eq!(client.closed().await, Some(CloseCode::Away));
     });
 }
+
+#[test]
+fn printers_are_listed_told_of_and_asked() {
+    let test = "printers_are_listed_told_of_and_asked";
+    let Some(printers) = support::printer::Printers::start(test, "P1S", 1, &["--speed", "600"]) else {
+        return;
+    };
+    let service = Fanlight::start(CAMERAS);
+    run(async {
+        let mut client = Client::connect(service.port()).await;
+        let none = client.result("get_printers", json!({})).await;
+        assert_eq!(none, json!({ "printers": [], "total": 0, "connected": 0 }));
+        client.result("subscribe_events", json!([["printer_status_update"]])).await;
+        let body = serde_json::to_vec(&printers.all()[0].registration()).unwrap();
+        let added = support::request(service.port(), "POST", "/api/printers", &[], &body).unwrap();
+        let id = added.json()["id"].as_i64().unwrap();
+        let update = client
+            .told(|news| news["params"]["status"]["jobState"] == "RUNNING" && news["params"]["id"] == id)
+            .await;
+        assert_eq!(
+            (&update["method"], &update["params"]["present"]),
+            (&json!("printer_status_update"), &json!(true))
+        );
+        let list = client.result("get_printers", json!({ "full": true })).await;
+        assert_eq!((&list["total"], &list["connected"]), (&json!(1), &json!(1)), "{list}");
+        assert_eq!(list["printers"][0]["accessCode"], Value::Null);
+        let status = client.result("get_printer_status", json!([id])).await;
+        assert!(status["connected"] == true && status.get("details").is_none(), "{status}");
+        let pause = json!({ "printer": id, "command": { "type": "pause" } });
+        assert_eq!(client.result("printer_command", pause.clone()).await, json!({ "ok": true }));
+        client.told(|news| news["params"]["status"]["jobState"] == "PAUSE").await;
+        assert_eq!(client.code("printer_command", pause).await, -32020);
+        let nothing = json!({ "printer": id, "command": { "type": "dance" } });
+        assert_eq!(client.code("printer_command", nothing).await, -32602);
+        assert_eq!(client.code("get_printer_status", json!([id + 1])).await, -32010);
+        let path = format!("/api/printers/{id}");
+        support::request(service.port(), "DELETE", &path, &[], b"").unwrap();
+        client.told(|news| news["params"]["present"] == false).await;
+    });
+}

@@ -8,6 +8,7 @@
 //! Source and encoders are supervised each on its own; the [`conductor`] tells them when they are wanted.
 //! [`Capture`] is what the rest of the house holds. It outlives every pipeline behind it.
 
+mod bambu;
 pub mod choice;
 mod conductor;
 mod container;
@@ -18,6 +19,7 @@ mod encoder;
 mod jpeg;
 pub(crate) mod knock;
 pub mod outlet;
+mod pin;
 pub mod plan;
 mod poll;
 pub(crate) mod run;

@@ -29,6 +29,8 @@ use crate::config::{self, Difference, Warning};
 use crate::control::external::External;
 use crate::motion::Motion;
 use crate::pipelines::Library;
+use crate::printers::view::PrinterHealth;
+use crate::printers::{self, Printers};
 use crate::publish::{self, Publishers};
 use crate::record::Recordings;
 use crate::serve::hls::Hls;
@@ -95,6 +97,7 @@ struct House {
     cameras: Cameras,
     publishers: Publishers,
     recordings: Recordings,
+    printers: Printers,
     means: Means,
     level: logs::Level,
     telling: Option<Telling>,
@@ -136,6 +139,17 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     let motion = tokio::task::spawn_blocking(move || Motion::open(&stepper)).await?;
     let stop = CancellationToken::new();
     let config = watch::Sender::new(config);
+    let printers = Printers::open(
+        database.clone(),
+        printers::Means {
+            config: config.subscribe(),
+            vitals: vitals.clone(),
+            cameras: cameras.clone(),
+            recordings: recordings.clone(),
+            capture: means.clone(),
+        },
+    )
+    .await;
     let hls = watch::Sender::new(hls);
     let following = {
         let (whep, list) = (whep.clone(), cameras.watch());
@@ -158,6 +172,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     state.external.begin().await;
     let scanning = AbortOnDropHandle::new(tokio::spawn(state.external.clone().scan(stop.clone())));
     state.recordings = recordings.clone();
+    state.printers = printers.clone();
     state.motion = motion.clone();
     let state = state.publishing(publishers.clone());
     let keeping = AbortOnDropHandle::new(tokio::spawn(state.control.clone().keep_streams()));
@@ -165,6 +180,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
         cameras: cameras.clone(),
         publishers: publishers.clone(),
         recordings: recordings.clone(),
+        printers: printers.clone(),
         published: state.published.clone(),
         rtsp: rtsp.clone(),
         vitals: vitals.clone(),
@@ -179,6 +195,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
         cameras,
         publishers,
         recordings,
+        printers,
         means,
         level,
         telling: Some(telling),
@@ -235,6 +252,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
         let cameras = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.cameras.shutdown());
         let outputs = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.publishers.shutdown());
         let recordings = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.recordings.shutdown());
+        let printers = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.printers.shutdown());
         let rpc = async {
             if let Some(serving) = serving_rpc {
                 let _ = serving.await;
@@ -249,6 +267,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
             cameras,
             outputs,
             recordings,
+            printers,
             serving,
             rpc,
             house.whep.shutdown(),
@@ -374,11 +393,17 @@ async fn follow_hls(hls: watch::Receiver<Hls>, cameras: Cameras) {
 async fn storage(config: &Config) -> (PathBuf, Result<Database, String>, Memory) {
     let places = storage::places(config.storage.directory.as_deref(), config::process_environment);
     let best = places.first().cloned().unwrap_or_default();
+    let named = config.storage.database.clone();
+    let files = match &named {
+        Some(file) => vec![file.clone()],
+        None => places.iter().map(|place| place.join(storage::FILE)).collect(),
+    };
     // Looked for before there is one anew.
-    let found = move || (storage::left_behind(&places), storage::first_writable(&places));
+    let found = move || (storage::left_behind(&files), storage::first_writable(&places));
     let (left, opened) = match tokio::task::spawn_blocking(found).await {
         Ok((left, Ok(directory))) => {
-            (left, Database::open(&directory).await.map(|database| (directory, database)))
+            let file = named.unwrap_or_else(|| directory.join(storage::FILE));
+            (left, Database::open_file(file).await.map(|database| (directory, database)))
         }
         Ok((left, Err(error))) => (left, Err(error)),
         Err(panic) => return (best, Err(panic.to_string()), Memory::Unreadable(panic.to_string())),
@@ -440,6 +465,7 @@ struct Document {
     cameras: Cameras,
     publishers: Publishers,
     recordings: Recordings,
+    printers: Printers,
     published: PublishedNow,
     rtsp: Option<Rtsp>,
     vitals: Vitals,
@@ -461,6 +487,7 @@ impl Document {
             "cameras": cameras,
             "outputs": self.publishers.statuses(),
             "recordings": self.recordings.statuses(),
+            "printers": self.printers.list().iter().map(PrinterHealth::of).collect::<Vec<_>>(),
         })
     }
 

@@ -8,6 +8,7 @@ mod access;
 mod camera;
 mod discovery;
 mod external;
+mod printers;
 mod publish;
 mod stepper;
 mod storage;
@@ -23,6 +24,7 @@ pub use access::*;
 pub use camera::*;
 pub use discovery::*;
 pub use external::*;
+pub use printers::*;
 pub use publish::*;
 pub use stepper::*;
 pub use storage::*;
@@ -47,6 +49,7 @@ pub struct Config {
     pub external: External,
     pub storage: Storage,
     pub record: Record,
+    pub printers: Printers,
     pub stepper: Stepper,
     /// What is pushed to servers elsewhere.
     #[serde(rename = "publish")]

@@ -409,6 +409,7 @@ impl External {
                 latency_ms: 100,
                 tls: TlsCheck::Any,
                 tls_ca_file: None,
+                fingerprint: None,
             }),
             _ => Source::Http(Http { url, mode: HttpMode::Mjpeg, username, password, password_file: None }),
         };

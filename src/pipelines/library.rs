@@ -25,6 +25,7 @@ const EMBEDDED: &[(&str, &str)] = &embedded![
     "sources/rtsp",
     "sources/http-mjpeg",
     "sources/http-jpeg",
+    "sources/bambu-jpeg",
     "sources/file",
     "sources/file-demuxed",
     "tails/rtp-h264",

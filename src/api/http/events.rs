@@ -27,6 +27,7 @@ use super::cameras::{self, CameraView};
 use super::{AppState, Request};
 use crate::cameras::Cameras;
 use crate::livekit;
+use crate::printers::view::PrinterView;
 use crate::supervision::any_change;
 use crate::telemetry;
 
@@ -56,6 +57,8 @@ pub struct HouseView {
     #[serde(serialize_with = "telemetry::rfc3339")]
     now: SystemTime,
     cameras: Vec<CameraView>,
+    /// With everything that is known of each but its access code.
+    printers: Vec<PrinterView>,
     webrtc: WebrtcView,
     livekit: LiveKitView,
 }
@@ -231,6 +234,7 @@ fn view(state: &AppState) -> HouseView {
         started: state.started.at,
         now: SystemTime::now(),
         cameras: state.cameras.all().iter().map(|capture| cameras::view(state, capture)).collect(),
+        printers: state.printers.list().iter().map(|entry| PrinterView::of(entry, false, true)).collect(),
         webrtc: WebrtcView {
             enabled: config.cameras.iter().any(|camera| camera.outputs.whep),
             port: state.whep.port(),
@@ -243,13 +247,14 @@ fn view(state: &AppState) -> HouseView {
 /// count something rare. Figures that always move and times of day are not news.
 fn essence(view: &Value) -> u64 {
     const NEWS: &[&str] = &["attempts", "restarts", "frozen", "demand", "port"];
+    const PRINTS: &[&str] = &["percent", "remainingMinutes", "layer", "speedLevel"];
     const VIEWERS: &[&str] = &["mjpeg_viewers", "mjpeg", "webrtc", "rtsp", "hls"];
-    const TIMES: &[&str] = &["now", "since", "next_try"];
+    const TIMES: &[&str] = &["now", "since", "next_try", "lastUpdate"];
     fn walk(key: &str, value: &Value, hasher: &mut DefaultHasher) {
         key.hash(hasher);
         match value {
             Value::Number(number) => {
-                if NEWS.contains(&key) || VIEWERS.contains(&key) {
+                if [NEWS, PRINTS, VIEWERS].iter().any(|news| news.contains(&key)) {
                     number.hash(hasher);
                 }
             }

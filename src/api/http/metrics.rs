@@ -1,5 +1,7 @@
 //! `/metrics`: figures as JSON, or as Prometheus text for who asks for it by `Accept`.
 
+mod printers;
+
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
@@ -17,6 +19,7 @@ use crate::serve::rtsp::Rtsp;
 use crate::serve::whep::Whep;
 use crate::supervision::lifecycle::State;
 use crate::telemetry;
+use printers::PrinterMetrics;
 
 /// The first camera's figures at the top, every camera's below.
 #[derive(Debug, Serialize, ToSchema)]
@@ -44,6 +47,7 @@ pub struct Metrics {
     outputs: Vec<OutputStatus>,
     /// What is recorded here.
     recordings: Vec<RecordingStatus>,
+    printers: Vec<PrinterMetrics>,
     #[schema(value_type = String, format = DateTime)]
     #[serde(serialize_with = "telemetry::rfc3339")]
     timestamp: SystemTime,
@@ -207,6 +211,7 @@ fn collect(state: &AppState) -> Metrics {
         cameras,
         outputs: state.publishers.statuses(),
         recordings: state.recordings.statuses(),
+        printers: state.printers.list().iter().map(PrinterMetrics::of).collect(),
         timestamp: SystemTime::now(),
     }
 }
@@ -306,6 +311,7 @@ fn prometheus(metrics: &Metrics) -> String {
     });
     outputs(&mut page, &metrics.outputs);
     recordings(&mut page, &metrics.recordings);
+    printers::families(&mut page, &metrics.printers);
     page.0
 }
 

@@ -9,6 +9,7 @@ use utoipa::{PartialSchema as _, ToSchema as _};
 use super::error::CODES;
 use super::methods::cameras::CameraUpdate;
 use super::methods::files::RecordingUpdate;
+use super::methods::printers::PrinterUpdate;
 use super::table::Method;
 
 /// The OpenRPC document.
@@ -16,6 +17,7 @@ pub fn openrpc(methods: &[Method]) -> Value {
     let mut schemas = Vec::new();
     CameraUpdate::schemas(&mut schemas);
     RecordingUpdate::schemas(&mut schemas);
+    PrinterUpdate::schemas(&mut schemas);
     for method in methods {
         (method.schemas)(&mut schemas);
     }
@@ -45,6 +47,10 @@ pub fn openrpc(methods: &[Method]) -> Value {
             "name": "recording_status_update",
             "summary": "A recording began, waits, failed or ended.",
             "params": RecordingUpdate::schema(),
+        }, {
+            "name": "printer_status_update",
+            "summary": "A printer said something, came, went, or was changed or deleted.",
+            "params": PrinterUpdate::schema(),
         }],
     })
 }

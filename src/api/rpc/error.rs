@@ -8,6 +8,7 @@ use crate::cameras::controls::ControlError;
 use crate::cameras::pictures::TransformError;
 use crate::control::Refusal;
 use crate::control::pictures::NotSet;
+use crate::printers::{CommandError, PrinterError};
 use crate::record::RecordError;
 
 /// Every code that is used, for the documents: code, name, when.
@@ -19,11 +20,11 @@ pub const CODES: &[(i64, &str, &str)] = &[
     (-32603, "Internal error", "something broke here; the log says what"),
     (-32001, "Authentication failed or required", "`authenticate` first, or the token is not taken"),
     (-32002, "Permission denied", "the role does not suffice"),
-    (-32010, "Not found", "no such camera, file or stream"),
+    (-32010, "Not found", "no such camera, printer, file or stream"),
     (-32020, "Invalid state", "not possible as things are now"),
     (-32030, "Unsupported", "this camera or this service cannot do that"),
     (-32040, "Rate limit exceeded", "too many calls or connections; `data.retry_after_seconds`"),
-    (-32050, "Dependency failed", "the camera, the disk or the database did not do its part"),
+    (-32050, "Dependency failed", "the camera, the printer, the disk or the database did not do its part"),
 ];
 
 /// Why a call has no result.
@@ -112,6 +113,28 @@ impl From<RecordError> for Error {
             RecordError::NoCamera(_) | RecordError::NotFound { .. } => -32010,
             RecordError::InvalidState(_) => -32020,
             RecordError::InvalidName { .. } | RecordError::Invalid(_) => -32602,
+            _ => -32050,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<PrinterError> for Error {
+    fn from(error: PrinterError) -> Self {
+        let code = match &error {
+            PrinterError::NoPrinter(_) => -32010,
+            PrinterError::Invalid(_) => -32602,
+            _ => -32050,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<CommandError> for Error {
+    fn from(error: CommandError) -> Self {
+        let code = match &error {
+            CommandError::Invalid(_) => -32602,
+            CommandError::NotNow(_) => -32020,
             _ => -32050,
         };
         Self::new(code, error.to_string())

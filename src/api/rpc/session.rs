@@ -34,15 +34,18 @@ pub struct From {
 pub enum Topic {
     CameraStatusUpdate,
     RecordingStatusUpdate,
+    PrinterStatusUpdate,
 }
 
 impl Topic {
-    pub const ALL: [Topic; 2] = [Topic::CameraStatusUpdate, Topic::RecordingStatusUpdate];
+    pub const ALL: [Topic; 3] =
+        [Topic::CameraStatusUpdate, Topic::RecordingStatusUpdate, Topic::PrinterStatusUpdate];
 
     pub const fn name(self) -> &'static str {
         match self {
             Topic::CameraStatusUpdate => "camera_status_update",
             Topic::RecordingStatusUpdate => "recording_status_update",
+            Topic::PrinterStatusUpdate => "printer_status_update",
         }
     }
 }

@@ -65,7 +65,9 @@ pub fn role(element: &str, config: &Config, pi: bool) -> Role {
         "videorate" => needed(any(|camera| camera.fps > 0)),
         "h264parse" => needed(any(|camera| camera.outputs.h264())),
         "jpegenc" => needed(any(|camera| camera.outputs.mjpeg || camera.outputs.snapshot)),
-        "jpegdec" => needed(any(|camera| matches!(camera.source, Source::Http(_)) && camera.outputs.h264())),
+        "jpegdec" => needed(any(|camera| {
+            matches!(camera.source, Source::Http(_) | Source::BambuJpeg(_)) && camera.outputs.h264()
+        })),
         _ => Role::Needed,
     }
 }

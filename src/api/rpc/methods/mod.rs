@@ -5,6 +5,7 @@ pub mod cameras;
 mod external;
 pub mod files;
 mod pictures;
+pub mod printers;
 mod service;
 mod session;
 mod stepper;
@@ -20,6 +21,7 @@ pub fn all() -> Vec<Method> {
     methods.extend(streams::methods());
     methods.extend(files::methods());
     methods.extend(external::methods());
+    methods.extend(printers::methods());
     methods.extend(service::methods());
     methods.extend(stepper::methods());
     methods
