@@ -27,13 +27,15 @@ pub use crate::config::model::Role;
 use crate::config::model::{self, Watch};
 pub use crate::config::{Algorithm, REALM};
 use crate::config::{Config, Ha1, Secret};
-use crate::storage::Database;
+use crate::storage::{ApiKey, Database};
 use limit::Limiter;
 pub use session::LONGEST as SESSION_LONGEST;
 use session::Sessions;
 
 /// Wrong logins of one address in a minute.
 const FAILURES: u32 = 20;
+/// How often it is looked whether a key was revoked.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The way somebody comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,8 +77,9 @@ pub struct Identity {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum How {
     Key(String),
-    Token,
-    /// With the password that there was: another one makes a stranger of them.
+    /// What the token was signed with: another secret ends it.
+    Token(Secret),
+    /// What stood for the password: another password ends it.
     User(Ha1),
 }
 
@@ -108,6 +111,7 @@ struct Inner {
     failures: Mutex<Limiter>,
     sessions: Mutex<Sessions>,
     began: Instant,
+    changes: watch::Sender<u64>,
 }
 
 impl Access {
@@ -119,6 +123,7 @@ impl Access {
             failures: Mutex::default(),
             sessions: Mutex::default(),
             began: Instant::now(),
+            changes: watch::Sender::default(),
         }))
     }
 
@@ -189,6 +194,39 @@ impl Access {
         self.sessions().end(token);
     }
 
+    /// Changes when somebody who came in earlier may no longer be who it was: ask [`Access::still`] then.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changes.subscribe()
+    }
+
+    /// Watches for that until it is dropped: the configuration, and the keys, which another process revokes.
+    pub async fn watch(self) {
+        let mut config = self.0.config.clone();
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut keys = self.keys().await;
+        loop {
+            tokio::select! {
+                changed = config.changed() => match changed {
+                    Ok(()) => self.0.changes.send_modify(|count| *count += 1),
+                    Err(_) => return,
+                },
+                _ = look.tick() => {
+                    let now = self.keys().await;
+                    // A database that is busy says nothing.
+                    if now.is_some() && now != keys {
+                        keys = now;
+                        self.0.changes.send_modify(|count| *count += 1);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn keys(&self) -> Option<Vec<ApiKey>> {
+        self.0.database.as_ref().ok()?.keys().await.ok()
+    }
+
     /// Whether somebody who came in earlier is still who it was: the key may be revoked, the token expired,
     /// the user gone.
     pub async fn still(&self, identity: &Identity) -> bool {
@@ -196,17 +234,20 @@ impl Access {
             return false;
         }
         match &identity.how {
-            How::Token => self.0.config.borrow().access.jwt_secret.is_some(),
+            How::Token(secret) => self.0.config.borrow().access.jwt_secret.as_ref() == Some(secret),
             How::User(ha1) => {
                 let config = self.0.config.borrow();
-                let same = |user: &&model::User| {
+                let same = |user: &model::User| {
                     user.name == identity.name && user.role == identity.role && user.ha1 == *ha1
                 };
-                config.access.users.iter().any(|user| same(&user))
+                config.access.users.iter().any(same)
             }
             How::Key(id) => match &self.0.database {
                 // A database that is busy throws nobody out.
-                Ok(database) => database.key(id).await.map_or(true, |key| key.is_some()),
+                Ok(database) => {
+                    let same = |key: Option<ApiKey>| key.is_some_and(|key| key.role == identity.role);
+                    database.key(id).await.map_or(true, same)
+                }
                 Err(_) => false,
             },
         }
@@ -223,7 +264,7 @@ impl Access {
         let claims = jwt::verify(token, secret.expose(), SystemTime::now())
             .map_err(|error| Denied::Wrong(error.to_string()))?;
         let jwt::Claims { subject, role, expires } = claims;
-        Ok(Identity { name: subject, role, until: Some(expires + jwt::LEEWAY), how: How::Token })
+        Ok(Identity { name: subject, role, until: Some(expires + jwt::LEEWAY), how: How::Token(secret) })
     }
 
     async fn key(&self, id: &str, key: &str) -> Result<Identity, Denied> {
@@ -384,7 +425,19 @@ mod tests {
             assert!(matches!(refused, Err(Denied::Wrong(_))), "{refused:?}");
         }
         assert!(access.still(&key).await && access.still(&anna).await);
+        let mut changes = access.changes();
+        let watching = tokio::spawn(access.clone().watch());
+        tokio::time::sleep(Duration::from_millis(1)).await;
         database.remove_key(&new.id).await.unwrap();
+        tokio::time::timeout(LOOK * 20, changes.changed()).await.unwrap().unwrap();
+        assert!(!access.still(&key).await && access.still(&anna).await);
+        let mut other = user("anna", Role::Admin);
+        other.ha1 = Ha1::of("anna", "another");
+        let users = model::Access { users: vec![other], ..Default::default() };
+        sender.send_replace(Arc::new(Config { access: users, ..Config::default() }));
+        tokio::time::timeout(LOOK * 20, changes.changed()).await.unwrap().unwrap();
+        assert!(!access.still(&anna).await, "her password is another");
+        watching.abort();
         sender.send_replace(Arc::default());
         assert!(!access.still(&key).await && !access.still(&anna).await);
         assert!(!access.still(&Identity { until: Some(created), ..anna }).await);

@@ -88,7 +88,12 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn anna() -> Identity {
-        Identity { name: "anna".into(), role: Role::Operator, until: None, how: How::Token }
+        Identity {
+            name: "anna".into(),
+            role: Role::Operator,
+            until: None,
+            how: How::Token(Secret::new("secret".into())),
+        }
     }
 
     #[test]

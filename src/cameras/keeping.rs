@@ -15,13 +15,15 @@ use tokio::sync::watch;
 use super::aliases::{Aliases, alias};
 use super::controls;
 use super::identity::{self, Device, Known, Opens};
+use super::pictures::{Memory, Wishes};
 use super::place::{self, Place, Situation};
 use super::roster::News;
 use super::settings::Settings;
 use super::{Entry, Identity, Presence};
-use crate::capture::{Capture, Means};
+use crate::capture::{Capture, Means, Origin};
 use crate::config::Difference;
 use crate::config::model::{Camera, Config, Discovery, Source};
+use crate::config::transforms::Transforms;
 use crate::storage::cameras::KeptCamera;
 use crate::storage::{Database, StorageError};
 use crate::supervision::State;
@@ -53,6 +55,8 @@ pub struct Keeping {
     aliases: Aliases,
     /// What was set and is set again.
     pub controls: BTreeMap<String, BTreeMap<String, i64>>,
+    /// What is done to pictures by API.
+    pub pictures: Wishes,
     pub database: Option<Database>,
     /// What is to be written when the list has changed.
     due: Vec<Due>,
@@ -70,6 +74,8 @@ struct Here {
 enum Due {
     Keep(String),
     Forget(String),
+    /// What is done to its pictures: only when somebody says so.
+    Uncover(String),
 }
 
 type Shown = (Vec<Capture>, BTreeMap<String, Entry>);
@@ -91,6 +97,7 @@ impl Keeping {
             located: BTreeMap::new(),
             aliases: Aliases::default(),
             controls: BTreeMap::new(),
+            pictures: Wishes::none(),
             database: None,
             due: Vec::new(),
             aliases_due: false,
@@ -103,7 +110,19 @@ impl Keeping {
     }
 
     /// Reads what is kept from earlier runs.
-    pub async fn remember(&mut self, database: Database) {
+    pub async fn remember(&mut self, memory: Memory) {
+        let database = match memory {
+            Memory::Database(database) => database,
+            Memory::Nothing => return,
+            Memory::Unreadable(words) => {
+                self.pictures = Wishes::unknown(&words);
+                return;
+            }
+        };
+        self.pictures = match database.transforms().await {
+            Ok(kept) => Wishes::kept(kept),
+            Err(error) => Wishes::unknown(&error.to_string()),
+        };
         let read = async {
             let cameras = database.cameras().await?;
             Ok::<_, StorageError>((cameras, database.aliases().await?, database.controls().await?))
@@ -137,7 +156,7 @@ impl Keeping {
                 }
             }
         }
-        let list = self.list(&[], &[]);
+        let list = self.list(&[]);
         (list, self.entries())
     }
 
@@ -147,7 +166,7 @@ impl Keeping {
             News::Arrived(key, device) => self.arrived(key, device, present)?,
             News::Left(key) => self.left(&key, present)?,
         }
-        let list = self.list(present, &[]);
+        let list = self.list(present);
         Some((list, self.entries()))
     }
 
@@ -355,7 +374,7 @@ impl Keeping {
         kept.iter().filter(moved).for_each(Capture::restart);
         let ending = present.iter().filter(|capture| !kept.iter().any(|kept| kept.same(capture)));
         futures_util::future::join_all(ending.map(Capture::shutdown)).await;
-        let list = self.list(&kept, present);
+        let list = self.list(&kept);
         (list, self.entries())
     }
 
@@ -367,13 +386,14 @@ impl Keeping {
         self.own.remove(id);
         self.known.retain(|known| known.id != id);
         self.controls.remove(id);
+        self.pictures.forget(id);
         self.changed.remove(id);
         self.located.remove(id);
-        self.due.push(Due::Forget(id.to_owned()));
+        self.due.extend([Due::Forget(id.to_owned()), Due::Uncover(id.to_owned())]);
         if let Some(capture) = present.iter().find(|capture| capture.id() == id) {
             capture.shutdown().await;
         }
-        let list = self.list(present, &[]);
+        let list = self.list(present);
         Some((list, self.entries()))
     }
 
@@ -402,9 +422,8 @@ impl Keeping {
         configured.chain(own).chain(self.visible().map(|camera| (camera.clone(), false)))
     }
 
-    /// The captures of those; who is in `present` goes on, who takes the place of one in `ended` hides what
-    /// that one hid.
-    fn list(&mut self, present: &[Capture], ended: &[Capture]) -> Vec<Capture> {
+    /// The captures of those; who is in `present` goes on.
+    fn list(&mut self, present: &[Capture]) -> Vec<Capture> {
         let here = self.wanted().map(|(camera, _)| camera.id);
         let ids: Vec<String> = here.chain(self.expected.iter().cloned()).collect();
         self.aliases_due |= self.aliases.give(ids.iter().map(String::as_str));
@@ -415,13 +434,16 @@ impl Keeping {
                 return capture.clone();
             }
             let located = comes_and_goes.then(|| self.locate(&camera.id).subscribe());
-            if let Some(before) = ended.iter().find(|capture| capture.id() == camera.id) {
-                return Capture::start_after(before, camera, located, &means);
+            let told = self.pictures.told(&camera);
+            if told.origin == Origin::Api && Transforms::of(&camera).any() {
+                tracing::warn!(
+                    "camera {}: what was set by API is done to its pictures, not what the configuration says; DELETE \
+                     /api/cameras/{}/transforms goes back to that",
+                    camera.id,
+                    camera.id
+                );
             }
-            match located {
-                Some(located) => Capture::start_located(camera, located, &means),
-                None => Capture::start(camera, &means),
-            }
+            Capture::start_told(camera, located, told, &means)
         };
         wanted.into_iter().map(start).collect()
     }
@@ -490,7 +512,7 @@ impl Keeping {
         let ending = present.iter().filter(|capture| other(capture));
         futures_util::future::join_all(ending.map(Capture::shutdown)).await;
         let kept: Vec<Capture> = present.iter().filter(|capture| !other(capture)).cloned().collect();
-        let list = self.list(&kept, present);
+        let list = self.list(&kept);
         Ok(Some((list, self.entries())))
     }
 
@@ -507,6 +529,7 @@ impl Keeping {
                     None => Ok(()),
                 },
                 Due::Forget(id) => database.forget_camera(id).await,
+                Due::Uncover(id) => database.keep_transforms(id, None).await,
             };
             if let Err(error) = written {
                 tracing::error!("{error}: a camera is not remembered after a restart");

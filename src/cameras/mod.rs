@@ -4,7 +4,7 @@
 //! ```text
 //! udev ─► roster (nodes → devices) ─► identity (who is it?) ─► place (whose is it?) ─► keeping ─► list
 //! ```
-//! [`identity`], [`roster`], [`place`] and [`aliases`] are pure; [`keeping`] puts them together and is the only
+//! [`controls`] and [`pictures`] are what is set of them by API and outlives a restart. [`identity`], [`roster`], [`place`] and [`aliases`] are pure; [`keeping`] puts them together and is the only
 //! one that starts and ends captures; [`udev`] is where the news come from, [`discovery`] brings them in.
 
 pub mod aliases;
@@ -12,8 +12,10 @@ pub mod controls;
 pub mod discovery;
 pub mod identity;
 mod keeping;
+pub mod pictures;
 mod place;
 pub mod roster;
+pub mod scan;
 pub mod settings;
 pub mod udev;
 
@@ -28,9 +30,9 @@ use utoipa::ToSchema;
 use crate::capture::{Capture, Means};
 use crate::config::model::{Camera, Config, Source};
 use crate::config::{Difference, model};
-use crate::storage::Database;
 use keeping::Keeping;
 pub use keeping::added::Taken;
+use pictures::Memory;
 
 /// All cameras, first one first. Cloning it clones a reference; changes swap the list.
 #[derive(Clone, Debug)]
@@ -44,6 +46,8 @@ struct Inner {
     keeping: Mutex<Keeping>,
     /// One setting of controls at a time, so that what is kept is what was set last.
     setting: Mutex<()>,
+    /// The same for what is done to pictures.
+    changing_pictures: Mutex<()>,
     looking: Arc<tokio::sync::Semaphore>,
 }
 
@@ -111,15 +115,13 @@ impl Cameras {
     pub async fn open(
         config: &Config,
         means: &Means,
-        database: Option<Database>,
+        memory: Memory,
         discovering: bool,
         expected: impl IntoIterator<Item = String>,
     ) -> Self {
         let mut keeping = Keeping::new(config.cameras.clone(), config.discovery.clone(), discovering);
         keeping.expect(expected);
-        if let Some(database) = database {
-            keeping.remember(database).await;
-        }
+        keeping.remember(memory).await;
         let (list, entries) = keeping.begin(means);
         keeping.persist().await;
         let cameras = Self::of(keeping);
@@ -133,6 +135,7 @@ impl Cameras {
             entries: watch::Sender::default(),
             keeping: Mutex::new(keeping),
             setting: Mutex::default(),
+            changing_pictures: Mutex::default(),
             looking: Arc::new(tokio::sync::Semaphore::new(controls::LOOKS)),
         }))
     }

@@ -1,8 +1,11 @@
 //! What can be asked of the house, whoever asks: the operations behind REST and JSON-RPC. Each is one
 //! function here, in words of the house; the doors turn answers and [`Refusal`]s into theirs.
 //!
-//! [`streams`] keeps streams running that nobody watches yet; [`Urls`] says where pictures are.
+//! [`pictures`] changes them and their camera's controls; [`streams`] keeps streams running that nobody watches yet;
+//! [`external`] adds cameras elsewhere and looks for them; [`Urls`] says where pictures are.
 
+pub mod external;
+pub mod pictures;
 pub mod streams;
 mod urls;
 
@@ -11,7 +14,9 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::cameras::Cameras;
+use crate::cameras::controls::ControlError;
 use crate::capture::Capture;
+use crate::capture::device::Description;
 use crate::publish::Publishers;
 use streams::Held;
 pub use urls::Urls;
@@ -28,6 +33,17 @@ pub enum Refusal {
     Path(String),
     #[error("all streams of camera {0:?} are switched off; see its outputs in the configuration")]
     NoStream(String),
+    #[error("no stream {0:?} was added by API; get_external_streams and /api/external-streams list them")]
+    NoExternal(String),
+    #[error("{0}")]
+    Invalid(String),
+    /// Not as things are now.
+    #[error("{0}")]
+    Conflict(String),
+    #[error("{0}")]
+    Dependency(String),
+    #[error("nothing was changed, because it could not be kept: {0}")]
+    NotKept(String),
 }
 
 /// The operations and what they work on. Cloning it clones a reference.
@@ -77,6 +93,11 @@ impl Control {
     /// The set of cameras as it changes.
     pub fn watch(&self) -> watch::Receiver<Arc<[Capture]>> {
         self.0.cameras.watch()
+    }
+
+    /// What the device of a camera says about itself, asked now.
+    pub async fn describe(&self, id: &str) -> Result<Description, ControlError> {
+        self.0.cameras.describe(id).await
     }
 
     /// Ends a camera's present attempt and begins anew, without waiting for a back-off.

@@ -41,6 +41,9 @@ pub const fn needs(target: Target, looks: bool) -> Option<Role> {
         | Target::Cleanup
         | Target::Transforms
         | Target::Change
+        | Target::ExternalStreams
+        | Target::ExternalStream
+        | Target::ScanInterval
         | Target::Forget => Some(Role::Admin),
         // Whatever changes something and is not named above.
         _ => Some(Role::Operator),
@@ -153,7 +156,89 @@ pub fn refused(denied: &Denied) -> Fault {
 
 #[cfg(test)]
 mod tests {
+    use super::super::routes::{ROUTES, Verb};
     use super::*;
+
+    /// Whatever is not a look, and the role that it needs.
+    const ACTS: &[(&str, Role)] = &[
+        ("POST /api/cameras/{id}/restart", Role::Operator),
+        ("PUT /api/cameras/{id}/controls", Role::Operator),
+        ("POST /api/cameras/{id}/streaming", Role::Operator),
+        ("DELETE /api/cameras/{id}/streaming", Role::Operator),
+        ("POST /api/cameras/{id}/recording", Role::Operator),
+        ("DELETE /api/cameras/{id}/recording", Role::Operator),
+        ("POST /api/cameras/{id}/timelapse", Role::Operator),
+        ("DELETE /api/cameras/{id}/timelapse", Role::Operator),
+        ("POST /api/cameras/{id}/snapshots", Role::Operator),
+        ("POST /api/recordings/{file}/keep", Role::Operator),
+        ("DELETE /api/recordings/{file}/keep", Role::Operator),
+        ("POST /api/outputs/{id}/retry", Role::Operator),
+        ("POST /api/external-streams/discovery", Role::Operator),
+        ("POST /api/stepper/move", Role::Operator),
+        ("POST /api/stepper/home", Role::Operator),
+        ("POST /api/stepper/stop", Role::Operator),
+        ("POST /api/stepper/enable", Role::Operator),
+        ("POST /api/stepper/disable", Role::Operator),
+        ("POST /api/stepper/speed", Role::Operator),
+        ("POST /api/stepper/jog", Role::Operator),
+        ("PATCH /api/cameras/{id}", Role::Admin),
+        ("DELETE /api/cameras/{id}", Role::Admin),
+        ("PUT /api/cameras/{id}/transforms", Role::Admin),
+        ("DELETE /api/cameras/{id}/transforms", Role::Admin),
+        ("POST /api/external-streams", Role::Admin),
+        ("DELETE /api/external-streams/{id}", Role::Admin),
+        ("PUT /api/external-streams/discovery", Role::Admin),
+        ("DELETE /api/recordings/{file}", Role::Admin),
+        ("DELETE /api/snapshots/{file}", Role::Admin),
+        ("PATCH /api/storage/retention", Role::Admin),
+        ("POST /api/storage/cleanup", Role::Admin),
+        // Watching.
+        ("POST /webrtc/token", Role::Viewer),
+        ("POST /cameras/{id}/webrtc", Role::Viewer),
+        ("POST /webrtc", Role::Viewer),
+        ("POST /webcam/webrtc", Role::Viewer),
+        ("POST /camera/webrtc", Role::Viewer),
+        ("POST /api/webrtc", Role::Viewer),
+    ];
+    /// Those that everybody may ask.
+    const OPEN: &[&str] = &[
+        "GET /health",
+        "GET /healthz",
+        "GET /health/live",
+        "GET /health/ready",
+        "GET /health/detailed",
+        "GET /ready",
+        "GET /ws",
+    ];
+
+    #[test]
+    fn every_route_needs_the_role_that_is_written_down_for_it() {
+        let mut listed = 0;
+        for route in ROUTES {
+            let verb = match route.verb {
+                Verb::Get => "GET",
+                Verb::Post => "POST",
+                Verb::Put => "PUT",
+                Verb::Patch => "PATCH",
+                Verb::Delete => "DELETE",
+            };
+            let name = format!("{verb} {}", route.path);
+            let act = ACTS.iter().find(|(act, _)| *act == name);
+            let expected = match act {
+                Some((_, role)) => Some(*role),
+                None if OPEN.contains(&name.as_str()) => None,
+                None if verb == "GET" => Some(Role::Viewer),
+                // WHEP has a path beside each stream's.
+                None if route.path.ends_with("/whep") || route.path.ends_with("/whep/{session}") => {
+                    Some(Role::Viewer)
+                }
+                None => panic!("{name}: write down which role it needs"),
+            };
+            assert_eq!(needs(route.target, route.verb == Verb::Get), expected, "{name}");
+            listed += usize::from(act.is_some() || OPEN.contains(&name.as_str()));
+        }
+        assert_eq!(listed, ACTS.len() + OPEN.len(), "what is written down is there");
+    }
 
     #[test]
     fn credentials_are_found_in_the_headers_that_clients_use() {

@@ -37,6 +37,15 @@ pub enum Target {
     SetControls,
     Capabilities,
     Restart,
+    /// Whether a camera's stream is kept running; starts and ends that.
+    Streaming,
+    /// Cameras that were added by API.
+    ExternalStreams,
+    ExternalStream,
+    /// How often cameras on the network are looked for.
+    ScanInterval,
+    /// Looks for them now.
+    Discover,
     /// What is done to a camera's pictures.
     Transforms,
     /// Of a published output.
@@ -196,9 +205,19 @@ pub const ROUTES: &[Route] = &[
     get("/api/cameras/{id}/capabilities", Target::Capabilities),
     get("/api/cameras/{id}/viewers", Target::Viewers),
     post("/api/cameras/{id}/restart", Target::Restart),
+    get("/api/cameras/{id}/streaming", Target::Streaming),
+    post("/api/cameras/{id}/streaming", Target::Streaming),
+    delete("/api/cameras/{id}/streaming", Target::Streaming),
     get("/api/cameras/{id}/transforms", Target::Transforms),
     put("/api/cameras/{id}/transforms", Target::Transforms),
     delete("/api/cameras/{id}/transforms", Target::Transforms),
+    get("/api/external-streams", Target::ExternalStreams),
+    post("/api/external-streams", Target::ExternalStreams),
+    get("/api/external-streams/discovery", Target::ScanInterval),
+    post("/api/external-streams/discovery", Target::Discover),
+    put("/api/external-streams/discovery", Target::ScanInterval),
+    get("/api/external-streams/{id}", Target::ExternalStream),
+    delete("/api/external-streams/{id}", Target::ExternalStream),
     post("/api/outputs/{id}/retry", Target::Retry),
     get("/api/events", Target::Events),
     get("/webrtc/config", Target::WebrtcConfig),

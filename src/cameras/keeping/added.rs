@@ -71,7 +71,8 @@ impl Keeping {
         if self.taken(id) {
             return Some((present.to_vec(), self.entries()));
         }
-        self.due.push(Due::Forget(id.to_owned()));
+        self.pictures.forget(id);
+        self.due.extend([Due::Forget(id.to_owned()), Due::Uncover(id.to_owned())]);
         Some(self.without(id, present).await)
     }
 
@@ -80,7 +81,7 @@ impl Keeping {
         let (ending, kept): (Vec<Capture>, Vec<Capture>) =
             present.iter().cloned().partition(|capture| capture.id() == id);
         futures_util::future::join_all(ending.iter().map(Capture::shutdown)).await;
-        let list = self.list(&kept, present);
+        let list = self.list(&kept);
         (list, self.entries())
     }
 }

@@ -10,7 +10,10 @@ use crate::api::rpc::Rpc;
 use crate::api::rpc::error::Error;
 use crate::api::rpc::session::Session;
 use crate::api::rpc::table::{Method, Nothing, method, params};
+use crate::cameras::controls::ControlError;
+use crate::capture::device::Control;
 use crate::capture::status::OutletStatus;
+use crate::capture::v4l2::Mode;
 use crate::control::{Named, Urls};
 use crate::supervision::State;
 
@@ -206,15 +209,23 @@ struct Capabilities {
     id: String,
     /// Kind of source: `libcamera`, `v4l2`, `rtsp`, `http`, `file`, `test`, `auto`.
     source: String,
-    /// What the source gives now, in words: `H.264 1280x720`. Empty before the first picture.
+    /// What the device calls itself; null where there is none that says.
+    card: Option<String>,
+    /// What the device offers (`YUYV`, `mjpeg`); of others what the stream is now, in words:
+    /// `H.264 1280x720`. Empty before the first picture.
     formats: Vec<String>,
-    /// The sizes that are known: of the pictures now, and the configured one.
+    /// The device's sizes, of a range its two ends; of other cameras those that are known: of the pictures now,
+    /// and the configured one.
     resolutions: Vec<String>,
-    /// The configured rate, or the measured one when the camera chooses.
+    /// The device's highest rates; of other cameras the configured rate, or the measured one.
     fps_options: Vec<f64>,
-    /// `confirmed` once pictures came, else `none`.
+    /// `confirmed` once the device answered or pictures came, else `none`.
     #[schema(value_type = String)]
     validation_status: &'static str,
+    /// Why the device does not say more, where it has something to say.
+    message: Option<String>,
+    /// What of the device can be set.
+    controls: Vec<Control>,
     /// Outputs that are switched on.
     #[schema(value_type = Vec<String>)]
     outputs: Vec<&'static str>,
@@ -225,14 +236,25 @@ struct Capabilities {
 async fn capabilities(session: Arc<Session>, params: Device) -> Result<Capabilities, Error> {
     let house = session.rpc.house();
     let camera = house.control.camera(&params.device)?;
+    let (told, message) = match house.control.describe(camera.capture.id()).await {
+        Ok(told) => (Some(told), None),
+        Err(ControlError::None(_)) => (None, None),
+        Err(error) => (None, Some(error.to_string())),
+    };
     let status = camera.capture.status();
     let configured = camera.capture.camera();
-    let mut resolutions: Vec<String> = status.resolution.into_iter().collect();
-    let wanted = configured.resolution.to_string();
-    if !resolutions.contains(&wanted) {
-        resolutions.push(wanted);
-    }
-    let fps = if configured.fps > 0 { f64::from(configured.fps) } else { rounded(status.fps) };
+    let known = told.is_some() || status.format.is_some();
+    let offers = match &told {
+        Some(told) => Offers::of(&told.modes),
+        None => Offers {
+            formats: status.format.into_iter().collect(),
+            resolutions: unique(status.resolution.into_iter().chain([configured.resolution.to_string()])),
+            rates: match configured.fps {
+                0 => vec![rounded(status.fps)],
+                fps => vec![f64::from(fps)],
+            },
+        },
+    };
     let outputs = &configured.outputs;
     let on = [
         (outputs.mjpeg, "mjpeg"),
@@ -241,16 +263,78 @@ async fn capabilities(session: Arc<Session>, params: Device) -> Result<Capabilit
         (outputs.whep, "whep"),
         (outputs.rtsp && house.rtsp.is_some(), "rtsp"),
     ];
+    let (card, controls) = told.map(|told| (told.card, told.controls)).unzip();
     Ok(Capabilities {
         device: camera.alias.clone(),
         source: status.source.to_owned(),
-        validation_status: if status.format.is_some() { "confirmed" } else { "none" },
-        formats: status.format.into_iter().collect(),
-        resolutions,
-        fps_options: if fps > 0.0 { vec![fps] } else { Vec::new() },
+        card,
+        formats: offers.formats,
+        resolutions: offers.resolutions,
+        fps_options: offers.rates.into_iter().filter(|fps| *fps > 0.0).collect(),
+        validation_status: if known { "confirmed" } else { "none" },
+        message,
+        controls: controls.unwrap_or_default(),
         outputs: on.into_iter().filter(|(on, _)| *on).map(|(_, name)| name).collect(),
         h264: status.h264,
         jpeg: status.jpeg,
         id: status.id,
     })
+}
+
+/// What a camera can give, each once.
+#[derive(Debug, PartialEq)]
+struct Offers {
+    formats: Vec<String>,
+    resolutions: Vec<String>,
+    rates: Vec<f64>,
+}
+
+impl Offers {
+    fn of(modes: &[Mode]) -> Self {
+        let format = |mode: &Mode| match mode.pixels.as_str() {
+            "" => serde_json::to_value(mode.kind).ok().and_then(|kind| Some(kind.as_str()?.to_owned())),
+            pixels => Some(pixels.to_owned()),
+        };
+        Self {
+            formats: unique(modes.iter().filter_map(format)),
+            resolutions: unique(modes.iter().map(|mode| mode.size.to_string())),
+            rates: unique(modes.iter().map(|mode| rounded(mode.max_fps))),
+        }
+    }
+}
+
+fn unique<T: PartialEq>(all: impl Iterator<Item = T>) -> Vec<T> {
+    let mut once = Vec::new();
+    for one in all {
+        if !once.contains(&one) {
+            once.push(one);
+        }
+    }
+    once
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::v4l2::{Kind, Offer};
+
+    #[test]
+    fn each_format_size_and_rate_of_a_device_is_told_once() {
+        let mode = |kind, pixels: &str, size: &str, max_fps| Mode {
+            kind,
+            pixels: pixels.into(),
+            size: size.parse().unwrap(),
+            max_fps,
+            offer: Offer::default(),
+        };
+        let modes = [
+            mode(Kind::Raw, "YUY2", "640x480", 30.0),
+            mode(Kind::Raw, "YUY2", "1280x720", 10.0),
+            mode(Kind::Mjpeg, "", "1280x720", 29.97),
+        ];
+        let offers = Offers::of(&modes);
+        assert_eq!(offers.formats, ["YUY2", "mjpeg"]);
+        assert_eq!(offers.resolutions, ["640x480", "1280x720"]);
+        assert_eq!(offers.rates, [30.0, 10.0]);
+    }
 }

@@ -85,7 +85,7 @@ struct Stopped {
     end_time: SystemTime,
     /// Seconds.
     duration: f64,
-    /// Whether it runs on because somebody watches.
+    /// Whether it runs on because something takes it: viewers, a recording, an output.
     stream_continues: bool,
 }
 
