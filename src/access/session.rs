@@ -92,7 +92,7 @@ mod tests {
             name: "anna".into(),
             role: Role::Operator,
             until: None,
-            how: How::Token(Secret::new(String::from("secret"))),
+            how: How::Token(Secret::new("hush")),
         }
     }
 

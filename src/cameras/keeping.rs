@@ -1,8 +1,8 @@
 //! Which captures there are: those of the configuration, then those that were discovered. Devices are given to
 //! them when they come and taken from them when they go; a camera stays for as long as it is known.
 //!
-//! One owner behind a lock in [`super::Cameras`]. Nothing here waits for a device: the database is written after
-//! the list has changed, and what it cannot do is said and gone on without.
+//! One owner behind a lock in [`super::Cameras`]. Nothing here waits for a device or a disk: what is to be kept is
+//! written when the list has changed and the lock is free, and what cannot be is said and gone on without.
 
 pub(super) mod added;
 
@@ -26,7 +26,6 @@ use crate::config::model::{Camera, Config, Discovery, Source};
 use crate::config::transforms::Transforms;
 use crate::storage::cameras::KeptCamera;
 use crate::storage::{Database, StorageError};
-use crate::supervision::State;
 use crate::telemetry;
 
 #[derive(Debug)]
@@ -213,12 +212,8 @@ impl Keeping {
         if let Some(located) = self.located.get(camera) {
             located.send_replace(None);
         }
-        // What is left of the pipeline ends now, and with it the hold on the device's number. One that is being
-        // opened hears of it from its driver, which may take longer than a stop is given.
-        let opening = |capture: &Capture| capture.status().lifecycle.state == State::Starting;
-        if let Some(capture) = present.iter().find(|capture| capture.id() == camera)
-            && !opening(capture)
-        {
+        // What is left of the pipeline ends now, and with it the hold on the device's number.
+        if let Some(capture) = present.iter().find(|capture| capture.id() == camera) {
             capture.restart();
         }
         Some(())
@@ -516,26 +511,63 @@ impl Keeping {
         Ok(Some((list, self.entries())))
     }
 
-    /// Writes what has changed. What cannot be written is said; the cameras go on.
-    pub async fn persist(&mut self) {
+    pub fn is_unwritten(&self) -> bool {
+        self.aliases_due || !self.due.is_empty()
+    }
+
+    /// What has changed since this was called last; `None`: nothing, or it is not kept.
+    pub fn take_unwritten(&mut self) -> Option<Unwritten> {
+        let written = !self.is_unwritten();
         let due = std::mem::take(&mut self.due);
         let aliases = std::mem::take(&mut self.aliases_due);
-        let Some(database) = self.database.clone() else { return };
+        let database = self.database.clone().filter(|_| !written)?;
+        let row = |due| match due {
+            Due::Keep(id) => {
+                let known = self.known.iter().find(|known| known.id == id)?;
+                Some(Row::Keep(self.kept(known)))
+            }
+            Due::Forget(id) => Some(Row::Forget(id)),
+            Due::Uncover(id) => Some(Row::Uncover(id)),
+        };
+        let rows = due.into_iter().filter_map(row).collect();
+        let aliases = aliases.then(|| self.aliases.all().clone());
+        Some(Unwritten { database, rows, aliases })
+    }
+}
+
+/// Changes on their way to the database.
+#[derive(Debug)]
+pub struct Unwritten {
+    database: Database,
+    rows: Vec<Row>,
+    aliases: Option<BTreeMap<String, u32>>,
+}
+
+#[derive(Debug)]
+enum Row {
+    Keep(KeptCamera),
+    Forget(String),
+    Uncover(String),
+}
+
+impl Unwritten {
+    /// Writes them. What cannot be written is said; the cameras go on.
+    pub async fn write(self) {
+        let Self { database, rows, aliases } = self;
         let now = telemetry::timestamp(SystemTime::now());
-        for due in due {
-            let written = match &due {
-                Due::Keep(id) => match self.known.iter().find(|known| known.id == *id) {
-                    Some(known) => database.keep_camera(&self.kept(known), &now).await,
-                    None => Ok(()),
-                },
-                Due::Forget(id) => database.forget_camera(id).await,
-                Due::Uncover(id) => database.keep_transforms(id, None).await,
+        for row in rows {
+            let written = match &row {
+                Row::Keep(camera) => database.keep_camera(camera, &now).await,
+                Row::Forget(id) => database.forget_camera(id).await,
+                Row::Uncover(id) => database.keep_transforms(id, None).await,
             };
             if let Err(error) = written {
                 tracing::error!("{error}: a camera is not remembered after a restart");
             }
         }
-        if aliases && let Err(error) = database.keep_aliases(self.aliases.all()).await {
+        if let Some(aliases) = aliases
+            && let Err(error) = database.keep_aliases(&aliases).await
+        {
             tracing::error!("{error}: aliases may be others after a restart");
         }
     }

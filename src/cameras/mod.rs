@@ -44,6 +44,8 @@ struct Inner {
     entries: watch::Sender<Arc<BTreeMap<String, Entry>>>,
     /// One change at a time: a reload waits for a device that is being taken in, and the other way round.
     keeping: Mutex<Keeping>,
+    /// One writing of what has changed at a time.
+    writing: Mutex<()>,
     /// One setting of controls at a time, so that what is kept is what was set last.
     setting: Mutex<()>,
     /// The same for what is done to pictures.
@@ -123,7 +125,9 @@ impl Cameras {
         keeping.expect(expected);
         keeping.remember(memory).await;
         let (list, entries) = keeping.begin(means);
-        keeping.persist().await;
+        if let Some(unwritten) = keeping.take_unwritten() {
+            unwritten.write().await;
+        }
         let cameras = Self::of(keeping);
         cameras.show(list, entries);
         cameras
@@ -134,6 +138,7 @@ impl Cameras {
             list: watch::Sender::new(Arc::from([])),
             entries: watch::Sender::default(),
             keeping: Mutex::new(keeping),
+            writing: Mutex::default(),
             setting: Mutex::default(),
             changing_pictures: Mutex::default(),
             looking: Arc::new(tokio::sync::Semaphore::new(controls::LOOKS)),
@@ -199,7 +204,8 @@ impl Cameras {
         let mut keeping = self.0.keeping.lock().await;
         let (list, entries) = keeping.reload(difference, config, means, &self.all()).await;
         self.show(list, entries);
-        keeping.persist().await;
+        drop(keeping);
+        self.persist().await;
     }
 
     /// Ends all; returns when each is gone or given up.

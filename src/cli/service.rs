@@ -179,8 +179,8 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     let document = Document {
         cameras: cameras.clone(),
         publishers: publishers.clone(),
-        printers: printers.clone(),
         recordings: recordings.clone(),
+        printers: printers.clone(),
         published: state.published.clone(),
         rtsp: rtsp.clone(),
         vitals: vitals.clone(),
@@ -393,11 +393,16 @@ async fn follow_hls(hls: watch::Receiver<Hls>, cameras: Cameras) {
 async fn storage(config: &Config) -> (PathBuf, Result<Database, String>, Memory) {
     let places = storage::places(config.storage.directory.as_deref(), config::process_environment);
     let best = places.first().cloned().unwrap_or_default();
+    let named = config.storage.database.clone();
+    let files = match &named {
+        Some(file) => vec![file.clone()],
+        None => places.iter().map(|place| place.join(storage::FILE)).collect(),
+    };
     // Looked for before there is one anew.
-    let found = move || (storage::left_behind(&places), storage::first_writable(&places));
+    let found = move || (storage::left_behind(&files), storage::first_writable(&places));
     let (left, opened) = match tokio::task::spawn_blocking(found).await {
         Ok((left, Ok(directory))) => {
-            let file = config.storage.database.clone().unwrap_or_else(|| directory.join(storage::FILE));
+            let file = named.unwrap_or_else(|| directory.join(storage::FILE));
             (left, Database::open_file(file).await.map(|database| (directory, database)))
         }
         Ok((left, Err(error))) => (left, Err(error)),
@@ -459,8 +464,8 @@ fn rtsp(config: &Config, cameras: &Cameras, access: &Access) -> Result<Option<Rt
 struct Document {
     cameras: Cameras,
     publishers: Publishers,
-    printers: Printers,
     recordings: Recordings,
+    printers: Printers,
     published: PublishedNow,
     rtsp: Option<Rtsp>,
     vitals: Vitals,
@@ -481,8 +486,8 @@ impl Document {
             "rtsp": self.rtsp.as_ref().map(Rtsp::address),
             "cameras": cameras,
             "outputs": self.publishers.statuses(),
-            "printers": self.printers.list().iter().map(PrinterHealth::of).collect::<Vec<_>>(),
             "recordings": self.recordings.statuses(),
+            "printers": self.printers.list().iter().map(PrinterHealth::of).collect::<Vec<_>>(),
         })
     }
 

@@ -195,7 +195,7 @@ pub struct Supervision {
     pub start_timeout_seconds: f64,
     /// A pipeline that has not stopped after this long is frozen: counted and given up.
     pub stop_timeout_seconds: f64,
-    /// With this many frozen pipelines the process exits for systemd to start it anew.
+    /// With this many pipelines that are frozen at once the process exits for systemd to start it anew.
     pub frozen_limit: u32,
     /// After a wrong password or key, the next try comes this much later.
     pub refused_retry_seconds: f64,

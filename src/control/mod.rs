@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::cameras::Cameras;
 use crate::cameras::controls::ControlError;
+use crate::cameras::{Cameras, Entry, Presence};
 use crate::capture::Capture;
 use crate::capture::device::Description;
 use crate::publish::Publishers;
@@ -63,6 +63,8 @@ pub struct Named {
     pub capture: Capture,
     /// `camera0`.
     pub alias: String,
+    /// Whether it is plugged in; `None` where that is not known.
+    pub presence: Option<Presence>,
 }
 
 impl Control {
@@ -86,8 +88,8 @@ impl Control {
     }
 
     fn named(&self, capture: &Capture) -> Named {
-        let alias = self.0.cameras.entry(capture.id()).map_or_else(String::new, |entry| entry.alias);
-        Named { capture: capture.clone(), alias }
+        let Entry { alias, presence, .. } = self.0.cameras.entry(capture.id()).unwrap_or_default();
+        Named { capture: capture.clone(), alias, presence }
     }
 
     /// The set of cameras as it changes.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::{Database, FILE, StorageError};
+use super::{Database, StorageError};
 
 impl Database {
     /// All of it, by camera.
@@ -37,10 +37,9 @@ impl Database {
     }
 }
 
-/// A database in one of these places, perhaps of another user's: what an earlier run kept may be in it.
-pub fn left_behind(places: &[PathBuf]) -> Option<PathBuf> {
-    let file = |place: &PathBuf| place.join(FILE);
-    places.iter().map(file).find(|file| exists(file))
+/// The first of these databases that is there, perhaps another user's: what an earlier run kept may be in it.
+pub fn left_behind(files: &[PathBuf]) -> Option<PathBuf> {
+    files.iter().find(|file| exists(file)).cloned()
 }
 
 /// What cannot be looked at may be there.
@@ -75,14 +74,11 @@ mod tests {
     #[test]
     fn a_database_is_left_behind_where_there_is_one_or_nobody_can_look() {
         let directory = tempfile::tempdir().unwrap();
-        let place = |name: &str| directory.path().join(name);
-        std::fs::create_dir(place("with")).unwrap();
-        std::fs::write(place("with").join(FILE), "").unwrap();
-        std::fs::write(place("file"), "").unwrap();
-        assert_eq!(
-            left_behind(&[place("none"), place("file"), place("with")]),
-            Some(place("with").join(FILE))
-        );
+        let place = |name: &str| directory.path().join(name).join("fanlight.db");
+        std::fs::create_dir(directory.path().join("with")).unwrap();
+        std::fs::write(place("with"), "").unwrap();
+        std::fs::write(directory.path().join("file"), "").unwrap();
+        assert_eq!(left_behind(&[place("none"), place("file"), place("with")]), Some(place("with")));
         assert_eq!(left_behind(&[place("none"), place("file")]), None);
         // A name that is too long stands for all that cannot be looked at: tests may run as root.
         assert!(left_behind(&[place(&"x".repeat(300))]).is_some());

@@ -45,9 +45,9 @@ pub struct Metrics {
     cameras: Vec<CameraMetrics>,
     /// What is published to servers elsewhere.
     outputs: Vec<OutputStatus>,
-    printers: Vec<PrinterMetrics>,
     /// What is recorded here.
     recordings: Vec<RecordingStatus>,
+    printers: Vec<PrinterMetrics>,
     #[schema(value_type = String, format = DateTime)]
     #[serde(serialize_with = "telemetry::rfc3339")]
     timestamp: SystemTime,
@@ -210,8 +210,8 @@ fn collect(state: &AppState) -> Metrics {
         config: all.first().map(|capture| CameraConfig::of(capture.camera())),
         cameras,
         outputs: state.publishers.statuses(),
-        printers: state.printers.list().iter().map(PrinterMetrics::of).collect(),
         recordings: state.recordings.statuses(),
+        printers: state.printers.list().iter().map(PrinterMetrics::of).collect(),
         timestamp: SystemTime::now(),
     }
 }
@@ -310,8 +310,8 @@ fn prometheus(metrics: &Metrics) -> String {
         outlet.counters.demand as f64
     });
     outputs(&mut page, &metrics.outputs);
-    printers::families(&mut page, &metrics.printers);
     recordings(&mut page, &metrics.recordings);
+    printers::families(&mut page, &metrics.printers);
     page.0
 }
 

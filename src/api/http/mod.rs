@@ -344,15 +344,6 @@ async fn handle(state: &AppState, path: &str, request: &Request<'_>, fault: Opti
     response
 }
 
-/// The door, open for the dashboard's page: one can log in there.
-async fn enter(state: &AppState, target: Target, request: &Request<'_>) -> Result<(), Fault> {
-    known_host(state, target, request)?;
-    if target == Target::Page && assets::built() && request.query("action").is_none() {
-        return Ok(());
-    }
-    door::enter(&state.access, target, request.method, request.headers, request.client).await
-}
-
 /// While nobody has to log in, only a name of this machine opens more than a look; see [`hosts`].
 fn known_host(state: &AppState, target: Target, request: &Request<'_>) -> Result<(), Fault> {
     let looks = matches!(*request.method, Method::GET | Method::HEAD);
@@ -362,6 +353,15 @@ fn known_host(state: &AppState, target: Target, request: &Request<'_>) -> Result
         return Ok(());
     }
     hosts::known(request.headers, &state.machine, &config.server.hosts)
+}
+
+/// The door, open for the dashboard's page: one can log in there.
+async fn enter(state: &AppState, target: Target, request: &Request<'_>) -> Result<(), Fault> {
+    known_host(state, target, request)?;
+    if target == Target::Page && assets::built() && request.query("action").is_none() {
+        return Ok(());
+    }
+    door::enter(&state.access, target, request.method, request.headers, request.client).await
 }
 
 async fn dispatch(

@@ -94,6 +94,12 @@ use crate::telemetry::system::SystemMetrics;
         Move,
         Speed,
         Cleanup,
+        ExternalStreams,
+        ExternalStream,
+        NewStream,
+        LookFor,
+        Discovered,
+        ScanInterval,
         SessionView,
         Login,
         PrinterView,
@@ -105,12 +111,6 @@ use crate::telemetry::system::SystemMetrics;
         PrinterTest,
         FoundPrinters,
         crate::printers::FieldError,
-        ExternalStreams,
-        ExternalStream,
-        NewStream,
-        LookFor,
-        Discovered,
-        ScanInterval,
         crate::serve::ready::NotReady
     ))
 )]
@@ -403,13 +403,13 @@ fn body(verb: Verb, target: Target) -> Option<RequestBody> {
             let schema = Ref::from_schema_name(Transforms::name());
             body.content("application/json", ContentBuilder::new().schema(Some(schema)).build()).build()
         }
+        (Target::ExternalStreams, Verb::Post) => needed::<NewStream>(),
+        (Target::ScanInterval, Verb::Put) => needed::<ScanInterval>(),
+        (Target::Discover, _) => optional::<LookFor>(),
         (Target::Login, _) => {
             let schema = Ref::from_schema_name(Login::name());
             body.content("application/json", ContentBuilder::new().schema(Some(schema)).build()).build()
         }
-        (Target::ExternalStreams, Verb::Post) => needed::<NewStream>(),
-        (Target::ScanInterval, Verb::Put) => needed::<ScanInterval>(),
-        (Target::Discover, _) => optional::<LookFor>(),
         (Target::Signalling, _) => body.content("application/json", message()).build(),
         (Target::StandardToken, _) => {
             let schema = Ref::from_schema_name(TokenRequest::name());
@@ -475,6 +475,28 @@ fn record_responses(verb: Verb, target: Target) -> Vec<(&'static str, Response)>
         list.push(("404", error("There is no such camera or file")));
     }
     list.push(("503", error("Camera, disk or database do not do their part")));
+    list
+}
+
+/// Answers of cameras that are added by API.
+fn external_responses(verb: Verb, target: Target) -> Vec<(&'static str, Response)> {
+    let mut list = vec![match (target, verb) {
+        (Target::ExternalStreams, Verb::Post) => ("201", json::<ExternalStream>("It is a camera; Location")),
+        (Target::ExternalStreams, _) => ("200", json::<ExternalStreams>("What was added, what was found")),
+        (Target::ExternalStream, Verb::Delete) => ("204", Response::new("It is gone")),
+        (Target::ExternalStream, _) => ("200", json::<ExternalStream>("The camera")),
+        (Target::Discover, _) => ("200", json::<Discovered>("What is there now")),
+        _ => ("200", json::<ScanInterval>("How often")),
+    }];
+    if verb != Verb::Get {
+        list.push(("403", error("A page of an origin that is not listed asked")));
+        list.push(("400", error("A value or address is not possible")));
+        list.push(("409", error("As many as may be, one of that URL or id, or it is looked around already")));
+        list.push(("503", error("It could not be kept, or a name not be looked up")));
+    }
+    if target == Target::ExternalStream {
+        list.push(("404", error("No such stream was added")));
+    }
     list
 }
 
@@ -549,28 +571,6 @@ fn printer_responses(verb: Verb, target: Target) -> Vec<(&'static str, Response)
             ("503", error("The port cannot be listened on")),
         ],
     }
-}
-
-/// Answers of cameras that are added by API.
-fn external_responses(verb: Verb, target: Target) -> Vec<(&'static str, Response)> {
-    let mut list = vec![match (target, verb) {
-        (Target::ExternalStreams, Verb::Post) => ("201", json::<ExternalStream>("It is a camera; Location")),
-        (Target::ExternalStreams, _) => ("200", json::<ExternalStreams>("What was added, what was found")),
-        (Target::ExternalStream, Verb::Delete) => ("204", Response::new("It is gone")),
-        (Target::ExternalStream, _) => ("200", json::<ExternalStream>("The camera")),
-        (Target::Discover, _) => ("200", json::<Discovered>("What is there now")),
-        _ => ("200", json::<ScanInterval>("How often")),
-    }];
-    if verb != Verb::Get {
-        list.push(("403", error("A page of an origin that is not listed asked")));
-        list.push(("400", error("A value or address is not possible")));
-        list.push(("409", error("As many as may be, one of that URL or id, or it is looked around already")));
-        list.push(("503", error("It could not be kept, or a name not be looked up")));
-    }
-    if target == Target::ExternalStream {
-        list.push(("404", error("No such stream was added")));
-    }
-    list
 }
 
 /// Answers of the motor.

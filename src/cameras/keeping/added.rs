@@ -24,7 +24,8 @@ impl Cameras {
         let mut keeping = self.0.keeping.lock().await;
         if let Some((list, entries)) = keeping.add(camera, &self.all()).await? {
             self.show(list, entries);
-            keeping.persist().await;
+            drop(keeping);
+            self.persist().await;
         }
         Ok(())
     }
@@ -34,7 +35,8 @@ impl Cameras {
         let mut keeping = self.0.keeping.lock().await;
         let Some((list, entries)) = keeping.remove(id, &self.all()).await else { return false };
         self.show(list, entries);
-        keeping.persist().await;
+        drop(keeping);
+        self.persist().await;
         true
     }
 }

@@ -20,8 +20,8 @@ pub fn all() -> Vec<Method> {
     methods.extend(pictures::methods());
     methods.extend(streams::methods());
     methods.extend(files::methods());
-    methods.extend(printers::methods());
     methods.extend(external::methods());
+    methods.extend(printers::methods());
     methods.extend(service::methods());
     methods.extend(stepper::methods());
     methods

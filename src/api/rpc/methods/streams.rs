@@ -125,7 +125,7 @@ async fn url(session: Arc<Session>, params: Device) -> Result<StreamUrl, Error> 
         stream_url: best(&session, &camera)?,
         stream_name: camera.capture.id().to_owned(),
         streams: session.rpc.urls(&camera.capture, &session.from.base),
-        available: Status::from(camera.capture.status().lifecycle.state) == Status::Connected,
+        available: Status::of(&camera) == Status::Connected,
         active_consumers: demand(&camera),
         device: camera.alias,
     })
