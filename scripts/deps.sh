@@ -27,7 +27,7 @@ printers=(mosquitto)
 # trouble in it; an RTMP server; the Redis without which LiveKit has no ingresses; clients of MQTT.
 tests=(
   libgstrtspserver-1.0-dev
-  ffmpeg chromium curl openssl
+  ffmpeg python3-av chromium curl openssl
   iproute2 nftables
   nginx-light libnginx-mod-rtmp libnginx-mod-stream redis-server mosquitto-clients
 )

@@ -2,8 +2,9 @@
 //! each supervised on its own.
 //!
 //! Floors, from the ground; a room imports only from below: [`config`], [`frames`], [`h264`], [`mux`],
-//! [`storage`], [`telemetry`], [`tls`]; [`supervision`], [`pipelines`], [`access`]; [`capture`]; [`serve`],
-//! [`publish`], [`record`]; [`cameras`], [`livekit`], [`motion`], [`printers`]; [`control`]; [`api`]; [`cli`].
+//! [`reach`], [`storage`], [`telemetry`], [`tls`]; [`supervision`], [`pipelines`], [`access`]; [`capture`]; [`serve`],
+//! [`publish`], [`record`]; [`cameras`], [`livekit`], [`motion`], [`printers`]; [`control`]; [`api`];
+//! [`cli`].
 
 pub mod access;
 pub mod api;
@@ -20,6 +21,7 @@ pub mod mux;
 pub mod pipelines;
 pub mod printers;
 pub mod publish;
+pub mod reach;
 pub mod record;
 pub mod serve;
 pub mod storage;

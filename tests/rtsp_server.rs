@@ -127,10 +127,11 @@ fn gstreamer_decodes_it_also_when_it_asks_for_udp_first() {
 
 #[test]
 fn pyav_reads_it_as_home_assistant_does() {
-    let has =
-        Command::new("python3").args(["-c", "import av"]).output().is_ok_and(|out| out.status.success());
+    // Debian's own python: another one does not find Debian's packages.
+    let python = "/usr/bin/python3";
+    let has = Command::new(python).args(["-c", "import av"]).output().is_ok_and(|out| out.status.success());
     if !has {
-        return skipped("pyav_reads_it_as_home_assistant_does", "python's PyAV is missing (pip install av)");
+        return skipped("pyav_reads_it_as_home_assistant_does", "PyAV is missing (package python3-av)");
     }
     let service = service("");
     let script = format!(
@@ -141,8 +142,8 @@ fn pyav_reads_it_as_home_assistant_does() {
          print(n, frame.width, frame.height)\n",
         url(&service, "cam")
     );
-    let output = run("python3", &["-c", &script]);
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "40 320 180");
+    let output = run(python, &["-c", &script]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "40 320 180", "{output:?}");
 }
 
 #[test]
@@ -621,6 +622,53 @@ fn rtsps_is_read_and_takes_basic_as_well() {
     client.wait_line("describes", 0, ARRIVES, |line| line.contains("sprop-parameter-sets").then_some(()));
     // The plain port next to the other goes on.
     assert_eq!(RtspClient::connect(&self::url(&service, "cam")).describe().status, 401);
+}
+
+#[test]
+fn a_certificate_that_is_renewed_is_shown_to_who_comes_and_one_that_is_broken_is_not() {
+    let name = "a_certificate_that_is_renewed_is_shown_to_who_comes_and_one_that_is_broken_is_not";
+    if lacks(name, &[("openssl", "openssl")]) {
+        return;
+    }
+    let (tls, renewed) = (SelfSigned::new(), SelfSigned::new());
+    let files = format!("certificate = {:?}\nkey = {:?}", tls.certificate(), tls.key());
+    let service = service(&format!("[rtsp]\ntls_port = 0\n{files}"));
+    let url = service.camera("cam")["urls"]["rtsps"].as_str().expect("an RTSPS URL").to_owned();
+    let address = url.strip_prefix("rtsps://").unwrap().split('/').next().unwrap().to_owned();
+    let shown = || {
+        let output = run("openssl", &["s_client", "-connect", &address, "-showcerts"]);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.split("-----").nth(2).unwrap_or_default().split_whitespace().collect::<String>()
+    };
+    let in_file = |tls: &SelfSigned| {
+        let text = std::fs::read_to_string(tls.certificate()).unwrap();
+        text.split("-----").nth(2).unwrap().split_whitespace().collect::<String>()
+    };
+    let (first, second) = (in_file(&tls), in_file(&renewed));
+    assert_eq!(shown(), first);
+    std::fs::write(tls.certificate(), "half a certificate").unwrap();
+    wait_until("what is wrong is said", ARRIVES, || {
+        shown();
+        service.log().contains("the one before goes on")
+    });
+    assert_eq!(shown(), first);
+    std::fs::copy(renewed.key(), tls.key()).unwrap();
+    std::fs::copy(renewed.certificate(), tls.certificate()).unwrap();
+    wait_until("the new certificate is shown", ARRIVES, || shown() == second);
+}
+
+#[test]
+fn a_private_key_that_everybody_may_read_is_warned_about() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let name = "a_private_key_that_everybody_may_read_is_warned_about";
+    if lacks(name, &[("openssl", "openssl")]) {
+        return;
+    }
+    let tls = SelfSigned::new();
+    std::fs::set_permissions(tls.key(), std::fs::Permissions::from_mode(0o644)).unwrap();
+    let files = format!("certificate = {:?}\nkey = {:?}", tls.certificate(), tls.key());
+    let service = Fanlight::start(&format!("[rtsp]\ntls_port = 0\n{files}\n{}", camera("cam", "")));
+    assert!(service.log().contains("chmod o-rwx"), "{}", service.log());
 }
 
 #[test]

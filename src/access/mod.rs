@@ -13,6 +13,7 @@
 mod jwt;
 pub mod keys;
 pub mod limit;
+mod session;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -25,12 +26,16 @@ use tokio::sync::watch;
 pub use crate::config::model::Role;
 use crate::config::model::{self, Watch};
 pub use crate::config::{Algorithm, REALM};
-use crate::config::{Config, Secret};
-use crate::storage::Database;
+use crate::config::{Config, Ha1, Secret};
+use crate::storage::{ApiKey, Database};
 use limit::Limiter;
+pub use session::LONGEST as SESSION_LONGEST;
+use session::Sessions;
 
 /// Wrong logins of one address in a minute.
 const FAILURES: u32 = 20;
+/// How often it is looked whether a key was revoked.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The way somebody comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,8 +77,10 @@ pub struct Identity {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum How {
     Key(String),
-    Token,
-    User,
+    /// What the token was signed with: another secret ends it.
+    Token(Secret),
+    /// What stood for the password: another password ends it.
+    User(Ha1),
 }
 
 /// Why somebody does not get in.
@@ -102,13 +109,22 @@ struct Inner {
     config: watch::Receiver<Arc<Config>>,
     database: Result<Database, String>,
     failures: Mutex<Limiter>,
+    sessions: Mutex<Sessions>,
     began: Instant,
+    changes: watch::Sender<u64>,
 }
 
 impl Access {
     /// `database` is where API keys are, or why there is none.
     pub fn new(config: watch::Receiver<Arc<Config>>, database: Result<Database, String>) -> Self {
-        Self(Arc::new(Inner { config, database, failures: Mutex::default(), began: Instant::now() }))
+        Self(Arc::new(Inner {
+            config,
+            database,
+            failures: Mutex::default(),
+            sessions: Mutex::default(),
+            began: Instant::now(),
+            changes: watch::Sender::default(),
+        }))
     }
 
     /// What somebody may do who shows nothing; `None` is nothing at all.
@@ -149,6 +165,68 @@ impl Access {
         found
     }
 
+    /// Finds out who somebody is and begins a session: what its cookie holds.
+    ///
+    /// # Errors
+    /// Why the login is not taken.
+    pub async fn login(
+        &self,
+        from: Option<IpAddr>,
+        shown: Credentials<'_>,
+    ) -> Result<(Identity, Secret), Denied> {
+        let identity = self.identify(from, shown).await?;
+        tracing::info!(?from, name = identity.name, role = identity.role.name(), "a session begins");
+        let token = self.sessions().begin(identity.clone(), self.0.began.elapsed());
+        Ok((identity, token))
+    }
+
+    /// Whose session it is, if it still goes on and its holder is still who they were.
+    pub async fn session(&self, token: &str) -> Option<Identity> {
+        let identity = self.sessions().of(token, self.0.began.elapsed())?;
+        if self.still(&identity).await {
+            return Some(identity);
+        }
+        self.logout(token);
+        None
+    }
+
+    pub fn logout(&self, token: &str) {
+        self.sessions().end(token);
+    }
+
+    /// Changes when somebody who came in earlier may no longer be who it was: ask [`Access::still`] then.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changes.subscribe()
+    }
+
+    /// Watches for that until it is dropped: the configuration, and the keys, which another process revokes.
+    pub async fn watch(self) {
+        let mut config = self.0.config.clone();
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut keys = self.keys().await;
+        loop {
+            tokio::select! {
+                changed = config.changed() => match changed {
+                    Ok(()) => self.0.changes.send_modify(|count| *count += 1),
+                    Err(_) => return,
+                },
+                _ = look.tick() => {
+                    let now = self.keys().await;
+                    // A database that is busy says nothing.
+                    if now.is_some() && now != keys {
+                        keys = now;
+                        self.0.changes.send_modify(|count| *count += 1);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn keys(&self) -> Option<Vec<ApiKey>> {
+        self.0.database.as_ref().ok()?.keys().await.ok()
+    }
+
     /// Whether somebody who came in earlier is still who it was: the key may be revoked, the token expired,
     /// the user gone.
     pub async fn still(&self, identity: &Identity) -> bool {
@@ -156,15 +234,20 @@ impl Access {
             return false;
         }
         match &identity.how {
-            How::Token => self.0.config.borrow().access.jwt_secret.is_some(),
-            How::User => {
+            How::Token(secret) => self.0.config.borrow().access.jwt_secret.as_ref() == Some(secret),
+            How::User(ha1) => {
                 let config = self.0.config.borrow();
-                let same = |user: &&model::User| user.name == identity.name && user.role == identity.role;
-                config.access.users.iter().any(|user| same(&user))
+                let same = |user: &model::User| {
+                    user.name == identity.name && user.role == identity.role && user.ha1 == *ha1
+                };
+                config.access.users.iter().any(same)
             }
             How::Key(id) => match &self.0.database {
                 // A database that is busy throws nobody out.
-                Ok(database) => database.key(id).await.map_or(true, |key| key.is_some()),
+                Ok(database) => {
+                    let same = |key: Option<ApiKey>| key.is_some_and(|key| key.role == identity.role);
+                    database.key(id).await.map_or(true, same)
+                }
                 Err(_) => false,
             },
         }
@@ -181,7 +264,7 @@ impl Access {
         let claims = jwt::verify(token, secret.expose(), SystemTime::now())
             .map_err(|error| Denied::Wrong(error.to_string()))?;
         let jwt::Claims { subject, role, expires } = claims;
-        Ok(Identity { name: subject, role, until: Some(expires + jwt::LEEWAY), how: How::Token })
+        Ok(Identity { name: subject, role, until: Some(expires + jwt::LEEWAY), how: How::Token(secret) })
     }
 
     async fn key(&self, id: &str, key: &str) -> Result<Identity, Denied> {
@@ -203,9 +286,18 @@ impl Access {
         };
         let found = right(Algorithm::Sha256).or_else(|| right(Algorithm::Md5));
         match found {
-            Some((true, role)) => Ok(Identity { name: name.to_owned(), role, until: None, how: How::User }),
+            Some((true, role)) => {
+                let config = self.0.config.borrow();
+                let user = config.access.users.iter().find(|user| user.name == name).ok_or_else(wrong)?;
+                let how = How::User(user.ha1.clone());
+                Ok(Identity { name: name.to_owned(), role, until: None, how })
+            }
             _ => Err(wrong()),
         }
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, Sessions> {
+        self.0.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn failures(&self) -> MutexGuard<'_, Limiter> {
@@ -246,7 +338,6 @@ pub const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 mod tests {
     use super::keys::NewKey;
     use super::*;
-    use crate::config::Ha1;
     use crate::config::model::User;
     use crate::storage::ApiKey;
 
@@ -334,10 +425,48 @@ mod tests {
             assert!(matches!(refused, Err(Denied::Wrong(_))), "{refused:?}");
         }
         assert!(access.still(&key).await && access.still(&anna).await);
+        let mut changes = access.changes();
+        let watching = tokio::spawn(access.clone().watch());
+        tokio::time::sleep(Duration::from_millis(1)).await;
         database.remove_key(&new.id).await.unwrap();
+        tokio::time::timeout(LOOK * 20, changes.changed()).await.unwrap().unwrap();
+        assert!(!access.still(&key).await && access.still(&anna).await);
+        let mut other = user("anna", Role::Admin);
+        other.ha1 = Ha1::of("anna", "another");
+        let users = model::Access { users: vec![other], ..Default::default() };
+        sender.send_replace(Arc::new(Config { access: users, ..Config::default() }));
+        tokio::time::timeout(LOOK * 20, changes.changed()).await.unwrap().unwrap();
+        assert!(!access.still(&anna).await, "her password is another");
+        watching.abort();
         sender.send_replace(Arc::default());
         assert!(!access.still(&key).await && !access.still(&anna).await);
         assert!(!access.still(&Identity { until: Some(created), ..anna }).await);
+    }
+
+    #[tokio::test]
+    async fn a_session_is_over_with_a_logout_another_password_and_without_its_user() {
+        let users = |password: &str| {
+            let anna = User { ha1: Ha1::of("anna", password), ..user("anna", Role::Operator) };
+            Arc::new(Config {
+                access: model::Access { users: vec![anna], ..Default::default() },
+                ..Config::default()
+            })
+        };
+        let sender = watch::Sender::new(users("secret"));
+        let access = Access::new(sender.subscribe(), Err("no database".into()));
+        let login =
+            async |password| access.login(None, Credentials::Password { name: "anna", password }).await;
+        assert!(login("guess").await.is_err());
+        let (anna, token) = login("secret").await.unwrap();
+        assert_eq!(access.session(token.expose()).await, Some(anna));
+        assert_eq!(access.session("guess").await, None);
+        access.logout(token.expose());
+        assert_eq!(access.session(token.expose()).await, None);
+        let (_, token) = login("secret").await.unwrap();
+        sender.send_replace(users("another"));
+        assert_eq!(access.session(token.expose()).await, None);
+        sender.send_replace(users("secret"));
+        assert_eq!(access.session(token.expose()).await, None, "it does not come back");
     }
 
     #[tokio::test]

@@ -13,6 +13,7 @@ use tokio::net::{TcpStream, lookup_host};
 use url::Url;
 
 use crate::config::model::Source;
+use crate::reach::{self, Reach};
 
 /// A peer that has not answered by then is absent. A little less than the time between two knocks, so that
 /// each one is a fresh connection: a lost SYN is sent again by the kernel only after ever longer waits.
@@ -61,12 +62,16 @@ impl Knock {
     }
 
     /// Whether the peer is there. The caller bounds it in time.
-    async fn present(&self) -> bool {
+    async fn present(&self, reach: Option<&Reach>) -> bool {
         match self {
             Knock::Path(path) => tokio::fs::try_exists(path).await.unwrap_or(false),
             Knock::Tcp { host, port } | Knock::Rtsp { host, port, .. } => {
                 let Ok(addresses) = lookup_host((host.as_str(), *port)).await else { return false };
-                let addresses: Vec<SocketAddr> = addresses.collect();
+                let mut addresses: Vec<SocketAddr> = addresses.collect();
+                if let Some(reach) = reach {
+                    let own = reach::own();
+                    addresses.retain(|address| reach.permits(address.ip(), &own).is_ok());
+                }
                 let answered = async {
                     let stream = TcpStream::connect(addresses.as_slice()).await?;
                     match self {
@@ -85,26 +90,39 @@ impl Knock {
 #[derive(Debug)]
 pub struct Knocker {
     knock: Arc<Knock>,
+    /// Where it may go, of a camera that was added by API.
+    reach: Option<Arc<Reach>>,
     looking: Arc<tokio::sync::Semaphore>,
 }
 
 impl Knocker {
     pub fn new(knock: Knock) -> Self {
-        Self { knock: Arc::new(knock), looking: Arc::new(tokio::sync::Semaphore::new(1)) }
+        Self { knock: Arc::new(knock), reach: None, looking: Arc::new(tokio::sync::Semaphore::new(1)) }
+    }
+
+    /// Goes nowhere else, when it is given.
+    pub fn within(self, reach: Option<Reach>) -> Self {
+        Self { reach: reach.map(Arc::new), ..self }
     }
 
     /// Whether the peer is there. Dropping the future does not end a look that hangs; the next one waits
     /// for that.
     pub async fn present(&self) -> bool {
         let Ok(turn) = Arc::clone(&self.looking).try_acquire_owned() else { return false };
-        let knock = Arc::clone(&self.knock);
+        let (knock, reach) = (Arc::clone(&self.knock), self.reach.clone());
         let look = tokio::spawn(async move {
-            let present = knock.present().await;
+            let present = knock.present(reach.as_deref()).await;
             drop(turn);
             present
         });
         look.await.unwrap_or(false)
     }
+}
+
+/// Whether something answers RTSP at this address.
+pub async fn answers_rtsp(address: SocketAddr) -> bool {
+    let asked = async { options(TcpStream::connect(address).await?, &format!("rtsp://{address}/")).await };
+    tokio::time::timeout(ANSWER_LIMIT, asked).await.is_ok_and(|answer| answer.unwrap_or(false))
 }
 
 /// Asks for the server's methods (RFC 2326, section 10.1). Any RTSP answer will do, 401 included.
@@ -138,7 +156,7 @@ mod tests {
         let url = format!("rtsp://{}/cam", frozen.local_addr().unwrap());
         let knock = Knock::for_url(&url).unwrap();
         let patience = std::time::Duration::from_millis(100);
-        let answer = tokio::time::timeout(patience, knock.present()).await;
+        let answer = tokio::time::timeout(patience, knock.present(None)).await;
         assert!(!answer.unwrap_or(false));
     }
 
@@ -153,7 +171,11 @@ mod tests {
             stream.write_all(b"RTSP/1.0 401 Unauthorized\r\n\r\n").await.unwrap();
             request
         });
-        assert!(Knock::for_url(&url).unwrap().present().await);
+        assert!(
+            !Knock::for_url(&url).unwrap().present(Some(&Reach::default())).await,
+            "not where it may not go"
+        );
+        assert!(Knock::for_url(&url).unwrap().present(None).await);
         assert_eq!(&server.await.unwrap(), b"OPTIONS ");
     }
 
@@ -178,7 +200,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_path_is_present_when_it_exists() {
-        assert!(Knock::Path("/dev/null".into()).present().await);
-        assert!(!Knock::Path("/nonexistent/video0".into()).present().await);
+        assert!(Knock::Path("/dev/null".into()).present(None).await);
+        assert!(!Knock::Path("/nonexistent/video0".into()).present(None).await);
     }
 }

@@ -310,6 +310,11 @@ impl Subscription {
         self.place = Place::Joining;
     }
 
+    /// How often pictures had been taken back when the last one was given: it is not of before that.
+    pub fn generation(&self) -> u64 {
+        self.retracted
+    }
+
     /// Whole access units that this consumer lost by being slow.
     pub fn dropped(&self) -> u64 {
         self.dropped

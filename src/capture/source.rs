@@ -22,8 +22,9 @@ use super::shared::Shared;
 use super::tap::Tap;
 use super::timeline::Timeline;
 use crate::config;
-use crate::config::model::{HttpMode, Rtsp, Source, TlsCheck};
+use crate::config::model::{Camera, Http, HttpMode, Rtsp, Source, TlsCheck};
 use crate::pipelines::{Library, Parameters, build};
+use crate::reach::{Reach, ReachError};
 use crate::supervision::{Failure, Reports, Subject};
 
 /// Captures one camera.
@@ -39,7 +40,10 @@ pub struct SourceSubject {
 
 impl SourceSubject {
     pub fn new(shared: Arc<Shared>, library: Arc<Library>, graphs: Option<PathBuf>) -> Self {
-        let knocker = Knock::for_source(&shared.camera.source).map(|knock| Arc::new(Knocker::new(knock)));
+        let knocker = Knock::for_source(&shared.camera.source).map(|knock| {
+            let reach = shared.camera.confined.clone().map(Reach::new);
+            Arc::new(Knocker::new(knock).within(reach))
+        });
         Self { shared, library, graphs, knocker, attempt: None }
     }
 }
@@ -113,7 +117,10 @@ fn assemble(
             })?;
             &found
         }
-        named => named,
+        named => {
+            found = confined(&shared.camera, named)?;
+            &found
+        }
     };
     let plan = plan::source(library, &shared.camera, source)?;
     let pipeline = gst::Pipeline::with_name(&format!("camera-{}", shared.camera.id));
@@ -161,6 +168,12 @@ fn assemble(
         && http.mode == HttpMode::Mjpeg
     {
         bound_pictures(&bin, &sink, reports);
+        if shared.camera.confined.is_some()
+            && let Some(element) = bin.by_name("source")
+        {
+            // The other address was not looked at.
+            element.set_property("automatic-redirect", false);
+        }
     }
     let appsrc = |fragment: &str| {
         let element = bin.by_name("source").and_then(|e| e.downcast::<gst_app::AppSrc>().ok());
@@ -185,6 +198,24 @@ fn assemble(
         OnEnd::Fail("the camera ended the stream")
     };
     Ok(Built { pipeline, target: target(source), keep: Box::new((fed, tap)), on_end, on_error: None })
+}
+
+/// The source as it is opened: one of a camera that was added by API goes to an address that was looked at.
+/// Looks names up: for a blocking thread.
+fn confined(camera: &Camera, source: &Source) -> Result<Source, Failure> {
+    let Some(networks) = &camera.confined else { return Ok(source.clone()) };
+    let reach = Reach::new(networks.clone());
+    let pinned = |url: &str| {
+        reach.pinned(url).map_err(|error| match error {
+            ReachError::Lookup(..) => Failure::absent(error.to_string()),
+            error => Failure::refused(error.to_string()),
+        })
+    };
+    Ok(match source {
+        Source::Rtsp(rtsp) => Source::Rtsp(Rtsp { url: pinned(&rtsp.url)?, ..rtsp.clone() }),
+        Source::Http(http) => Source::Http(Http { url: pinned(&http.url)?, ..http.clone() }),
+        other => other.clone(),
+    })
 }
 
 fn away(shared: &Shared) -> Failure {

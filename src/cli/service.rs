@@ -19,12 +19,14 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::access::Access;
 use crate::api::http::AppState;
 use crate::api::http::server::Server;
+use crate::cameras::pictures::Memory;
 use crate::cameras::udev::Udev;
 use crate::cameras::{Cameras, discovery};
 use crate::capture::status::CameraStatus;
 use crate::capture::{self, Means};
 use crate::config::model::Config;
 use crate::config::{self, Difference, Warning};
+use crate::control::external::External;
 use crate::motion::Motion;
 use crate::pipelines::Library;
 use crate::printers::view::PrinterHealth;
@@ -34,7 +36,8 @@ use crate::record::Recordings;
 use crate::serve::hls::Hls;
 use crate::serve::rtsp::{Rtsp, RtspError};
 use crate::serve::whep::{Whep, WhepError};
-use crate::storage::{self, Database};
+use crate::storage::external::KeptStream;
+use crate::storage::{self, Database, StorageError};
 use crate::supervision::published::{PublishedNow, Publisher};
 use crate::supervision::systemd::Notifier;
 use crate::supervision::{EXIT_FROZEN, State, Timing, Vitals, any_change, health};
@@ -124,9 +127,11 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
         linger: capture::LINGER,
     };
     let hls = Hls::new(config.hls.clone());
-    let (directory, database) = storage(&config).await;
+    let (directory, database, memory) = storage(&config).await;
     let udev = devices(&config);
-    let cameras = Cameras::open(&config, &means, database.clone().ok(), udev.is_some(), []).await;
+    let (streams, scan_seconds) = added(database.as_ref().ok()).await;
+    let ids = streams.iter().map(|stream| stream.id.clone());
+    let cameras = Cameras::open(&config, &means, memory, udev.is_some(), ids).await;
     hls.cameras(&cameras.all());
     let publishers = Publishers::start(&config, cameras.watch(), &means);
     let recordings = Recordings::begin(&config, &directory, database.clone(), cameras.watch(), &means).await;
@@ -156,11 +161,16 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     let (system, _reading) = System::watch(directory);
     let access = Access::new(config.subscribe(), database.clone());
     let rtsp = rtsp(&config.borrow(), &cameras, &access)?;
+    let watching = AbortOnDropHandle::new(tokio::spawn(access.clone().watch()));
     let mut state =
         AppState::new(cameras.clone(), config.subscribe(), hls.subscribe(), whep.clone(), stop.clone());
     state.system = system;
     state.access = access;
     state.rtsp = rtsp.clone();
+    state.external =
+        External::new(cameras.clone(), config.subscribe(), database.clone(), streams, scan_seconds);
+    state.external.begin().await;
+    let scanning = AbortOnDropHandle::new(tokio::spawn(state.external.clone().scan(stop.clone())));
     state.recordings = recordings.clone();
     state.printers = printers.clone();
     state.motion = motion.clone();
@@ -169,6 +179,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     let document = Document {
         cameras: cameras.clone(),
         publishers: publishers.clone(),
+        recordings: recordings.clone(),
         printers: printers.clone(),
         published: state.published.clone(),
         rtsp: rtsp.clone(),
@@ -234,7 +245,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     };
 
     notifier.stopping();
-    drop((watchdog, following, keeping, discovering));
+    drop((watchdog, following, keeping, discovering, scanning, watching));
     stop.cancel();
     let over = async {
         // A camera that hangs does not keep the health file from saying how it ended.
@@ -350,6 +361,16 @@ impl House {
     }
 }
 
+/// Cameras that were added by API before, and how often others are looked for.
+async fn added(database: Option<&Database>) -> (Vec<KeptStream>, u32) {
+    let Some(database) = database else { return Default::default() };
+    let read = async { Ok::<_, StorageError>((database.streams().await?, database.scan_seconds().await?)) };
+    read.await.unwrap_or_else(|error| {
+        tracing::error!("cameras that were added by API are not known: {error}");
+        Default::default()
+    })
+}
+
 /// Where devices are told of, if they are to be discovered and can be.
 fn devices(config: &Config) -> Option<Udev> {
     if !config.discovery.enabled {
@@ -368,26 +389,34 @@ async fn follow_hls(hls: watch::Receiver<Hls>, cameras: Cameras) {
 }
 
 /// Opens what outlives a restart: its directory, and the database in it. Without them cameras stream all the
-/// same.
-async fn storage(config: &Config) -> (PathBuf, Result<Database, String>) {
+/// same, covered if there is one that cannot be read.
+async fn storage(config: &Config) -> (PathBuf, Result<Database, String>, Memory) {
     let places = storage::places(config.storage.directory.as_deref(), config::process_environment);
     let best = places.first().cloned().unwrap_or_default();
-    let found = tokio::task::spawn_blocking(move || storage::first_writable(&places)).await;
-    let opened = match found {
-        Ok(Ok(directory)) => {
-            let file = config.storage.database.clone().unwrap_or_else(|| directory.join(storage::FILE));
-            Database::open_file(file).await.map(|database| (directory, database))
+    let named = config.storage.database.clone();
+    let files = match &named {
+        Some(file) => vec![file.clone()],
+        None => places.iter().map(|place| place.join(storage::FILE)).collect(),
+    };
+    // Looked for before there is one anew.
+    let found = move || (storage::left_behind(&files), storage::first_writable(&places));
+    let (left, opened) = match tokio::task::spawn_blocking(found).await {
+        Ok((left, Ok(directory))) => {
+            let file = named.unwrap_or_else(|| directory.join(storage::FILE));
+            (left, Database::open_file(file).await.map(|database| (directory, database)))
         }
-        Ok(Err(error)) => Err(error),
-        Err(panic) => return (best, Err(panic.to_string())),
+        Ok((left, Err(error))) => (left, Err(error)),
+        Err(panic) => return (best, Err(panic.to_string()), Memory::Unreadable(panic.to_string())),
     };
     match opened {
-        Ok((directory, database)) => (directory, Ok(database)),
+        Ok((directory, database)) => (directory, Ok(database.clone()), Memory::Database(database)),
         Err(error) => {
             tracing::error!(
-                "{error}; cameras are served, without a list of recordings and without a memory of what was set, and no API key is known"
+                "{error}; cameras are served, without a list of recordings and without a memory of what was set, and \
+                 no API key is known"
             );
-            (best, Err(error.to_string()))
+            let memory = left.map_or(Memory::Nothing, |_| Memory::Unreadable(error.to_string()));
+            (best, Err(error.to_string()), memory)
         }
     }
 }
@@ -435,6 +464,7 @@ fn rtsp(config: &Config, cameras: &Cameras, access: &Access) -> Result<Option<Rt
 struct Document {
     cameras: Cameras,
     publishers: Publishers,
+    recordings: Recordings,
     printers: Printers,
     published: PublishedNow,
     rtsp: Option<Rtsp>,
@@ -456,6 +486,7 @@ impl Document {
             "rtsp": self.rtsp.as_ref().map(Rtsp::address),
             "cameras": cameras,
             "outputs": self.publishers.statuses(),
+            "recordings": self.recordings.statuses(),
             "printers": self.printers.list().iter().map(PrinterHealth::of).collect::<Vec<_>>(),
         })
     }
@@ -511,7 +542,8 @@ impl Telling {
 
 /// Tells systemd and the health file how the cameras are, whenever that changes.
 async fn tell(document: Document, notifier: Notifier, changed: Vec<health::Changed>) {
-    let Document { cameras, publishers, .. } = document;
+    let Document { cameras, publishers, recordings, .. } = document;
+    let mut recorded = recordings.changes();
     let mut list = cameras.watch();
     let mut last = String::new();
     loop {
@@ -532,6 +564,7 @@ async fn tell(document: Document, notifier: Notifier, changed: Vec<health::Chang
         tokio::select! {
             () = any => {}
             () = publishers.changed() => {}
+            _ = recorded.recv() => {}
             _ = list.changed() => {}
             () = tokio::time::sleep(STATUS_EVERY) => {}
         }

@@ -70,6 +70,7 @@ impl Difference {
             rtsp,
             livekit,
             discovery,
+            external,
             storage,
             record,
             printers,
@@ -89,6 +90,7 @@ impl Difference {
             (webrtc.port != before.port, "webrtc.port"),
             (webrtc.tcp != before.tcp, "webrtc.tcp"),
             (discovery.enabled != old.discovery.enabled, "discovery.enabled"),
+            (external.allow_networks != old.external.allow_networks, "external.allow_networks"),
             (storage.directory != old.storage.directory, "storage.directory"),
             (storage.database != old.storage.database, "storage.database"),
             (printers.key_file != old.printers.key_file, "printers.key_file"),
@@ -103,6 +105,7 @@ impl Difference {
         ]);
         difference.live = named(&[
             (server.cors_origins != old.server.cors_origins, "server.cors_origins"),
+            (server.hosts != old.server.hosts, "server.hosts"),
             (log.level != old.log.level, "log.level"),
             (*access != old.access, "access"),
             (Rpc { bind: old.rpc.bind, port: old.rpc.port, ..rpc.clone() } != old.rpc, "rpc"),
@@ -118,6 +121,7 @@ impl Difference {
             (limits(rtsp) != limits(rtsp_before), "rtsp"),
             (*livekit != old.livekit, "livekit"),
             (Discovery { enabled: old.discovery.enabled, ..discovery.clone() } != old.discovery, "discovery"),
+            (external.max_streams != old.external.max_streams, "external.max_streams"),
             (*record != old.record, "record"),
             (at_once(printers) != at_once(&old.printers), "printers"),
             (recorded_otherwise(old, new), "camera.record"),

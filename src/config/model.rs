@@ -7,6 +7,7 @@
 mod access;
 mod camera;
 mod discovery;
+mod external;
 mod printers;
 mod publish;
 mod stepper;
@@ -22,6 +23,7 @@ use super::secret::Secret;
 pub use access::*;
 pub use camera::*;
 pub use discovery::*;
+pub use external::*;
 pub use printers::*;
 pub use publish::*;
 pub use stepper::*;
@@ -44,6 +46,7 @@ pub struct Config {
     pub rtsp: RtspServer,
     pub livekit: LiveKit,
     pub discovery: Discovery,
+    pub external: External,
     pub storage: Storage,
     pub record: Record,
     pub printers: Printers,
@@ -75,11 +78,18 @@ pub struct Server {
     pub port: u16,
     /// `*`, or origins such as `https://dash.example.org`; none at all: no other site may read.
     pub cors_origins: Vec<String>,
+    /// Names that this machine is asked by, beside its own.
+    pub hosts: Vec<String>,
 }
 
 impl Default for Server {
     fn default() -> Self {
-        Self { bind: IpAddr::from([127, 0, 0, 1]), port: 8080, cors_origins: vec!["*".into()] }
+        Self {
+            bind: IpAddr::from([127, 0, 0, 1]),
+            port: 8080,
+            cors_origins: vec!["*".into()],
+            hosts: Vec::new(),
+        }
     }
 }
 
@@ -185,7 +195,7 @@ pub struct Supervision {
     pub start_timeout_seconds: f64,
     /// A pipeline that has not stopped after this long is frozen: counted and given up.
     pub stop_timeout_seconds: f64,
-    /// With this many frozen pipelines the process exits for systemd to start it anew.
+    /// With this many pipelines that are frozen at once the process exits for systemd to start it anew.
     pub frozen_limit: u32,
     /// After a wrong password or key, the next try comes this much later.
     pub refused_retry_seconds: f64,

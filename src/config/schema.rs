@@ -40,6 +40,7 @@ pub static ROOT: &[Key] = &[
     key("rtsp", Kind::Section(RTSP_SERVER)),
     key("livekit", Kind::Section(LIVEKIT)),
     key("discovery", Kind::Section(DISCOVERY)),
+    key("external", Kind::Section(EXTERNAL)),
     key("storage", Kind::Section(STORAGE)),
     key("record", Kind::Section(RECORD)),
     key("printers", Kind::Section(PRINTERS)),
@@ -53,6 +54,7 @@ const SERVER: &[Key] = &[
     // Port 0 lets the system choose a free one.
     key("port", Kind::Whole { min: 0, max: 65535, unit: "" }),
     key("cors_origins", Kind::Origins),
+    key("hosts", Kind::List(&Kind::Text)),
 ];
 
 const LOG: &[Key] = &[key("format", Kind::Choice(&["text", "json"])), key("level", Kind::LogFilter)];
@@ -134,6 +136,11 @@ const DISCOVERY: &[Key] = &[
     key("resolution", Kind::Resolution),
     key("fps", Kind::Whole { min: 0, max: 120, unit: "" }),
     key("idle", Kind::Choice(&["open", "close"])),
+];
+
+const EXTERNAL: &[Key] = &[
+    key("allow_networks", Kind::List(&Kind::Network)),
+    key("max_streams", Kind::Whole { min: 0, max: 1000, unit: "" }),
 ];
 
 const RTSP_SERVER: &[Key] = &[
@@ -269,7 +276,7 @@ const PUBLISH_RTMP: &[Key] = &[
 const PUBLISH_MEDIAMTX: &[Key] = &[
     required("id", Kind::Id),
     key("camera", Kind::Id),
-    required("url", Kind::PlainUrl(&["rtsp", "rtsps"])),
+    required("url", Kind::PlainUrl(&["rtsp", "rtsps", "srt"])),
     key("username", Kind::Text),
     key("password", Kind::Secret),
     key("password_file", Kind::Path),

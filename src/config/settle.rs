@@ -48,6 +48,11 @@ pub(super) fn settle(
             absolute(path, key, origins);
         }
     }
+    if let Some(key) = &config.rtsp.key
+        && readable_by_others(key)
+    {
+        warnings.push(readable_by_all("rtsp.key", key));
+    }
     let mut holds_password = false;
     for (index, camera) in config.cameras.iter_mut().enumerate() {
         let key = |name: &str| format!("camera.{index}.source.{name}");
@@ -285,7 +290,7 @@ impl Secrets<'_> {
 }
 
 fn readable_by_others(file: &Path) -> bool {
-    fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
+    fs::metadata(file).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o004 != 0)
 }
 
 fn problem(origins: &Origins, key: String, message: String) -> Problem {

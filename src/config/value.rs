@@ -7,6 +7,7 @@ use toml::Value;
 
 use super::addresses::{self, PublicAddress};
 use super::model::{FileMode, Resolution, Rotation};
+use super::networks::Network;
 use super::schedule::Span;
 use super::schema::Key;
 use super::urls;
@@ -48,10 +49,12 @@ pub enum Kind {
     PlainUrl(&'static [&'static str]),
     /// What viewers are told instead of a local address.
     PublicAddress,
-    /// A `stun:`, `turn:` or `turns:` URL as browsers take it.
     /// A time on days of the week.
     Span,
+    /// A `stun:`, `turn:` or `turns:` URL as browsers take it.
     IceServer,
+    /// `192.168.7.0/24`, or one address.
+    Network,
     /// Any number of the same kind; commas between in the environment.
     List(&'static Kind),
     /// A table of further keys.
@@ -111,6 +114,7 @@ impl Kind {
                 "URLs such as stun:stun.example.org:3478 and turns:turn.example.org:5349?transport=tcp".into()
             }
             Kind::Span => Span::ALLOWED.into(),
+            Kind::Network => Network::ALLOWED.into(),
             Kind::List(Kind::Text) => "a list of texts in quotes".into(),
             Kind::List(kind) => kind.allowed(),
         }
@@ -178,6 +182,7 @@ impl Kind {
             (Kind::PlainUrl(schemes), Value::String(text)) => urls::check_plain(text, schemes).is_ok(),
             (Kind::PublicAddress, Value::String(text)) => text.parse::<PublicAddress>().is_ok(),
             (Kind::Span, Value::String(text)) => Span::parse(text).is_some(),
+            (Kind::Network, Value::String(text)) => text.parse::<Network>().is_ok(),
             (Kind::IceServer, Value::String(text)) => addresses::is_ice_server(text),
             (Kind::List(kind), Value::Array(values)) => values.iter().all(|value| kind.holds(value)),
             _ => false,
@@ -340,6 +345,7 @@ mod tests {
                 &["sfu:7880", "wss://sfu", "ws://u:p@sfu", "ws://"],
             ),
             (&Kind::List(&Kind::IceServer), &["stun:a, turn:b:1", "stun:a,"], &["stun:a, b", "http://a"]),
+            (&Kind::Network, &["10.0.0.0/8", "fd00::/8", "10.0.0.1"], &["10.0.0.0/33", "home"]),
             (&Kind::List(&Kind::PublicAddress), &["192.0.2.1, [::1]:5, cam"], &["192.0.2.1, 0.0.0.0"]),
         ];
         for (kind, good, bad) in table {

@@ -1,8 +1,11 @@
 //! What can be asked of the house, whoever asks: the operations behind REST and JSON-RPC. Each is one
 //! function here, in words of the house; the doors turn answers and [`Refusal`]s into theirs.
 //!
-//! [`streams`] keeps streams running that nobody watches yet; [`Urls`] says where pictures are.
+//! [`pictures`] changes them and their camera's controls; [`streams`] keeps streams running that nobody watches yet;
+//! [`external`] adds cameras elsewhere and looks for them; [`Urls`] says where pictures are.
 
+pub mod external;
+pub mod pictures;
 pub mod streams;
 mod urls;
 
@@ -10,8 +13,10 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::cameras::Cameras;
+use crate::cameras::controls::ControlError;
+use crate::cameras::{Cameras, Entry, Presence};
 use crate::capture::Capture;
+use crate::capture::device::Description;
 use crate::publish::Publishers;
 use streams::Held;
 pub use urls::Urls;
@@ -28,6 +33,17 @@ pub enum Refusal {
     Path(String),
     #[error("all streams of camera {0:?} are switched off; see its outputs in the configuration")]
     NoStream(String),
+    #[error("no stream {0:?} was added by API; get_external_streams and /api/external-streams list them")]
+    NoExternal(String),
+    #[error("{0}")]
+    Invalid(String),
+    /// Not as things are now.
+    #[error("{0}")]
+    Conflict(String),
+    #[error("{0}")]
+    Dependency(String),
+    #[error("nothing was changed, because it could not be kept: {0}")]
+    NotKept(String),
 }
 
 /// The operations and what they work on. Cloning it clones a reference.
@@ -47,6 +63,8 @@ pub struct Named {
     pub capture: Capture,
     /// `camera0`.
     pub alias: String,
+    /// Whether it is plugged in; `None` where that is not known.
+    pub presence: Option<Presence>,
 }
 
 impl Control {
@@ -70,13 +88,18 @@ impl Control {
     }
 
     fn named(&self, capture: &Capture) -> Named {
-        let alias = self.0.cameras.entry(capture.id()).map_or_else(String::new, |entry| entry.alias);
-        Named { capture: capture.clone(), alias }
+        let Entry { alias, presence, .. } = self.0.cameras.entry(capture.id()).unwrap_or_default();
+        Named { capture: capture.clone(), alias, presence }
     }
 
     /// The set of cameras as it changes.
     pub fn watch(&self) -> watch::Receiver<Arc<[Capture]>> {
         self.0.cameras.watch()
+    }
+
+    /// What the device of a camera says about itself, asked now.
+    pub async fn describe(&self, id: &str) -> Result<Description, ControlError> {
+        self.0.cameras.describe(id).await
     }
 
     /// Ends a camera's present attempt and begins anew, without waiting for a back-off.

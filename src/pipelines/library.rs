@@ -55,6 +55,7 @@ const EMBEDDED: &[(&str, &str)] = &embedded![
     "outputs/whip",
     "outputs/rtmp",
     "outputs/mediamtx",
+    "outputs/mediamtx-srt",
 ];
 
 /// Every fragment this process can build from.

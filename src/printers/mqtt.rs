@@ -239,6 +239,10 @@ impl Connection {
             match self.stream.read_buf(&mut self.incoming).await {
                 Ok(0) => return Err(Broken::lost("the printer hung up")),
                 Ok(_) => {}
+                // One that loses power says no goodbye.
+                Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                    return Err(Broken::lost("the printer hung up"));
+                }
                 Err(error) => return Err(Broken::lost(error)),
             }
         }

@@ -15,10 +15,14 @@ use super::command::CommandError;
 use super::link::{Order, Shared};
 use super::mqtt::{Broken, Connection};
 use super::reducer::{Action, Event};
+use super::report::MESSAGE_LIMIT;
 use crate::supervision::Reports;
 
 /// Commands that wait for the session to look at them.
 const ORDERS: usize = 8;
+/// No printer says more in a second. Whoever does would keep this machine busy reading.
+const PACKETS: u32 = 1000;
+const BYTES: usize = 4 * MESSAGE_LIMIT;
 
 type Answers = HashMap<u64, oneshot::Sender<Result<(), CommandError>>>;
 
@@ -79,11 +83,12 @@ impl Session<'_> {
     ) -> Result<(), Broken> {
         let patience = self.shared.patience;
         let mut line = Line { ping: Instant::now() + patience.keep_alive, pong: None };
+        let mut flood = Flood { since: Instant::now(), packets: 0, bytes: 0 };
         self.act(self.shared.handle(Event::Connected), connection).await?;
         loop {
             let tick = self.shared.next_deadline();
             let actions = tokio::select! {
-                packet = connection.packet() => match packet? {
+                packet = connection.packet() => match flood.count(packet?)? {
                     Packet::Publish(publish) if connection.is_report(&publish) => {
                         self.shared.handle(Event::Message(&publish.payload))
                     }
@@ -166,9 +171,65 @@ impl Line {
     }
 }
 
+/// What came within the second.
+struct Flood {
+    since: Instant,
+    packets: u32,
+    bytes: usize,
+}
+
+impl Flood {
+    fn count(&mut self, packet: Packet) -> Result<Packet, Broken> {
+        if self.since.elapsed() >= Duration::from_secs(1) {
+            *self = Self { since: Instant::now(), packets: 0, bytes: 0 };
+        }
+        self.packets += 1;
+        self.bytes += packet.size();
+        match self.packets > PACKETS || self.bytes > BYTES {
+            true => Err(Broken::given_up("it sends far more than any printer does".into())),
+            false => Ok(packet),
+        }
+    }
+}
+
 async fn at(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
         None => pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_floods_us_is_given_up_and_a_lively_printer_is_not() {
+        let mut flood = Flood { since: Instant::now(), packets: 0, bytes: 0 };
+        for _ in 0..10 {
+            for _ in 0..PACKETS {
+                flood.count(Packet::PingResp).unwrap();
+            }
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        let flooded = (0..=PACKETS).find_map(|_| flood.count(Packet::PingResp).err());
+        assert!(flooded.unwrap().failure.message.contains("far more"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_does_not_answer_pings_is_gone() {
+        let (every, limit) = (Duration::from_secs(15), Duration::from_secs(10));
+        let mut line = Line { ping: Instant::now() + every, pong: None };
+        for _ in 0..3 {
+            tokio::time::sleep_until(line.next()).await;
+            line.due(every, limit).unwrap();
+            line.pong = None;
+        }
+        tokio::time::sleep_until(line.next()).await;
+        line.due(every, limit).unwrap();
+        let asked = Instant::now();
+        tokio::time::sleep_until(line.next()).await;
+        assert_eq!(asked.elapsed(), limit);
+        assert!(line.due(every, limit).unwrap_err().failure.message.contains("ping"));
     }
 }

@@ -2,6 +2,10 @@
 //!
 //! A few pictures wait in the appsrc and some seconds of them in the outlet's ring; beyond that the
 //! subscription loses whole access units up to a keyframe, which are counted. Nothing is copied.
+//!
+//! Each picture carries how often pictures had been taken back when it came (a privacy mask was put on). One
+//! that waits in the appsrc while that happens is left out at its exit; the subscription then goes on at a
+//! keyframe of after it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -69,6 +73,7 @@ impl Feed {
                 gst::PadProbeReturn::Ok
             });
         }
+        leave_out_what_was_taken_back(&source, capture);
         Self { source, order, room, fed: Arc::default() }
     }
 
@@ -104,7 +109,7 @@ impl Feed {
                 let now = Instant::now();
                 let clock = now.duration_since(began) + behind;
                 let at = timeline.place(unit.epoch, unit.pts, unit.age(now), clock);
-                self.push(&unit, at)
+                self.push(&unit, at, pictures.generation())
             };
             let mut pushed = push();
             if self.order == Order::Shown && self.fed.load(Ordering::Relaxed) == 1 {
@@ -119,15 +124,68 @@ impl Feed {
         }
     }
 
-    fn push(&self, unit: &AccessUnit, at: Duration) -> Result<(), gst::FlowError> {
+    fn push(&self, unit: &AccessUnit, at: Duration, generation: u64) -> Result<(), gst::FlowError> {
         let mut buffer = gst::Buffer::from_slice(unit.data.clone());
         if let Some(header) = buffer.get_mut() {
             header.set_pts(gst::ClockTime::try_from(at).ok());
+            header.set_offset(generation);
             if !unit.keyframe {
                 header.set_flags(gst::BufferFlags::DELTA_UNIT);
             }
         }
         self.fed.fetch_add(1, Ordering::Relaxed);
         self.source.push_buffer(buffer).map(|_| ())
+    }
+}
+
+/// Drops pictures at the exit of the appsrc that are of before the last time that pictures were taken back.
+fn leave_out_what_was_taken_back(source: &gst_app::AppSrc, capture: &Capture) {
+    let Some(exit) = source.static_pad("src") else { return };
+    let retracted = capture.h264().retractions();
+    exit.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        let old = info.buffer().is_some_and(|buffer| buffer.offset() != *retracted.borrow());
+        if old { gst::PadProbeReturn::Drop } else { gst::PadProbeReturn::Ok }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::config::model::{Camera, Source};
+
+    fn unit(number: u8) -> AccessUnit {
+        AccessUnit {
+            data: Bytes::from(vec![0, 0, 0, 1, 0x65, number]),
+            pts: Duration::from_millis(u64::from(number)),
+            keyframe: true,
+            epoch: 1,
+            captured_at: SystemTime::now(),
+            captured: Instant::now(),
+        }
+    }
+
+    #[test]
+    fn pictures_that_wait_when_they_are_taken_back_do_not_leave() {
+        gst::init().unwrap();
+        let capture = Capture::detached(Camera::new("porch", Source::Test {}));
+        let feed = Feed::new(Order::Decoded, &capture);
+        let sink = gst_app::AppSink::builder().sync(false).build();
+        let pipeline = gst::Pipeline::new();
+        pipeline.add_many([feed.source.upcast_ref::<gst::Element>(), sink.upcast_ref()]).unwrap();
+        feed.source.link(&sink).unwrap();
+        // They wait in the appsrc until it plays.
+        feed.push(&unit(1), Duration::ZERO, 0).unwrap();
+        feed.push(&unit(2), Duration::ZERO, 0).unwrap();
+        capture.h264().retract();
+        feed.push(&unit(3), Duration::ZERO, 1).unwrap();
+        pipeline.set_state(gst::State::Playing).unwrap();
+        let sample = sink.try_pull_sample(gst::ClockTime::from_seconds(20)).unwrap();
+        let came = sample.buffer().unwrap().map_readable().unwrap()[5];
+        pipeline.set_state(gst::State::Null).unwrap();
+        assert_eq!(came, 3);
     }
 }

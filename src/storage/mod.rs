@@ -6,9 +6,11 @@
 //! database, a disk that is full.
 
 pub mod cameras;
+pub mod external;
 mod keys;
 pub mod media;
 mod printers;
+mod transforms;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -20,6 +22,7 @@ use sqlx::{SqlitePool, migrate::MigrateError, migrate::Migrator};
 
 pub use keys::ApiKey;
 pub use printers::{KeptCode, KeptPrinter};
+pub use transforms::left_behind;
 
 /// The database's file in the state directory, where `storage.database` names no other.
 pub const FILE: &str = "fanlight.db";

@@ -111,8 +111,23 @@ impl Fault {
         match refusal {
             Refusal::NoCamera(id) => Self::no_camera(id),
             Refusal::NoOutput(id) => Self::no_output(id),
-            Refusal::Path(_) => {
+            Refusal::Path(_) | Refusal::Invalid(_) => {
                 Self::new(StatusCode::BAD_REQUEST, "VALIDATION_ERROR", refusal.to_string(), json!({}))
+            }
+            Refusal::NoExternal(id) => {
+                let details = json!({ "stream": id });
+                Self::new(StatusCode::NOT_FOUND, "STREAM_NOT_FOUND", refusal.to_string(), details)
+            }
+            Refusal::Conflict(_) => {
+                Self::new(StatusCode::CONFLICT, "CONFLICT", refusal.to_string(), json!({}))
+            }
+            Refusal::Dependency(_) => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                Self::new(status, "DEPENDENCY_FAILED", refusal.to_string(), json!({}))
+            }
+            Refusal::NotKept(_) => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                Self::new(status, "NOT_KEPT", refusal.to_string(), json!({}))
             }
             Refusal::NoStream(id) => Self::disabled(id, "stream", refusal.to_string()),
         }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, pin_mut};
-use serde_json::json;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
 use warp::http::{HeaderMap, Method, StatusCode};
 
 use super::Peer;
@@ -48,6 +49,22 @@ pub async fn read<B: Buf>(
         let message = format!("the body did not arrive within {} s", WITHIN.as_secs());
         Err(Fault::new(StatusCode::REQUEST_TIMEOUT, "REQUEST_TIMEOUT", message, json!({})))
     })
+}
+
+/// A body of JSON; none at all is an empty object.
+///
+/// # Errors
+/// 400 when it is something else.
+pub fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
+    let body = if body.is_empty() { b"{}" } else { body };
+    // An object: serde would take a list for one.
+    let object: Map<String, Value> = serde_json::from_slice(body).map_err(|error| wrong(&error))?;
+    serde_json::from_value(Value::Object(object)).map_err(|error| wrong(&error))
+}
+
+pub fn wrong(error: &serde_json::Error) -> Fault {
+    let message = format!("the body is not what is expected here: {error}");
+    Fault::new(StatusCode::BAD_REQUEST, "VALIDATION_ERROR", message, json!({}))
 }
 
 /// Who asks: the other end of the connection; behind a proxy on this machine, whom the proxy names last

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 use utoipa::ToSchema;
-use warp::http::StatusCode;
+use warp::http::{Method, StatusCode};
 
 use super::AppState;
 use super::answer::{self, Fault, Response};
@@ -113,6 +113,39 @@ pub fn restart(state: &AppState, id: Option<&str>) -> Result<Response, Fault> {
     let camera = asked.capture.id().to_owned();
     let body = Restarting { camera, status: "restarting", timestamp: SystemTime::now() };
     Ok(answer::json(StatusCode::ACCEPTED, &body))
+}
+
+/// Whether a camera's stream is kept running though nobody watches.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Streaming {
+    camera: String,
+    streaming: bool,
+    /// Since when, or since when it was until now.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(serialize_with = "telemetry::rfc3339_option")]
+    since: Option<SystemTime>,
+}
+
+/// GET says, POST begins, DELETE ends.
+pub fn streaming(state: &AppState, id: Option<&str>, method: &Method) -> Result<Response, Fault> {
+    let (id, control) = (id.unwrap_or_default(), &state.control);
+    let (camera, streaming, since) = match *method {
+        Method::POST => {
+            let (camera, since) = control.start_streaming(id)?;
+            (camera, true, Some(since))
+        }
+        Method::DELETE => {
+            let (camera, since) = control.stop_streaming(id)?;
+            (camera, false, since)
+        }
+        _ => {
+            let camera = control.camera(id)?;
+            let since = control.streaming(camera.capture.id());
+            (camera, since.is_some(), since)
+        }
+    };
+    let body = Streaming { camera: camera.capture.id().to_owned(), streaming, since };
+    Ok(answer::json(StatusCode::OK, &body))
 }
 
 /// The answer to a retry: it has been asked for, `/api/cameras` shows how it goes.

@@ -9,12 +9,13 @@ use utoipa::ToSchema;
 use warp::http::StatusCode;
 
 use super::answer::{self, Fault, Response};
-use super::{AppState, Request};
+use super::{AppState, Request, transforms};
 use crate::cameras::Presence;
 use crate::cameras::controls::ControlError;
-use crate::capture::Capture;
 use crate::capture::device::Control;
 use crate::capture::v4l2::Mode;
+use crate::control::Named;
+use crate::control::pictures::NotSet;
 
 /// The controls of a camera as they are now.
 #[derive(Debug, Serialize, ToSchema)]
@@ -46,8 +47,7 @@ pub struct Capabilities {
 
 pub async fn list(state: &AppState, id: Option<&str>) -> Result<Response, Fault> {
     let capture = state.camera(id)?;
-    let controls = state.cameras.controls(capture.id()).await.map_err(|error| fault(&capture, &error))?;
-    Ok(answer::json(StatusCode::OK, &ControlList { camera: capture.id().to_owned(), controls }))
+    view(capture.id(), state.control.controls(capture.id()).await)
 }
 
 pub async fn set(state: &AppState, id: Option<&str>, request: &Request<'_>) -> Result<Response, Fault> {
@@ -56,15 +56,18 @@ pub async fn set(state: &AppState, id: Option<&str>, request: &Request<'_>) -> R
         let message = format!("{error}; send {{\"controls\": {{\"brightness\": 10}}}}");
         Fault::new(StatusCode::BAD_REQUEST, "VALIDATION_ERROR", message, json!({}))
     })?;
-    let set = state.cameras.set_controls(capture.id(), &values.controls).await;
-    let controls = set.map_err(|error| fault(&capture, &error))?;
-    tracing::info!(camera = capture.id(), "controls set over HTTP: {:?}", values.controls);
-    Ok(answer::json(StatusCode::OK, &ControlList { camera: capture.id().to_owned(), controls }))
+    view(capture.id(), state.control.set_controls(capture.id(), &values.controls).await)
+}
+
+fn view(id: &str, answer: Result<(Named, Vec<Control>), NotSet>) -> Result<Response, Fault> {
+    let (camera, controls) = answer.map_err(|error| not_set(id, &error))?;
+    let camera = camera.capture.id().to_owned();
+    Ok(answer::json(StatusCode::OK, &ControlList { camera, controls }))
 }
 
 pub async fn capabilities(state: &AppState, id: Option<&str>) -> Result<Response, Fault> {
     let capture = state.camera(id)?;
-    let device = state.cameras.describe(capture.id()).await.map_err(|error| fault(&capture, &error))?;
+    let device = state.control.describe(capture.id()).await.map_err(|error| fault(capture.id(), &error))?;
     let body = Capabilities {
         camera: capture.id().to_owned(),
         driver: device.driver,
@@ -84,6 +87,7 @@ pub async fn forget(state: &AppState, id: Option<&str>) -> Result<Response, Faul
     }
     let entry = state.cameras.entry(id).unwrap_or_default();
     let message = match entry.presence {
+        _ if state.external.has(id).await => added_by_api(id),
         _ if !entry.discovered => format!("camera {id} stands in the configuration; take it out there"),
         Some(Presence::Present) => {
             format!("camera {id} is plugged in; unplug it first, or name it in discovery.deny")
@@ -103,21 +107,37 @@ pub async fn change(state: &AppState, id: Option<&str>, request: &Request<'_>) -
     };
     let change = serde_json::from_slice(&request.body).map_err(|error| invalid(error.to_string()))?;
     if !state.cameras.change(id, &change).await.map_err(invalid)? {
-        let message = format!("camera {id} stands in the configuration; change it there");
+        let message = match state.external.has(id).await {
+            true => added_by_api(id),
+            false => format!("camera {id} stands in the configuration; change it there"),
+        };
         return Err(Fault::new(StatusCode::CONFLICT, "CAMERA_CONFIGURED", message, json!({ "camera": id })));
     }
     tracing::info!(camera = id, "settings changed over HTTP");
     Ok(answer::json(StatusCode::OK, &super::cameras::view(state, &state.camera(Some(id))?)))
 }
 
-fn fault(capture: &Capture, error: &ControlError) -> Fault {
-    let details = json!({ "camera": capture.id() });
+fn added_by_api(id: &str) -> String {
+    format!("camera {id} was added by API; DELETE /api/external-streams/{id} removes it")
+}
+
+/// What REST says to something that was not set.
+pub fn not_set(id: &str, error: &NotSet) -> Fault {
+    match error {
+        NotSet::Refused(refusal) => Fault::refused(refusal),
+        NotSet::Pictures(error) => transforms::fault(id, error),
+        NotSet::Controls(error) => fault(id, error),
+    }
+}
+
+fn fault(id: &str, error: &ControlError) -> Fault {
+    let details = json!({ "camera": id });
     let (status, code) = match error {
-        ControlError::NoCamera(_) => return Fault::no_camera(capture.id()),
+        ControlError::NoCamera(_) => return Fault::no_camera(id),
         ControlError::None(_) => (StatusCode::NOT_IMPLEMENTED, "CONTROLS_UNSUPPORTED"),
         ControlError::Away(_) => (StatusCode::CONFLICT, "CAMERA_AWAY"),
         ControlError::Invalid(wrong) => {
-            let details = json!({ "camera": capture.id(), "wrong": wrong });
+            let details = json!({ "camera": id, "wrong": wrong });
             let message = format!("nothing was set, or not all: {error}");
             return Fault::new(StatusCode::BAD_REQUEST, "VALIDATION_ERROR", message, details);
         }

@@ -9,16 +9,21 @@ use serde_json::json;
 use warp::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::answer::Fault;
+use super::login;
 use super::routes::Target;
-use crate::access::{Access, Credentials, Denied, Door, REALM, Role, allow};
+use crate::access::{Access, Credentials, Denied, Door, Identity, REALM, Role, allow};
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
 /// The role that a target needs; `None` for those that everybody may ask: load balancers do, and JSON-RPC
 /// has a door of its own. `looks` is GET and HEAD.
 pub const fn needs(target: Target, looks: bool) -> Option<Role> {
     match target {
         Target::Health | Target::Ready | Target::Rpc => None,
+        // To log in there must be a page to do it on. It holds nothing that is not in every binary.
+        Target::Session | Target::Login | Target::Logout | Target::Asset | Target::Icon => None,
         // Watching is asked for by POST as well.
         Target::Whep | Target::WhepSession | Target::Signalling | Target::Go2rtc | Target::StandardToken => {
             Some(Role::Viewer)
@@ -36,6 +41,9 @@ pub const fn needs(target: Target, looks: bool) -> Option<Role> {
         | Target::Cleanup
         | Target::Transforms
         | Target::Change
+        | Target::ExternalStreams
+        | Target::ExternalStream
+        | Target::ScanInterval
         | Target::Forget => Some(Role::Admin),
         // Whatever changes something and is not named above.
         _ => Some(Role::Operator),
@@ -56,14 +64,36 @@ pub async fn enter(
     if open >= Some(needs) {
         return Ok(());
     }
-    let entered = match shown(headers) {
+    let entered = match identity(access, method, headers, client).await {
         None => allow(open, "a visitor", needs).map_err(|_| Denied::Login(needs.name())),
-        Some(shown) => match access.identify(client, shown.credentials()).await {
-            Ok(identity) => allow(Some(identity.role), &identity.name, needs),
-            Err(denied) => Err(denied),
-        },
+        Some(Ok(identity)) => allow(Some(identity.role), &identity.name, needs),
+        Some(Err(denied)) => Err(denied),
     };
-    entered.map_err(|denied| fault(&denied))
+    entered.map_err(|denied| if asks_by_page(headers) { refused(&denied) } else { fault(&denied) })
+}
+
+/// Who sends a request; `None` when it shows nothing that counts.
+pub async fn identity(
+    access: &Access,
+    method: &Method,
+    headers: &HeaderMap,
+    client: Option<IpAddr>,
+) -> Option<Result<Identity, Denied>> {
+    if let Some(shown) = shown(headers) {
+        return Some(access.identify(client, shown.credentials()).await);
+    }
+    access.session(login::token(method, headers)?).await.map(Ok)
+}
+
+/// Whether a page asks that has a login of its own: a browser's dialog would stand before it.
+fn asks_by_page(headers: &HeaderMap) -> bool {
+    let has = |name: HeaderName, word: &str| {
+        headers.get(name).and_then(|value| value.to_str().ok()).is_some_and(|value| value.contains(word))
+    };
+    headers.contains_key(X_REQUESTED_WITH)
+        || login::cookie(headers).is_some()
+        || has(SEC_FETCH_DEST, "empty")
+        || has(header::ACCEPT, "text/event-stream")
 }
 
 /// What a request shows, decoded.
@@ -96,7 +126,20 @@ fn shown(headers: &HeaderMap) -> Option<Shown> {
     Some(Shown::Token(rest.trim().to_owned()))
 }
 
+/// With the challenge by which browsers and programs know to log in.
 pub fn fault(denied: &Denied) -> Fault {
+    let fault = refused(denied);
+    if !matches!(denied, Denied::Login(_) | Denied::Wrong(_)) {
+        return fault;
+    }
+    match HeaderValue::from_str(&format!("Basic realm=\"{REALM}\", charset=\"UTF-8\"")) {
+        Ok(challenge) => fault.with(header::WWW_AUTHENTICATE, challenge),
+        Err(_) => fault,
+    }
+}
+
+/// Without it.
+pub fn refused(denied: &Denied) -> Fault {
     let message = denied.to_string();
     let (status, code) = match denied {
         Denied::Login(_) | Denied::Wrong(_) => (StatusCode::UNAUTHORIZED, "LOGIN_REQUIRED"),
@@ -106,13 +149,6 @@ pub fn fault(denied: &Denied) -> Fault {
     };
     let fault = Fault::new(status, code, message, json!({}));
     match denied {
-        Denied::Login(_) | Denied::Wrong(_) => {
-            let challenge = HeaderValue::from_str(&format!("Basic realm=\"{REALM}\", charset=\"UTF-8\""));
-            match challenge {
-                Ok(challenge) => fault.with(header::WWW_AUTHENTICATE, challenge),
-                Err(_) => fault,
-            }
-        }
         Denied::TooMany(wait) => fault.with(header::RETRY_AFTER, wait.as_secs() + 1),
         _ => fault,
     }
@@ -120,7 +156,89 @@ pub fn fault(denied: &Denied) -> Fault {
 
 #[cfg(test)]
 mod tests {
+    use super::super::routes::{ROUTES, Verb};
     use super::*;
+
+    /// Whatever is not a look, and the role that it needs.
+    const ACTS: &[(&str, Role)] = &[
+        ("POST /api/cameras/{id}/restart", Role::Operator),
+        ("PUT /api/cameras/{id}/controls", Role::Operator),
+        ("POST /api/cameras/{id}/streaming", Role::Operator),
+        ("DELETE /api/cameras/{id}/streaming", Role::Operator),
+        ("POST /api/cameras/{id}/recording", Role::Operator),
+        ("DELETE /api/cameras/{id}/recording", Role::Operator),
+        ("POST /api/cameras/{id}/timelapse", Role::Operator),
+        ("DELETE /api/cameras/{id}/timelapse", Role::Operator),
+        ("POST /api/cameras/{id}/snapshots", Role::Operator),
+        ("POST /api/recordings/{file}/keep", Role::Operator),
+        ("DELETE /api/recordings/{file}/keep", Role::Operator),
+        ("POST /api/outputs/{id}/retry", Role::Operator),
+        ("POST /api/external-streams/discovery", Role::Operator),
+        ("POST /api/stepper/move", Role::Operator),
+        ("POST /api/stepper/home", Role::Operator),
+        ("POST /api/stepper/stop", Role::Operator),
+        ("POST /api/stepper/enable", Role::Operator),
+        ("POST /api/stepper/disable", Role::Operator),
+        ("POST /api/stepper/speed", Role::Operator),
+        ("POST /api/stepper/jog", Role::Operator),
+        ("PATCH /api/cameras/{id}", Role::Admin),
+        ("DELETE /api/cameras/{id}", Role::Admin),
+        ("PUT /api/cameras/{id}/transforms", Role::Admin),
+        ("DELETE /api/cameras/{id}/transforms", Role::Admin),
+        ("POST /api/external-streams", Role::Admin),
+        ("DELETE /api/external-streams/{id}", Role::Admin),
+        ("PUT /api/external-streams/discovery", Role::Admin),
+        ("DELETE /api/recordings/{file}", Role::Admin),
+        ("DELETE /api/snapshots/{file}", Role::Admin),
+        ("PATCH /api/storage/retention", Role::Admin),
+        ("POST /api/storage/cleanup", Role::Admin),
+        // Watching.
+        ("POST /webrtc/token", Role::Viewer),
+        ("POST /cameras/{id}/webrtc", Role::Viewer),
+        ("POST /webrtc", Role::Viewer),
+        ("POST /webcam/webrtc", Role::Viewer),
+        ("POST /camera/webrtc", Role::Viewer),
+        ("POST /api/webrtc", Role::Viewer),
+    ];
+    /// Those that everybody may ask.
+    const OPEN: &[&str] = &[
+        "GET /health",
+        "GET /healthz",
+        "GET /health/live",
+        "GET /health/ready",
+        "GET /health/detailed",
+        "GET /ready",
+        "GET /ws",
+    ];
+
+    #[test]
+    fn every_route_needs_the_role_that_is_written_down_for_it() {
+        let mut listed = 0;
+        for route in ROUTES {
+            let verb = match route.verb {
+                Verb::Get => "GET",
+                Verb::Post => "POST",
+                Verb::Put => "PUT",
+                Verb::Patch => "PATCH",
+                Verb::Delete => "DELETE",
+            };
+            let name = format!("{verb} {}", route.path);
+            let act = ACTS.iter().find(|(act, _)| *act == name);
+            let expected = match act {
+                Some((_, role)) => Some(*role),
+                None if OPEN.contains(&name.as_str()) => None,
+                None if verb == "GET" => Some(Role::Viewer),
+                // WHEP has a path beside each stream's.
+                None if route.path.ends_with("/whep") || route.path.ends_with("/whep/{session}") => {
+                    Some(Role::Viewer)
+                }
+                None => panic!("{name}: write down which role it needs"),
+            };
+            assert_eq!(needs(route.target, route.verb == Verb::Get), expected, "{name}");
+            listed += usize::from(act.is_some() || OPEN.contains(&name.as_str()));
+        }
+        assert_eq!(listed, ACTS.len() + OPEN.len(), "what is written down is there");
+    }
 
     #[test]
     fn credentials_are_found_in_the_headers_that_clients_use() {

@@ -1,9 +1,9 @@
 //! HTTP: routes, answers, the accept loop. The only place that knows warp.
 //!
 //! [`routes`] is the table of all paths; [`service`] answers a request by it. Areas have a file each:
-//! [`streams`] (MJPEG, snapshots), [`whep`] (WebRTC signalling), [`livekit`], [`system`], [`probes`],
-//! [`metrics`], [`cameras`], [`controls`], [`recordings`], [`files`], [`transforms`], [`printers`], [`stepper`],
-//! [`events`], [`assets`] (the dashboard),
+//! [`streams`] (MJPEG, snapshots), [`whep`] (WebRTC signalling), [`livekit`], [`login`], [`system`], [`probes`],
+//! [`metrics`], [`cameras`], [`controls`], [`recordings`], [`files`], [`transforms`], [`stepper`], [`printers`],
+//! [`events`], [`external`], [`assets`] (the dashboard),
 //! [`page`] (the plain one), [`openapi`]; [`door`] asks who comes in.
 //! Nothing here waits for a camera except MJPEG, snapshot and WebRTC requests, which are bounded.
 
@@ -15,8 +15,11 @@ mod controls;
 mod cors;
 mod door;
 mod events;
+mod external;
 mod files;
+mod hosts;
 mod livekit;
+mod login;
 mod metrics;
 mod openapi;
 mod page;
@@ -52,6 +55,7 @@ use crate::cameras::Cameras;
 use crate::capture::Capture;
 use crate::config::Config;
 use crate::control::Control;
+use crate::control::external::External;
 use crate::motion::Motion;
 use crate::printers::Printers;
 use crate::publish::Publishers;
@@ -75,6 +79,8 @@ pub struct AppState {
     pub config: watch::Receiver<Arc<Config>>,
     /// What can be asked of the house.
     pub control: Control,
+    /// Cameras that are added by API.
+    pub external: External,
     /// The connections of JSON-RPC.
     pub rpc: Rpc,
     /// Who may do what.
@@ -107,6 +113,8 @@ pub struct AppState {
     /// Places for clients that follow a printer.
     pub printer_streams: Arc<Semaphore>,
     pub started: Started,
+    /// What the machine is called.
+    machine: Arc<str>,
     /// Set by the server that runs.
     pub entrance: Entrance,
 }
@@ -142,9 +150,12 @@ impl AppState {
         let mjpeg = Mjpeg::new(cameras.watch(), stop.clone());
         let started = Started { at: SystemTime::now(), instant: Instant::now() };
         let control = Control::new(cameras.clone(), Publishers::none());
-        let access = Access::new(config.clone(), Err("this service has no database".into()));
+        let none = || "this service has no database".to_owned();
+        let access = Access::new(config.clone(), Err(none()));
+        let external = External::new(cameras.clone(), config.clone(), Err(none()), Vec::new(), 0);
         let house = House {
             control: control.clone(),
+            external: external.clone(),
             access: access.clone(),
             config: config.clone(),
             mjpeg: mjpeg.clone(),
@@ -160,6 +171,7 @@ impl AppState {
         };
         Self {
             control,
+            external,
             access,
             rpc: Rpc::new(house),
             hls,
@@ -179,6 +191,7 @@ impl AppState {
             printers,
             printer_streams: Arc::new(Semaphore::new(printers::STREAMS)),
             started,
+            machine: hosts::machine().into(),
             entrance: Entrance { listens: NOWHERE, http: NOWHERE, rpc_only: false },
             cameras,
             config,
@@ -194,6 +207,7 @@ impl AppState {
         self.publishers = publishers;
         self.rpc = Rpc::new(House {
             control: self.control.clone(),
+            external: self.external.clone(),
             access: self.access.clone(),
             config: self.config.clone(),
             mjpeg: self.mjpeg.clone(),
@@ -305,13 +319,11 @@ async fn handle(state: &AppState, path: &str, request: &Request<'_>, fault: Opti
         Found::Route(target, _) if state.entrance.rpc_only && target != Target::Rpc => {
             Fault::no_path(path).into_response()
         }
-        Found::Route(target, params) => {
-            match door::enter(&state.access, target, request.method, request.headers, request.client).await {
-                Ok(()) => dispatch(state, target, params, request, &origins).await,
-                Err(fault) => Err(fault),
-            }
-            .unwrap_or_else(Fault::into_response)
+        Found::Route(target, params) => match enter(state, target, request).await {
+            Ok(()) => dispatch(state, target, params, request, &origins).await,
+            Err(fault) => Err(fault),
         }
+        .unwrap_or_else(Fault::into_response),
         Found::Preflight { allow, target } => {
             let mut response = answer::empty(StatusCode::NO_CONTENT);
             cors::preflight(response.headers_mut(), &allow);
@@ -330,6 +342,26 @@ async fn handle(state: &AppState, path: &str, request: &Request<'_>, fault: Opti
     cors::apply(response.headers_mut(), request.headers, &origins);
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// While nobody has to log in, only a name of this machine opens more than a look; see [`hosts`].
+fn known_host(state: &AppState, target: Target, request: &Request<'_>) -> Result<(), Fault> {
+    let looks = matches!(*request.method, Method::GET | Method::HEAD);
+    let talks = matches!(target, Target::Rpc | Target::Go2rtcSocket);
+    let config = state.config.borrow();
+    if (looks && !talks) || config.access.configured() {
+        return Ok(());
+    }
+    hosts::known(request.headers, &state.machine, &config.server.hosts)
+}
+
+/// The door, open for the dashboard's page: one can log in there.
+async fn enter(state: &AppState, target: Target, request: &Request<'_>) -> Result<(), Fault> {
+    known_host(state, target, request)?;
+    if target == Target::Page && assets::built() && request.query("action").is_none() {
+        return Ok(());
+    }
+    door::enter(&state.access, target, request.method, request.headers, request.client).await
 }
 
 async fn dispatch(
@@ -372,6 +404,23 @@ async fn dispatch(
         }
         Target::Controls => controls::list(state, params.id).await,
         Target::Capabilities => controls::capabilities(state, params.id).await,
+        Target::ExternalStreams | Target::ExternalStream | Target::ScanInterval | Target::Discover => {
+            if !matches!(*request.method, Method::GET | Method::HEAD) {
+                cors::may_act(request.headers, origins)?;
+            }
+            match target {
+                Target::ExternalStreams => external::all(state, request).await,
+                Target::ExternalStream => external::one(state, params.id, request).await,
+                Target::Discover => external::discover(state, request).await,
+                _ => external::interval(state, request).await,
+            }
+        }
+        Target::Streaming => {
+            if !matches!(*request.method, Method::GET | Method::HEAD) {
+                cors::may_act(request.headers, origins)?;
+            }
+            cameras::streaming(state, params.id, request.method)
+        }
         Target::Restart => {
             cors::may_act(request.headers, origins)?;
             cameras::restart(state, params.id)
@@ -437,6 +486,15 @@ async fn dispatch(
             stepper::answer(state, ask, request).await
         }
         Target::OpenApi => Ok(openapi::document()),
+        Target::Session => Ok(login::session(state, request).await),
+        Target::Login => {
+            cors::may_act(request.headers, origins)?;
+            login::login(state, request).await
+        }
+        Target::Logout => {
+            cors::may_act(request.headers, origins)?;
+            Ok(login::logout(state, request))
+        }
         Target::Viewers => whep::viewers::list(state, params.id),
         Target::Whep | Target::WhepSession | Target::Signalling | Target::Go2rtc | Target::Go2rtcSocket => {
             cors::may_watch(request.headers, origins)?;

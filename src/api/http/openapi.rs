@@ -10,11 +10,13 @@ use utoipa::{OpenApi, ToSchema};
 use warp::http::StatusCode;
 
 use super::answer::{self, ErrorBody, ErrorDetail};
-use super::cameras::{CameraList, CameraView, LiveKitRoom, Restarting, Retrying};
+use super::cameras::{CameraList, CameraView, LiveKitRoom, Restarting, Retrying, Streaming};
 use super::controls::{Capabilities, ControlList, ControlValues};
 use super::door;
 use super::events::HouseView;
+use super::external::LookFor;
 use super::livekit::{ServerToken, TokenRequest, ViewerToken};
+use super::login::{Login, SessionView};
 use super::metrics::{CameraConfig, Metrics};
 use super::printers::{AcceptCertificate, CommandAnswer, FoundPrinters, PrinterSettings, PrinterTest};
 use super::probes::{CameraStatusBody, Health, Ready};
@@ -29,6 +31,7 @@ use super::whep::dialect::{Description, Message};
 use super::whep::viewers::ViewerList;
 use crate::cameras::settings::Settings;
 use crate::config::transforms::Transforms;
+use crate::control::external::{Discovered, ExternalStream, ExternalStreams, NewStream, ScanInterval};
 use crate::livekit::viewer::ViewerConfig;
 use crate::printers::command::Command;
 use crate::printers::view::{PrinterView, StatusView};
@@ -49,11 +52,14 @@ use crate::telemetry::system::SystemMetrics;
         CameraView,
         Restarting,
         Retrying,
+        Streaming,
         ControlList,
         Settings,
         ControlValues,
         Capabilities,
         TransformsView,
+        crate::control::pictures::Pictures,
+        crate::control::pictures::SetBy,
         Transforms,
         LiveKitRoom,
         crate::publish::status::OutputStatus,
@@ -88,6 +94,14 @@ use crate::telemetry::system::SystemMetrics;
         Move,
         Speed,
         Cleanup,
+        ExternalStreams,
+        ExternalStream,
+        NewStream,
+        LookFor,
+        Discovered,
+        ScanInterval,
+        SessionView,
+        Login,
         PrinterView,
         PrinterSettings,
         StatusView,
@@ -157,7 +171,23 @@ fn operation(route: &Route) -> Operation {
         Target::SetControls => ("cameras", "Set controls, at once and again whenever the camera comes back"),
         Target::Controls => ("cameras", "The controls of a V4L2 camera and how they are set"),
         Target::Capabilities => ("cameras", "What a V4L2 camera offers: formats, sizes, rates, controls"),
+        Target::ExternalStreams if verb == Verb::Post => {
+            ("cameras", "Add a stream elsewhere as a camera; it need not be there yet")
+        }
+        Target::ExternalStreams => ("cameras", "Cameras that were added by API, and what was found"),
+        Target::ExternalStream if verb == Verb::Delete => ("cameras", "Remove a camera that was added"),
+        Target::ExternalStream => ("cameras", "One camera that was added"),
+        Target::Discover => ("cameras", "Look for cameras on the network now, or at the hosts named"),
+        Target::ScanInterval if verb == Verb::Put => {
+            ("cameras", "Set how often cameras on the network are looked for")
+        }
+        Target::ScanInterval => ("cameras", "How often cameras on the network are looked for"),
         Target::Retry => ("cameras", "Try a published output again at once"),
+        Target::Streaming => match verb {
+            Verb::Post => ("cameras", "Keep a camera's stream running though nobody watches"),
+            Verb::Delete => ("cameras", "End that; viewers keep their streams"),
+            _ => ("cameras", "Whether a camera's stream is kept running"),
+        },
         Target::Restart => ("cameras", "Begin anew with this camera, without waiting for a back-off"),
         Target::Transforms if verb == Verb::Put => {
             ("cameras", "Change rotation, flip, overlay and privacy masks while it runs; all of them at once")
@@ -224,6 +254,9 @@ fn operation(route: &Route) -> Operation {
         Target::FoundPrinters => ("printers", "Printers that announce themselves on the network; ask again"),
         Target::Stepper(ask) => ("stepper", ask.summary()),
         Target::OpenApi => ("pages", "This document"),
+        Target::Session => ("access", "Who asks, and what they may do"),
+        Target::Login => ("access", "Log in a browser: a cookie for a name and password, or for a key"),
+        Target::Logout => ("access", "End the browser's session"),
         Target::Viewers => ("cameras", "Who watches this camera by WebRTC, and how well it reaches them"),
         Target::Whep => ("webrtc", "WHEP: an offer makes a session"),
         Target::WhepSession if verb == Verb::Delete => ("webrtc", "WHEP: end a session"),
@@ -370,6 +403,13 @@ fn body(verb: Verb, target: Target) -> Option<RequestBody> {
             let schema = Ref::from_schema_name(Transforms::name());
             body.content("application/json", ContentBuilder::new().schema(Some(schema)).build()).build()
         }
+        (Target::ExternalStreams, Verb::Post) => needed::<NewStream>(),
+        (Target::ScanInterval, Verb::Put) => needed::<ScanInterval>(),
+        (Target::Discover, _) => optional::<LookFor>(),
+        (Target::Login, _) => {
+            let schema = Ref::from_schema_name(Login::name());
+            body.content("application/json", ContentBuilder::new().schema(Some(schema)).build()).build()
+        }
         (Target::Signalling, _) => body.content("application/json", message()).build(),
         (Target::StandardToken, _) => {
             let schema = Ref::from_schema_name(TokenRequest::name());
@@ -377,9 +417,9 @@ fn body(verb: Verb, target: Target) -> Option<RequestBody> {
             RequestBodyBuilder::new().content("application/json", token).build()
         }
         (Target::Printers, Verb::Post) | (Target::Printer, Verb::Put) | (Target::PrinterTest, _) => {
-            wanted::<PrinterSettings>()
+            needed::<PrinterSettings>()
         }
-        (Target::PrinterCommand, _) => wanted::<Command>(),
+        (Target::PrinterCommand, _) => needed::<Command>(),
         (Target::PrinterCertificate, _) => optional::<AcceptCertificate>(),
         (Target::CameraRecording, Verb::Post) => optional::<StartRecording>(),
         (Target::Timelapse, Verb::Post) => optional::<StartTimelapse>(),
@@ -391,7 +431,7 @@ fn body(verb: Verb, target: Target) -> Option<RequestBody> {
     })
 }
 
-fn wanted<T: ToSchema>() -> RequestBody {
+fn needed<T: ToSchema>() -> RequestBody {
     let mut body = optional::<T>();
     body.required = Some(Required::True);
     body
@@ -435,6 +475,28 @@ fn record_responses(verb: Verb, target: Target) -> Vec<(&'static str, Response)>
         list.push(("404", error("There is no such camera or file")));
     }
     list.push(("503", error("Camera, disk or database do not do their part")));
+    list
+}
+
+/// Answers of cameras that are added by API.
+fn external_responses(verb: Verb, target: Target) -> Vec<(&'static str, Response)> {
+    let mut list = vec![match (target, verb) {
+        (Target::ExternalStreams, Verb::Post) => ("201", json::<ExternalStream>("It is a camera; Location")),
+        (Target::ExternalStreams, _) => ("200", json::<ExternalStreams>("What was added, what was found")),
+        (Target::ExternalStream, Verb::Delete) => ("204", Response::new("It is gone")),
+        (Target::ExternalStream, _) => ("200", json::<ExternalStream>("The camera")),
+        (Target::Discover, _) => ("200", json::<Discovered>("What is there now")),
+        _ => ("200", json::<ScanInterval>("How often")),
+    }];
+    if verb != Verb::Get {
+        list.push(("403", error("A page of an origin that is not listed asked")));
+        list.push(("400", error("A value or address is not possible")));
+        list.push(("409", error("As many as may be, one of that URL or id, or it is looked around already")));
+        list.push(("503", error("It could not be kept, or a name not be looked up")));
+    }
+    if target == Target::ExternalStream {
+        list.push(("404", error("No such stream was added")));
+    }
     list
 }
 
@@ -643,10 +705,20 @@ fn responses(route: &Route) -> Vec<(&'static str, Response)> {
             }
             list
         }
+        Target::ExternalStreams | Target::ExternalStream | Target::ScanInterval | Target::Discover => {
+            return external_responses(verb, target);
+        }
         Target::Retry => vec![
             ("202", json::<Retrying>("Asked for")),
             ("403", error("A page of an origin that is not listed asked")),
         ],
+        Target::Streaming => {
+            let mut list = vec![("200", json::<Streaming>("How it is now"))];
+            if verb != Verb::Get {
+                list.push(("403", error("A page of an origin that is not listed asked")));
+            }
+            list
+        }
         Target::Restart => vec![
             ("202", json::<Restarting>("Asked for")),
             ("403", error("A page of an origin that is not listed asked")),
@@ -656,6 +728,7 @@ fn responses(route: &Route) -> Vec<(&'static str, Response)> {
             if verb != Verb::Get {
                 list.push(("403", error("A page of an origin that is not listed asked")));
                 list.push(("409", error("Encoders would begin anew: the reason; nothing was changed")));
+                list.push(("500", error("It is done, but could not be kept for the next start")));
             }
             if verb == Verb::Put {
                 list.push(("400", error("Not JSON, an unknown key, or a mask outside the picture")));
@@ -716,6 +789,18 @@ fn responses(route: &Route) -> Vec<(&'static str, Response)> {
         | Target::PrinterCertificate
         | Target::PrinterTest
         | Target::FoundPrinters => return printer_responses(verb, target),
+        Target::Session => vec![("200", json::<SessionView>("Also when nobody is logged in"))],
+        Target::Login => vec![
+            ("200", json::<SessionView>("Set-Cookie: fanlight_session, HttpOnly, SameSite=Strict")),
+            ("400", error("The body is neither of both")),
+            ("401", error("The login is wrong")),
+            ("403", error("A page of an origin that is not listed asked")),
+            ("429", error("Too many wrong logins from this address; Retry-After")),
+        ],
+        Target::Logout => vec![
+            ("204", Response::new("The cookie is gone")),
+            ("403", error("A page of an origin that is not listed asked")),
+        ],
         Target::Stepper(ask) => return stepper_responses(ask),
         Target::OpenApi => vec![("200", binary("OpenAPI 3.1", &["application/json"]))],
         Target::Rpc => {

@@ -3,13 +3,13 @@
 
 use std::time::{Duration, SystemTime};
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 use warp::http::{HeaderValue, Method, StatusCode, header};
 
 use super::answer::{self, Fault, Response};
-use super::{AppState, Request};
+use super::{AppState, Request, body};
 use crate::record::{
     Filter, RecordError, RecordingInfo, Retention, SnapshotInfo, StartOptions, StorageInfo, TimelapseOptions,
 };
@@ -133,7 +133,7 @@ pub async fn camera(state: &AppState, id: Option<&str>, request: &Request<'_>) -
     let id = state.camera(id)?.id().to_owned();
     let (status, recording) = match *request.method {
         Method::POST => {
-            let StartRecording { duration_seconds } = body(request)?;
+            let StartRecording { duration_seconds } = body::json(&request.body)?;
             let duration = duration_seconds.map(duration).transpose()?;
             (StatusCode::CREATED, state.recordings.start(&id, StartOptions { duration }).await?)
         }
@@ -148,7 +148,7 @@ pub async fn timelapse(state: &AppState, id: Option<&str>, request: &Request<'_>
     let id = state.camera(id)?.id().to_owned();
     let (status, timelapse) = match *request.method {
         Method::POST => {
-            let StartTimelapse { interval_seconds, fps, pictures } = body(request)?;
+            let StartTimelapse { interval_seconds, fps, pictures } = body::json(&request.body)?;
             // What is no duration is none that is allowed either.
             let interval = Duration::try_from_secs_f64(interval_seconds).unwrap_or_default();
             let options = TimelapseOptions { interval, fps, pictures };
@@ -163,7 +163,7 @@ pub async fn timelapse(state: &AppState, id: Option<&str>, request: &Request<'_>
 /// Takes a picture and stores it.
 pub async fn take(state: &AppState, id: Option<&str>, request: &Request<'_>) -> Result<Response, Fault> {
     let id = state.camera(id)?.id().to_owned();
-    let TakeSnapshot { filename } = body(request)?;
+    let TakeSnapshot { filename } = body::json(&request.body)?;
     let info = state.recordings.snapshots().take(&id, filename.as_deref()).await?;
     let mut response = answer::json(StatusCode::CREATED, &info);
     if let Ok(url) = HeaderValue::from_str(&info.url) {
@@ -203,11 +203,11 @@ pub async fn storage(state: &AppState) -> Result<Response, Fault> {
 pub async fn retention(state: &AppState, request: &Request<'_>) -> Result<Response, Fault> {
     if *request.method == Method::PATCH {
         let mut present = serde_json::to_value(state.recordings.retention()).unwrap_or_default();
-        let changes: serde_json::Map<String, Value> = body(request)?;
+        let changes: serde_json::Map<String, Value> = body::json(&request.body)?;
         if let Value::Object(present) = &mut present {
             present.extend(changes);
         }
-        let retention = serde_json::from_value(present).map_err(|error| bad_body(&error))?;
+        let retention = serde_json::from_value(present).map_err(|error| body::wrong(&error))?;
         state.recordings.set_retention(retention).await?;
     }
     Ok(answer::json(StatusCode::OK, &state.recordings.retention()))
@@ -215,20 +215,6 @@ pub async fn retention(state: &AppState, request: &Request<'_>) -> Result<Respon
 
 pub async fn cleanup(state: &AppState) -> Result<Response, Fault> {
     Ok(answer::json(StatusCode::OK, &state.recordings.cleanup().await?))
-}
-
-/// A body of JSON; none at all is an empty object.
-fn body<T: DeserializeOwned>(request: &Request<'_>) -> Result<T, Fault> {
-    let body = if request.body.is_empty() { b"{}" } else { &request.body[..] };
-    // An object: serde would take a list for one.
-    let object: serde_json::Map<String, Value> =
-        serde_json::from_slice(body).map_err(|error| bad_body(&error))?;
-    serde_json::from_value(Value::Object(object)).map_err(|error| bad_body(&error))
-}
-
-fn bad_body(error: &serde_json::Error) -> Fault {
-    let message = format!("the body is not what is expected here: {error}");
-    Fault::new(StatusCode::BAD_REQUEST, "VALIDATION_ERROR", message, json!({}))
 }
 
 fn duration(seconds: f64) -> Result<Duration, Fault> {

@@ -37,6 +37,15 @@ pub enum Target {
     SetControls,
     Capabilities,
     Restart,
+    /// Whether a camera's stream is kept running; starts and ends that.
+    Streaming,
+    /// Cameras that were added by API.
+    ExternalStreams,
+    ExternalStream,
+    /// How often cameras on the network are looked for.
+    ScanInterval,
+    /// Looks for them now.
+    Discover,
     /// What is done to a camera's pictures.
     Transforms,
     /// Of a published output.
@@ -85,6 +94,10 @@ pub enum Target {
     /// The motor that turns the camera.
     Stepper(Ask),
     OpenApi,
+    /// Who asks.
+    Session,
+    Login,
+    Logout,
     /// Where offers are posted (WHEP).
     Whep,
     /// One viewer's session.
@@ -192,9 +205,19 @@ pub const ROUTES: &[Route] = &[
     get("/api/cameras/{id}/capabilities", Target::Capabilities),
     get("/api/cameras/{id}/viewers", Target::Viewers),
     post("/api/cameras/{id}/restart", Target::Restart),
+    get("/api/cameras/{id}/streaming", Target::Streaming),
+    post("/api/cameras/{id}/streaming", Target::Streaming),
+    delete("/api/cameras/{id}/streaming", Target::Streaming),
     get("/api/cameras/{id}/transforms", Target::Transforms),
     put("/api/cameras/{id}/transforms", Target::Transforms),
     delete("/api/cameras/{id}/transforms", Target::Transforms),
+    get("/api/external-streams", Target::ExternalStreams),
+    post("/api/external-streams", Target::ExternalStreams),
+    get("/api/external-streams/discovery", Target::ScanInterval),
+    post("/api/external-streams/discovery", Target::Discover),
+    put("/api/external-streams/discovery", Target::ScanInterval),
+    get("/api/external-streams/{id}", Target::ExternalStream),
+    delete("/api/external-streams/{id}", Target::ExternalStream),
     post("/api/outputs/{id}/retry", Target::Retry),
     get("/api/events", Target::Events),
     get("/webrtc/config", Target::WebrtcConfig),
@@ -245,6 +268,9 @@ pub const ROUTES: &[Route] = &[
     post("/api/stepper/speed", Target::Stepper(Ask::Speed)),
     post("/api/stepper/jog", Target::Stepper(Ask::Jog)),
     get("/api/openapi.json", Target::OpenApi),
+    get("/api/session", Target::Session),
+    post("/api/login", Target::Login),
+    post("/api/logout", Target::Logout),
     // WHEP, and WHEP at `<stream_url>/whep` for every stream_url that people have configured.
     post("/cameras/{id}/whep", Target::Whep),
     patch("/cameras/{id}/whep/{session}", Target::WhepSession),

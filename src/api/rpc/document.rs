@@ -37,7 +37,7 @@ pub fn openrpc(methods: &[Method]) -> Value {
             "version": env!("CARGO_PKG_VERSION"),
             "description": "Cameras: states, streams, recordings. JSON-RPC 2.0 over WebSocket at /ws.",
         },
-        "methods": methods.iter().map(row).collect::<Vec<_>>(),
+        "methods": methods.iter().map(|method| row(method, &schemas)).collect::<Vec<_>>(),
         "components": { "schemas": schemas, "errors": errors },
         "x-notifications": [{
             "name": "camera_status_update",
@@ -55,7 +55,7 @@ pub fn openrpc(methods: &[Method]) -> Value {
     })
 }
 
-fn row(method: &Method) -> Value {
+fn row(method: &Method, schemas: &Map<String, Value>) -> Value {
     let params = serde_json::to_value((method.params)()).unwrap_or_default();
     let required = |name: &str| {
         params["required"].as_array().is_some_and(|required| required.iter().any(|each| each == name))
@@ -67,6 +67,10 @@ fn row(method: &Method) -> Value {
         let place = schema.pointer_mut(place).and_then(Value::as_object_mut);
         let description = place.and_then(|schema| schema.remove("description"));
         let mut param = json!({ "name": name, "required": required(name), "schema": schema });
+        // A reference leaves its words with the type.
+        let target = param["schema"]["$ref"].as_str().and_then(|target| target.rsplit('/').next());
+        let of_type = target.and_then(|name| schemas.get(name)).map(|schema| schema["description"].clone());
+        let description = description.or(of_type);
         if let (Some(description), Some(param)) = (description, param.as_object_mut()) {
             param.insert("description".into(), description);
         }

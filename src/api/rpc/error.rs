@@ -4,7 +4,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::access::Denied;
+use crate::cameras::controls::ControlError;
+use crate::cameras::pictures::TransformError;
 use crate::control::Refusal;
+use crate::control::pictures::NotSet;
 use crate::printers::{CommandError, PrinterError};
 use crate::record::RecordError;
 
@@ -141,10 +144,37 @@ impl From<CommandError> for Error {
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         let code = match &refusal {
-            Refusal::NoCamera(_) | Refusal::NoOutput(_) => -32010,
-            Refusal::Path(_) => -32602,
+            Refusal::NoCamera(_) | Refusal::NoOutput(_) | Refusal::NoExternal(_) => -32010,
+            Refusal::Path(_) | Refusal::Invalid(_) => -32602,
+            Refusal::Conflict(_) => -32020,
+            Refusal::Dependency(_) | Refusal::NotKept(_) => -32050,
             Refusal::NoStream(_) => -32030,
         };
         Self::new(code, refusal.to_string())
+    }
+}
+
+impl From<NotSet> for Error {
+    fn from(error: NotSet) -> Self {
+        let code = match &error {
+            NotSet::Refused(refusal) => return refusal.clone().into(),
+            NotSet::Pictures(error) => match error {
+                TransformError::NoCamera(_) => -32010,
+                TransformError::Invalid(_) => -32602,
+                TransformError::Restart { why, .. } => {
+                    return Self::new(-32020, error.to_string()).detail("restart_needed", *why);
+                }
+                TransformError::NotKept(_) => -32050,
+                TransformError::Broken(_) => -32603,
+            },
+            NotSet::Controls(error) => match error {
+                ControlError::NoCamera(_) => -32010,
+                ControlError::None(_) => -32030,
+                ControlError::Away(_) => -32020,
+                ControlError::Invalid(_) => -32602,
+                ControlError::Device(_) | ControlError::Slow(_) | ControlError::NotKept(_) => -32050,
+            },
+        };
+        Self::new(code, error.to_string())
     }
 }

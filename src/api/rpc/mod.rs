@@ -30,6 +30,7 @@ use tokio_util::task::TaskTracker;
 use crate::access::Access;
 use crate::capture::Capture;
 use crate::config::Config;
+use crate::control::external::External;
 use crate::control::{Control, Urls};
 use crate::motion::Motion;
 use crate::printers::Printers;
@@ -48,6 +49,7 @@ use table::Method;
 #[derive(Clone, Debug)]
 pub struct House {
     pub control: Control,
+    pub external: External,
     pub access: Access,
     pub config: watch::Receiver<Arc<Config>>,
     pub mjpeg: Mjpeg,

@@ -157,8 +157,9 @@ impl Session {
         Ok(identity)
     }
 
-    /// Asks anew whether the login still holds; without it the subscriptions end too. Called once a while.
-    pub async fn look_again(&self) {
+    /// Asks anew whether the login still holds; without it the subscriptions end too. Whether it was taken away,
+    /// which is more than that it expired. Called once a while.
+    pub async fn look_again(&self) -> bool {
         let identity = self.lock().identity.clone();
         let gone = match &identity {
             Some(identity) => !self.rpc.house().access.still(identity).await,
@@ -170,6 +171,8 @@ impl Session {
         if self.role().is_none() {
             self.lock().topics.clear();
         }
+        let expired = |until: SystemTime| SystemTime::now() >= until;
+        gone && !identity.and_then(|identity| identity.until).is_some_and(expired)
     }
 
     pub fn subscribe(&self, topics: &[Topic], camera: Option<&str>) {

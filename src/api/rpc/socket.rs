@@ -7,11 +7,13 @@
 //! has not logged in within [`LOGIN_WITHIN`] where a login is needed. While a call is being answered nothing
 //! is read, so that nobody can be silent then.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::stream::{SplitSink, SplitStream};
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::{SinkExt as _, StreamExt as _, poll};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncReadExt as _;
@@ -34,6 +36,7 @@ const READ_BUFFER: usize = 4 * 1024;
 const SEND_WITHIN: Duration = Duration::from_secs(10);
 /// Who shows nothing keeps others from a seat.
 const LOGIN_WITHIN: Duration = Duration::from_secs(30);
+const TAKEN_AWAY: &str = "this login no longer holds; log in anew";
 /// For the last words.
 const CLOSE_WITHIN: Duration = Duration::from_millis(500);
 
@@ -101,26 +104,41 @@ async fn read(session: &Arc<Session>, stream: &mut SplitStream<Socket>) -> LastW
 
 async fn write(session: &Session, sink: &mut SplitSink<Socket, Message>) -> LastWords {
     let every = || Duration::from_secs_f64(session.rpc.house().config.borrow().rpc.ping_seconds);
-    let mut ask_at = Instant::now() + every();
+    // One timer for the connection, not one for each message.
+    let mut ask = pin!(tokio::time::sleep(every()));
+    let mut access = session.rpc.house().access.changes();
     loop {
         let message = tokio::select! {
             text = session.outbox.next() => Message::Text(text),
-            () = tokio::time::sleep_until(ask_at) => {
+            Ok(()) = access.changed() => {
+                if session.look_again().await {
+                    return Some((CloseCode::Policy, TAKEN_AWAY.into()));
+                }
+                continue;
+            }
+            () = ask.as_mut() => {
                 let every = every();
-                ask_at = Instant::now() + every;
+                ask.as_mut().reset(Instant::now() + every);
                 if session.silent() > every.mul_f64(2.5) {
                     return Some((CloseCode::Policy, "no answer to pings".into()));
                 }
-                session.look_again().await;
+                if session.look_again().await {
+                    return Some((CloseCode::Policy, TAKEN_AWAY.into()));
+                }
                 if session.role().is_none() && session.age() > LOGIN_WITHIN {
                     return Some((CloseCode::Policy, "a login is needed, by the method authenticate".into()));
                 }
                 Message::Ping(Bytes::new())
             }
         };
-        match timeout(SEND_WITHIN, sink.send(message)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) | Err(_) => return None,
+        let mut sending = pin!(sink.send(message));
+        // Who keeps up takes it at once, and needs no timer.
+        let sent = match poll!(sending.as_mut()) {
+            Poll::Ready(sent) => Ok(sent),
+            Poll::Pending => timeout(SEND_WITHIN, sending).await,
+        };
+        if !matches!(sent, Ok(Ok(()))) {
+            return None;
         }
     }
 }

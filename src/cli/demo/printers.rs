@@ -1,24 +1,21 @@
 //! Two simulated printers beside the demo's camera, where there is a broker for them.
 //!
 //! They run in a thread of their own with the runtime that they need, from before the service starts until
-//! after it has ended, and are entered in the demo's registry as anybody's printers are.
+//! after it has ended, and are in the demo's database before the service reads it.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 use anyhow::Context as _;
-use serde_json::{Map, Value, json};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::simulate::models;
 use crate::cli::simulate::printer::Settings;
 use crate::cli::simulate::simulator::{Plan, Simulator};
 use crate::config::model::Config;
-use crate::printers::{Means, Printers};
-use crate::storage::Database;
+use crate::storage::{Database, KeptCode, KeptPrinter};
 
 /// So much faster than time: a print takes minutes.
 const SPEED: f64 = 20.0;
@@ -31,7 +28,7 @@ pub struct DemoPrinters {
 }
 
 impl DemoPrinters {
-    /// Starts them and enters them in the registry in `state`, the service's directory.
+    /// Starts them and keeps them as the printers of the service whose directory is `state`.
     pub fn start(config: &Config, state: &Path) -> anyhow::Result<Self> {
         gstreamer::init().context("GStreamer does not start")?;
         let plan = plan(config.printers.mqtt_port)?;
@@ -55,7 +52,7 @@ impl DemoPrinters {
         let running = Self { stop, thread: Some(thread) };
         let list = told.recv()?.map_err(anyhow::Error::msg)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(enter(config, state, &list))?;
+        runtime.block_on(enter(state, &list))?;
         Ok(running)
     }
 }
@@ -90,19 +87,20 @@ fn plan(mqtt_port: u16) -> anyhow::Result<Plan> {
     })
 }
 
-async fn enter(config: &Config, state: &Path, list: &[Settings]) -> anyhow::Result<()> {
+/// The demo has no key file, so that codes are kept as they are.
+async fn enter(state: &Path, list: &[Settings]) -> anyhow::Result<()> {
     let database = Database::open(state).await?;
-    let means = Means::alone(watch::Sender::new(Arc::new(config.clone())).subscribe());
-    let registry = Printers::open(Ok(database.clone()), means).await;
     for printer in list {
-        let body = json!({
-            "name": format!("Simulated {}", printer.model.name), "host": printer.address,
-            "serial": printer.serial, "accessCode": printer.access_code
-        });
-        let body: Map<String, Value> = body.as_object().cloned().unwrap_or_default();
-        registry.create(body).await?;
+        let kept = KeptPrinter {
+            name: format!("Simulated {}", printer.model.name),
+            host: printer.address.to_string(),
+            serial: printer.serial.clone(),
+            code: KeptCode::Plain(printer.access_code.clone()),
+            rtsp_url: None,
+            pin: None,
+        };
+        database.add_printer(&kept).await?;
     }
-    registry.shutdown().await;
     database.close().await;
     Ok(())
 }

@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
-use super::Check;
 use super::elements::{Role, role};
 use super::facts::{Facts, Peer};
 use super::ports::{Holder, Port};
 use super::surroundings::{Directory, Node, Place};
+use super::{Check, State};
 use crate::capture::choice;
 use crate::capture::discover::Found;
 use crate::capture::v4l2::{Kind, Mode};
-use crate::config::model::{Camera, H264Encoder, Source};
+use crate::config::model::{Camera, H264Encoder, RtspServer, Source};
 use crate::pipelines::elements;
 
 /// The oldest GStreamer that the program is built for.
@@ -31,6 +31,7 @@ pub fn all(facts: &Facts) -> Vec<Check> {
     cameras(facts, &mut checks);
     permissions(facts, &mut checks);
     checks.push(port(facts));
+    checks.extend(rtsp(facts));
     checks.extend(facts.directories.iter().map(|place| directory(place, facts)));
     checks.push(clock(facts));
     checks
@@ -391,10 +392,30 @@ fn permissions(facts: &Facts, checks: &mut Vec<Check>) {
 }
 
 fn port(facts: &Facts) -> Check {
+    let server = &facts.config.server;
+    let address = std::net::SocketAddr::new(server.bind, server.port);
+    one_port(address, &facts.port, "server")
+}
+
+/// Those of RTSP. The service goes on without its default port when somebody else has it.
+fn rtsp(facts: &Facts) -> impl Iterator<Item = Check> {
+    let default = RtspServer::default().port;
+    facts.rtsp.iter().map(move |(key, address, port)| {
+        let mut check = one_port(*address, port, "rtsp");
+        check.mend = check.mend.map(|mend| mend.replace("rtsp.port", key));
+        if check.state == State::Fail && address.port() == default && matches!(port, Port::Taken(_)) {
+            check.state = State::Warn;
+        }
+        check
+    })
+}
+
+/// `section` is where it is configured.
+fn one_port(address: std::net::SocketAddr, port: &Port, section: &str) -> Check {
     const AREA: &str = "Network";
-    let (bind, port) = (facts.config.server.bind, facts.config.server.port);
-    let address = std::net::SocketAddr::new(bind, port).to_string();
-    match &facts.port {
+    let (bind, number) = (address.ip(), address.port());
+    let address = address.to_string();
+    match port {
         Port::Free => Check::ok(AREA, address, "free to listen on"),
         Port::Taken(Some(Holder { pid, name })) if name == "fanlight" => {
             Check::ok(AREA, address, format!("fanlight listens there already (process {pid})"))
@@ -406,24 +427,26 @@ fn port(facts: &Facts) -> Check {
                 }
                 None => (
                     "in use by somebody else's process".to_owned(),
-                    format!("see whose: sudo ss -ltnp 'sport = :{port}'"),
+                    format!("see whose: sudo ss -ltnp 'sport = :{number}'"),
                 ),
             };
-            Check::fail(AREA, address, found, format!("{mend}; or choose another: server.port"))
+            Check::fail(AREA, address, found, format!("{mend}; or choose another: {section}.port"))
         }
         Port::Forbidden => Check::fail(
             AREA,
             address,
             "ports below 1024 are not open to this user",
-            "choose another server.port, or AmbientCapabilities=CAP_NET_BIND_SERVICE in the unit",
+            format!("choose another {section}.port, or AmbientCapabilities=CAP_NET_BIND_SERVICE in the unit"),
         ),
         Port::NoAddress => Check::fail(
             AREA,
             address,
             format!("this machine has no address {bind}"),
-            "ip -brief address; then set server.bind to one of them, or to 0.0.0.0",
+            format!("ip -brief address; then set {section}.bind to one of them, or to 0.0.0.0"),
         ),
-        Port::Other(words) => Check::fail(AREA, address, words.clone(), "set server.bind and server.port"),
+        Port::Other(words) => {
+            Check::fail(AREA, address, words.clone(), format!("set {section}.bind and {section}.port"))
+        }
     }
 }
 

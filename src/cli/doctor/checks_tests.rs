@@ -39,6 +39,7 @@ fn well() -> Facts {
         user: User { uid: 1000, name: "pi".into(), groups: vec!["pi".into(), group.clone()], listed: vec![] },
         nodes: vec![Node { path: device, group, open: true }],
         port: Port::Free,
+        rtsp: vec![("rtsp.port", "127.0.0.1:8554".parse().unwrap(), Port::Free)],
         directories: vec![place("health.file", Place::Creatable)],
         clock: Clock { now: 1_800_000_000, synchronised: Some(true) },
         board: None,
@@ -63,7 +64,7 @@ fn a_machine_that_has_everything_gets_no_complaint() {
 #[test]
 fn each_lack_is_named_with_the_command_that_mends_it() {
     type Spoil = fn(&mut Facts);
-    let table: [(&str, Spoil, &str); 27] = [
+    let table: [(&str, Spoil, &str); 28] = [
         (
             "no TLS",
             |f| f.tls = false,
@@ -161,6 +162,11 @@ fn each_lack_is_named_with_the_command_that_mends_it() {
             "Fail 127.0.0.1:8080: in use by nginx (process 7) -> stop it: kill 7",
         ),
         ("a stranger's port", |f| f.port = Port::Taken(None), "sudo ss -ltnp 'sport = :8080'"),
+        (
+            "RTSP's port in use",
+            |f| f.rtsp[0].2 = Port::Taken(Some(Holder { pid: 7, name: "mediamtx".into() })),
+            "Warn 127.0.0.1:8554: in use by mediamtx (process 7) -> stop it: kill 7; or choose another: rtsp.port",
+        ),
         ("a low port", |f| f.port = Port::Forbidden, "CAP_NET_BIND_SERVICE"),
         ("no such address", |f| f.port = Port::NoAddress, "Fail 127.0.0.1:8080: this machine has no address"),
         (

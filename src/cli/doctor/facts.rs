@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -45,6 +45,8 @@ pub struct Facts {
     pub user: User,
     pub nodes: Vec<Node>,
     pub port: Port,
+    /// Of RTSP, and of RTSPS where it is configured.
+    pub rtsp: Vec<(&'static str, SocketAddr, Port)>,
     pub directories: Vec<Directory>,
     pub clock: Clock,
     pub board: Option<String>,
@@ -139,6 +141,7 @@ impl Facts {
             user: surroundings::user(),
             nodes: surroundings::nodes(),
             port: ports::look(config.server.bind, config.server.port),
+            rtsp: rtsp(&config),
             directories,
             clock: Clock {
                 now: now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
@@ -296,6 +299,16 @@ fn host_and_port(url: &str) -> Option<(String, u16)> {
         _ => 80,
     };
     Some((host, url.port().unwrap_or(default)))
+}
+
+/// The ports of RTSP that are configured; 0 is a free one by itself.
+fn rtsp(config: &Config) -> Vec<(&'static str, SocketAddr, Port)> {
+    let rtsp = &config.rtsp;
+    let bind = rtsp.bind.unwrap_or(config.server.bind);
+    let wanted = [("rtsp.port", Some(rtsp.port)), ("rtsp.tls_port", rtsp.tls_port)];
+    let chosen = wanted.into_iter().filter_map(|(key, port)| Some((key, port.filter(|port| *port != 0)?)));
+    let chosen = chosen.filter(|_| rtsp.enabled);
+    chosen.map(|(key, port)| (key, SocketAddr::new(bind, port), ports::look(bind, port))).collect()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::super::networks::Network;
 use super::super::secret::Secret;
 use super::super::transforms::{Mask, Overlay, Transforms};
 use crate::tls::Fingerprint;
@@ -50,6 +51,9 @@ pub struct Camera {
     pub h264: H264,
     #[serde(default)]
     pub outputs: Outputs,
+    /// Added by API: it is only gone to where [`crate::reach`] permits it, these networks included.
+    #[serde(skip)]
+    pub confined: Option<Vec<Network>>,
 }
 
 impl Camera {
@@ -70,6 +74,7 @@ impl Camera {
             jpeg: Jpeg::default(),
             h264: H264::default(),
             outputs: Outputs::default(),
+            confined: None,
         }
     }
 

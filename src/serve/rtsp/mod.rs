@@ -50,6 +50,7 @@ use connection::{Connection, End, House};
 use fans::Fans;
 use login::Doorkeeper;
 use reader::Socket;
+use tls::Renewed;
 pub(crate) use tls::acceptor;
 
 /// What the kernel keeps of a reader's pictures beyond what is on its way: all of it is latency.
@@ -117,7 +118,7 @@ impl Rtsp {
             let (Some(certificate), Some(key)) = (&settings.certificate, &settings.key) else {
                 return Err(RtspError::Certificate("the certificate or its key is not named".to_owned()));
             };
-            let acceptor = tls::acceptor(certificate, key).map_err(RtspError::Certificate)?;
+            let acceptor = Renewed::open(certificate, key).map_err(RtspError::Certificate)?;
             let (listener, address) = listen(SocketAddr::new(bind, port))?;
             (tls, tls_address) = (Some((listener, acceptor)), Some(address));
         }
@@ -211,7 +212,7 @@ fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 /// Runs until the stop, with everything that it began.
 async fn serve(
     listener: std::net::TcpListener,
-    tls: Option<(std::net::TcpListener, TlsAcceptor)>,
+    tls: Option<(std::net::TcpListener, Renewed)>,
     house: Arc<House>,
 ) {
     let connections = TaskTracker::new();
@@ -219,7 +220,7 @@ async fn serve(
     tokio::select! {
         () = house.stop.cancelled() => {}
         () = accept(Some(listener), None, &house, &connections) => {}
-        () = accept(tls, acceptor.as_ref(), &house, &connections) => {}
+        () = accept(tls, acceptor, &house, &connections) => {}
         () = async { house.fans.follow().await; house.stop.cancelled().await } => {}
     }
     connections.close();
@@ -229,7 +230,7 @@ async fn serve(
 /// Accepts for ever; without a listener it is never anybody's turn.
 async fn accept(
     listener: Option<std::net::TcpListener>,
-    tls: Option<&TlsAcceptor>,
+    mut tls: Option<Renewed>,
     house: &Arc<House>,
     connections: &TaskTracker,
 ) {
@@ -267,7 +268,11 @@ async fn accept(
             let _ = stream.try_write(&answer.bytes(None));
             continue;
         }
-        let (house, tls) = (Arc::clone(house), tls.cloned());
+        let tls = match &mut tls {
+            Some(renewed) => Some(renewed.acceptor().await),
+            None => None,
+        };
+        let house = Arc::clone(house);
         connections.spawn(async move {
             match converse(house, stream, peer, tls).await {
                 Ok(end) => tracing::debug!(%peer, "an RTSP connection ended: {end}"),

@@ -31,7 +31,33 @@ pub struct Queue {
 #[derive(Debug)]
 struct Piece {
     bytes: Bytes,
+    /// What the socket has of it.
+    written: usize,
     picture: bool,
+}
+
+impl Piece {
+    fn new(bytes: Bytes, picture: bool) -> Self {
+        Self { bytes, written: 0, picture }
+    }
+
+    fn rest(&self) -> &[u8] {
+        self.bytes.get(self.written..).unwrap_or_default()
+    }
+
+    /// Leaves out what follows the packet that has begun: the rest of it must go out, or the client could not
+    /// tell where the next one begins.
+    fn cut_short(&mut self) {
+        let mut end = 0;
+        while end < self.written {
+            end = match self.bytes.get(end..end + 4) {
+                Some([b'$', _, high, low]) => end + 4 + usize::from(u16::from_be_bytes([*high, *low])),
+                // No packets: it is one.
+                _ => return,
+            };
+        }
+        self.bytes.truncate(end);
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,7 +99,7 @@ impl Queue {
         self.play = Play::Next { losing: false };
         if let Some(bytes) = group {
             self.play = Play::On;
-            self.wait(Piece { bytes, picture: true }, now);
+            self.wait(Piece::new(bytes, true), now);
         }
     }
 
@@ -83,9 +109,19 @@ impl Queue {
         self.forget_pictures();
     }
 
-    /// What waits of pictures is not to be seen any more; it goes on at the next keyframe.
+    /// What waits of pictures is not to be seen any more, nor what follows of one, or of a kept group, that is
+    /// partly written, beyond the packet that has begun; it goes on at the next keyframe.
     pub fn retract(&mut self) {
         self.forget_pictures();
+        if self.begun
+            && let Some(first) = self.waiting.front_mut().filter(|first| first.picture)
+        {
+            first.cut_short();
+            if first.rest().is_empty() {
+                self.waiting.pop_front();
+                self.begun = false;
+            }
+        }
         if self.play == Play::On {
             self.play = Play::Next { losing: false };
         }
@@ -95,7 +131,7 @@ impl Queue {
         if self.waiting.iter().filter(|piece| !piece.picture).count() >= MAX_ANSWERS {
             return Err(Cut::Flooding);
         }
-        self.wait(Piece { bytes, picture: false }, now);
+        self.wait(Piece::new(bytes, false), now);
         Ok(())
     }
 
@@ -121,20 +157,20 @@ impl Queue {
                 return Ok(Offered::Written);
             }
             self.begun = written > 0;
-            self.wait(Piece { bytes: bytes.slice(written..), picture: true }, now);
+            self.wait(Piece { written, ..Piece::new(bytes.clone(), true) }, now);
             return Ok(Offered::Waits { first: true });
         }
         let (pictures, size) = self.pictures();
         if pictures < MAX_PICTURES && size + bytes.len() <= MAX_BYTES {
             self.play = Play::On;
-            self.wait(Piece { bytes: bytes.clone(), picture: true }, now);
+            self.wait(Piece::new(bytes.clone(), true), now);
             return Ok(Offered::Waits { first: false });
         }
         // Behind: nothing that waits is of use any more. A keyframe is where to go on from.
         let mut lost = self.forget_pictures();
         if keyframe {
             self.play = Play::On;
-            self.wait(Piece { bytes: bytes.clone(), picture: true }, now);
+            self.wait(Piece::new(bytes.clone(), true), now);
         } else {
             self.play = Play::Next { losing: true };
             lost += 1;
@@ -149,13 +185,13 @@ impl Queue {
         mut write: impl FnMut(&[u8]) -> io::Result<usize>,
     ) -> Result<(), Cut> {
         while let Some(first) = self.waiting.front_mut() {
-            let written = written(write(&first.bytes))?;
-            if written == 0 && !first.bytes.is_empty() {
+            let written = written(write(first.rest()))?;
+            if written == 0 && !first.rest().is_empty() {
                 return Ok(());
             }
             self.progress = Some(now);
-            if written < first.bytes.len() {
-                first.bytes = first.bytes.slice(written..);
+            first.written += written;
+            if !first.rest().is_empty() {
                 self.begun = true;
             } else {
                 self.waiting.pop_front();
@@ -185,7 +221,7 @@ impl Queue {
 
     fn pictures(&self) -> (usize, usize) {
         let pictures = self.waiting.iter().filter(|piece| piece.picture);
-        pictures.fold((0, 0), |(count, size), piece| (count + 1, size + piece.bytes.len()))
+        pictures.fold((0, 0), |(count, size), piece| (count + 1, size + piece.rest().len()))
     }
 
     /// Forgets all pictures but one that is partly written; how many.
@@ -327,6 +363,26 @@ mod tests {
         queue.drain(now, |b| socket.write(b)).unwrap();
         let expected = [picture(1), Bytes::from_static(b"answer"), picture(5)].concat();
         assert_eq!(socket.got, expected, "what had begun is whole");
+    }
+
+    #[test]
+    fn of_a_group_that_is_partly_written_only_the_packet_goes_out_that_has_begun() {
+        let packet = |number: u8| [&[b'$', 0, 0, 6][..], &[number; 6]].concat();
+        // What the socket took, and what it gets in all.
+        for (taken, packets) in [(0, 0), (3, 1), (4, 1), (10, 1), (11, 2), (20, 2), (25, 3), (30, 3)] {
+            let mut queue = Queue::default();
+            let (now, mut socket) = (Instant::now(), Socket { room: taken, ..Socket::default() });
+            queue.play(Some([packet(1), packet(2), packet(3)].concat().into()), now);
+            queue.drain(now, |b| socket.write(b)).unwrap();
+            queue.answer(Bytes::from_static(b"answer"), now).unwrap();
+            queue.retract();
+            assert_eq!(queue.picture(&picture(4), false, now, |b| socket.write(b)), Ok(Offered::Skipped));
+            queue.picture(&packet(5).into(), true, now, |b| socket.write(b)).unwrap();
+            socket.room = usize::MAX;
+            queue.drain(now, |b| socket.write(b)).unwrap();
+            let before: Vec<u8> = (1..=packets).flat_map(packet).collect();
+            assert_eq!(socket.got, [&before[..], b"answer", &packet(5)].concat(), "{taken}");
+        }
     }
 
     #[test]

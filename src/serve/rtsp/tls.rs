@@ -2,9 +2,9 @@
 //! by way of a pair of local sockets. Such a reader costs its encryption and two more copies.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -17,6 +17,8 @@ use tokio_rustls::TlsAcceptor;
 
 /// How long the handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How often it is looked whether the certificate was renewed.
+const LOOK: Duration = Duration::from_secs(1);
 /// For the goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
 /// What the pair holds of a reader's pictures: all of it is latency.
@@ -47,6 +49,63 @@ pub fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, String> {
     }
     let config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
     Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// Certificate and key as they are on disk: renewed ones are for who comes from then on.
+#[allow(missing_debug_implementations)]
+pub struct Renewed {
+    files: [PathBuf; 2],
+    acceptor: TlsAcceptor,
+    seen: Option<[Stamp; 2]>,
+    looked: Instant,
+}
+
+/// By which a file that was written anew is known.
+type Stamp = (SystemTime, u64, u64);
+
+impl Renewed {
+    /// # Errors
+    /// In words: what is wrong with one of the files.
+    pub fn open(certificate: &Path, key: &Path) -> Result<Self, String> {
+        let files = [certificate.to_owned(), key.to_owned()];
+        // First: what is written meanwhile is seen later.
+        let seen = stamps(&files);
+        let acceptor = acceptor(certificate, key)?;
+        Ok(Self { files, acceptor, seen, looked: Instant::now() })
+    }
+
+    /// For a client that comes now. Looks at the disk at most once in [`LOOK`].
+    pub async fn acceptor(&mut self) -> TlsAcceptor {
+        if self.looked.elapsed() < LOOK {
+            return self.acceptor.clone();
+        }
+        self.looked = Instant::now();
+        let (files, before) = (self.files.clone(), self.seen);
+        let looking = tokio::task::spawn_blocking(move || {
+            let seen = stamps(&files);
+            (seen.is_some() && seen != before).then(|| (seen, acceptor(&files[0], &files[1])))
+        });
+        let Ok(Some((seen, opened))) = looking.await else { return self.acceptor.clone() };
+        self.seen = seen;
+        match opened {
+            Ok(acceptor) => {
+                tracing::info!("RTSPS: the certificate {} was renewed", self.files[0].display());
+                self.acceptor = acceptor;
+            }
+            // It may be half written.
+            Err(words) => tracing::warn!("RTSPS: {words}; the one before goes on"),
+        }
+        self.acceptor.clone()
+    }
+}
+
+fn stamps(files: &[PathBuf; 2]) -> Option<[Stamp; 2]> {
+    use std::os::unix::fs::MetadataExt as _;
+    let stamp = |path: &PathBuf| {
+        let file = std::fs::metadata(path).ok()?;
+        Some((file.modified().ok()?, file.len(), file.ino()))
+    };
+    Some([stamp(&files[0])?, stamp(&files[1])?])
 }
 
 /// Greets a client; gives the socket of the connection behind, and what carries its bytes until its end.

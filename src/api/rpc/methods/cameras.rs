@@ -10,7 +10,11 @@ use crate::api::rpc::Rpc;
 use crate::api::rpc::error::Error;
 use crate::api::rpc::session::Session;
 use crate::api::rpc::table::{Method, Nothing, method, params};
+use crate::cameras::Presence;
+use crate::cameras::controls::ControlError;
+use crate::capture::device::Control;
 use crate::capture::status::OutletStatus;
+use crate::capture::v4l2::Mode;
 use crate::control::{Named, Urls};
 use crate::supervision::State;
 
@@ -42,15 +46,21 @@ params! {
 pub enum Status {
     /// It gives pictures, or would if somebody watched.
     Connected,
-    /// It gives none; it is tried again by itself.
+    /// It gives none; it is tried again by itself, or when it is plugged in.
     Disconnected,
     /// It refuses the credentials.
     Error,
 }
 
-impl From<State> for Status {
-    fn from(state: State) -> Self {
+impl Status {
+    pub fn of(camera: &Named) -> Self {
+        Self::when(camera.capture.status().lifecycle.state, camera.presence)
+    }
+
+    fn when(state: State, presence: Option<Presence>) -> Self {
         match state {
+            // Whatever its pipeline does: nobody gets pictures of it.
+            _ if presence == Some(Presence::Away) => Status::Disconnected,
             State::Live | State::Idle => Status::Connected,
             State::Starting | State::Stalled | State::BackingOff | State::Stopping => Status::Disconnected,
             State::Refused => Status::Error,
@@ -65,6 +75,7 @@ pub struct Essence {
     id: String,
     status: Status,
     state: State,
+    presence: Option<Presence>,
     name: String,
     resolution: Option<String>,
     fps: f64,
@@ -74,7 +85,9 @@ pub struct Essence {
 
 impl PartialEq for Essence {
     fn eq(&self, other: &Self) -> bool {
-        let of = |e: &Self| (e.device.clone(), e.status, e.state, e.name.clone(), e.resolution.clone());
+        let of = |e: &Self| {
+            (e.device.clone(), e.status, e.state, e.presence, e.name.clone(), e.resolution.clone())
+        };
         of(self) == of(other) && self.streams == other.streams
     }
 }
@@ -89,8 +102,9 @@ impl Essence {
                 rpc.house().config.borrow().hls.low_latency,
                 rpc.house().rtsp.as_ref(),
             ),
-            status: status.lifecycle.state.into(),
+            status: Status::when(status.lifecycle.state, camera.presence),
             state: status.lifecycle.state,
+            presence: camera.presence,
             id: status.id,
             name: status.name,
             resolution: status.resolution,
@@ -115,6 +129,8 @@ pub struct CameraUpdate {
     status: Status,
     /// The same in the words of health and REST.
     state: State,
+    /// Whether its device is plugged in; null where that is not known.
+    presence: Option<Presence>,
     name: String,
     /// `1280x720`; null until known.
     resolution: Option<String>,
@@ -128,10 +144,10 @@ pub struct CameraUpdate {
 
 impl CameraUpdate {
     pub fn of(essence: &Essence, base: &str) -> Self {
-        let Essence { device, id, status, state, name, resolution, fps, streams, last_error } =
+        let Essence { device, id, status, state, presence, name, resolution, fps, streams, last_error } =
             essence.clone();
         let streams = streams.at(base);
-        Self { device, id, status, state, name, resolution, fps, streams, last_error }
+        Self { device, id, status, state, presence, name, resolution, fps, streams, last_error }
     }
 }
 
@@ -206,15 +222,23 @@ struct Capabilities {
     id: String,
     /// Kind of source: `libcamera`, `v4l2`, `rtsp`, `http`, `file`, `test`, `auto`.
     source: String,
-    /// What the source gives now, in words: `H.264 1280x720`. Empty before the first picture.
+    /// What the device calls itself; null where there is none that says.
+    card: Option<String>,
+    /// What the device offers (`YUYV`, `mjpeg`); of others what the stream is now, in words:
+    /// `H.264 1280x720`. Empty before the first picture.
     formats: Vec<String>,
-    /// The sizes that are known: of the pictures now, and the configured one.
+    /// The device's sizes, of a range its two ends; of other cameras those that are known: of the pictures now,
+    /// and the configured one.
     resolutions: Vec<String>,
-    /// The configured rate, or the measured one when the camera chooses.
+    /// The device's highest rates; of other cameras the configured rate, or the measured one.
     fps_options: Vec<f64>,
-    /// `confirmed` once pictures came, else `none`.
+    /// `confirmed` once the device answered or pictures came, else `none`.
     #[schema(value_type = String)]
     validation_status: &'static str,
+    /// Why the device does not say more, where it has something to say.
+    message: Option<String>,
+    /// What of the device can be set.
+    controls: Vec<Control>,
     /// Outputs that are switched on.
     #[schema(value_type = Vec<String>)]
     outputs: Vec<&'static str>,
@@ -225,14 +249,25 @@ struct Capabilities {
 async fn capabilities(session: Arc<Session>, params: Device) -> Result<Capabilities, Error> {
     let house = session.rpc.house();
     let camera = house.control.camera(&params.device)?;
+    let (told, message) = match house.control.describe(camera.capture.id()).await {
+        Ok(told) => (Some(told), None),
+        Err(ControlError::None(_)) => (None, None),
+        Err(error) => (None, Some(error.to_string())),
+    };
     let status = camera.capture.status();
     let configured = camera.capture.camera();
-    let mut resolutions: Vec<String> = status.resolution.into_iter().collect();
-    let wanted = configured.resolution.to_string();
-    if !resolutions.contains(&wanted) {
-        resolutions.push(wanted);
-    }
-    let fps = if configured.fps > 0 { f64::from(configured.fps) } else { rounded(status.fps) };
+    let known = told.is_some() || status.format.is_some();
+    let offers = match &told {
+        Some(told) => Offers::of(&told.modes),
+        None => Offers {
+            formats: status.format.into_iter().collect(),
+            resolutions: unique(status.resolution.into_iter().chain([configured.resolution.to_string()])),
+            rates: match configured.fps {
+                0 => vec![rounded(status.fps)],
+                fps => vec![f64::from(fps)],
+            },
+        },
+    };
     let outputs = &configured.outputs;
     let on = [
         (outputs.mjpeg, "mjpeg"),
@@ -241,16 +276,94 @@ async fn capabilities(session: Arc<Session>, params: Device) -> Result<Capabilit
         (outputs.whep, "whep"),
         (outputs.rtsp && house.rtsp.is_some(), "rtsp"),
     ];
+    let (card, controls) = told.map(|told| (told.card, told.controls)).unzip();
     Ok(Capabilities {
         device: camera.alias.clone(),
         source: status.source.to_owned(),
-        validation_status: if status.format.is_some() { "confirmed" } else { "none" },
-        formats: status.format.into_iter().collect(),
-        resolutions,
-        fps_options: if fps > 0.0 { vec![fps] } else { Vec::new() },
+        card,
+        formats: offers.formats,
+        resolutions: offers.resolutions,
+        fps_options: offers.rates.into_iter().filter(|fps| *fps > 0.0).collect(),
+        validation_status: if known { "confirmed" } else { "none" },
+        message,
+        controls: controls.unwrap_or_default(),
         outputs: on.into_iter().filter(|(on, _)| *on).map(|(_, name)| name).collect(),
         h264: status.h264,
         jpeg: status.jpeg,
         id: status.id,
     })
+}
+
+/// What a camera can give, each once.
+#[derive(Debug, PartialEq)]
+struct Offers {
+    formats: Vec<String>,
+    resolutions: Vec<String>,
+    rates: Vec<f64>,
+}
+
+impl Offers {
+    fn of(modes: &[Mode]) -> Self {
+        let format = |mode: &Mode| match mode.pixels.as_str() {
+            "" => serde_json::to_value(mode.kind).ok().and_then(|kind| Some(kind.as_str()?.to_owned())),
+            pixels => Some(pixels.to_owned()),
+        };
+        Self {
+            formats: unique(modes.iter().filter_map(format)),
+            resolutions: unique(modes.iter().map(|mode| mode.size.to_string())),
+            rates: unique(modes.iter().map(|mode| rounded(mode.max_fps))),
+        }
+    }
+}
+
+fn unique<T: PartialEq>(all: impl Iterator<Item = T>) -> Vec<T> {
+    let mut once = Vec::new();
+    for one in all {
+        if !once.contains(&one) {
+            once.push(one);
+        }
+    }
+    once
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::v4l2::{Kind, Offer};
+
+    #[test]
+    fn each_format_size_and_rate_of_a_device_is_told_once() {
+        let mode = |kind, pixels: &str, size: &str, max_fps| Mode {
+            kind,
+            pixels: pixels.into(),
+            size: size.parse().unwrap(),
+            max_fps,
+            offer: Offer::default(),
+        };
+        let modes = [
+            mode(Kind::Raw, "YUY2", "640x480", 30.0),
+            mode(Kind::Raw, "YUY2", "1280x720", 10.0),
+            mode(Kind::Mjpeg, "", "1280x720", 29.97),
+        ];
+        let offers = Offers::of(&modes);
+        assert_eq!(offers.formats, ["YUY2", "mjpeg"]);
+        assert_eq!(offers.resolutions, ["640x480", "1280x720"]);
+        assert_eq!(offers.rates, [30.0, 10.0]);
+    }
+
+    #[test]
+    fn a_camera_that_is_unplugged_is_disconnected_also_while_nobody_watches() {
+        let (here, away) = (Some(Presence::Present), Some(Presence::Away));
+        for (state, presence, status) in [
+            (State::Idle, None, Status::Connected),
+            (State::Idle, here, Status::Connected),
+            (State::Idle, away, Status::Disconnected),
+            (State::Live, here, Status::Connected),
+            (State::Live, away, Status::Disconnected),
+            (State::BackingOff, here, Status::Disconnected),
+            (State::Refused, None, Status::Error),
+        ] {
+            assert_eq!(Status::when(state, presence), status, "{state:?} {presence:?}");
+        }
+    }
 }

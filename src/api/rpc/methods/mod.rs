@@ -2,7 +2,9 @@
 //! lists them; the functions ask [`crate::control`] and put the answer into the words of the interface.
 
 pub mod cameras;
+mod external;
 pub mod files;
+mod pictures;
 pub mod printers;
 mod service;
 mod session;
@@ -15,8 +17,10 @@ use super::table::Method;
 pub fn all() -> Vec<Method> {
     let mut methods = session::methods();
     methods.extend(cameras::methods());
+    methods.extend(pictures::methods());
     methods.extend(streams::methods());
     methods.extend(files::methods());
+    methods.extend(external::methods());
     methods.extend(printers::methods());
     methods.extend(service::methods());
     methods.extend(stepper::methods());
