@@ -192,6 +192,15 @@ mod tests {
         ("DELETE /api/snapshots/{file}", Role::Admin),
         ("PATCH /api/storage/retention", Role::Admin),
         ("POST /api/storage/cleanup", Role::Admin),
+        ("POST /api/printers/{id}/command", Role::Operator),
+        ("POST /api/printers", Role::Admin),
+        ("PUT /api/printers/{id}", Role::Admin),
+        ("DELETE /api/printers/{id}", Role::Admin),
+        ("POST /api/printers/test", Role::Admin),
+        ("POST /api/printers/{id}/test", Role::Admin),
+        ("POST /api/printers/{id}/certificate", Role::Admin),
+        // A look that has the service listen on the network.
+        ("GET /api/printers/found", Role::Admin),
         // Watching.
         ("POST /webrtc/token", Role::Viewer),
         ("POST /cameras/{id}/webrtc", Role::Viewer),
@@ -209,6 +218,12 @@ mod tests {
         "GET /health/detailed",
         "GET /ready",
         "GET /ws",
+        // To log in there must be a page to do it on.
+        "GET /assets/{file}",
+        "GET /icon.svg",
+        "GET /api/session",
+        "POST /api/login",
+        "POST /api/logout",
     ];
 
     #[test]
