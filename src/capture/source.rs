@@ -1,7 +1,7 @@
 //! The subject that captures: one attempt is one run of the source's pipeline into the [`Tap`].
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -298,11 +298,10 @@ fn prepare_rtsp(bin: &gst::Bin, rtsp: &Rtsp, shared: &Arc<Shared>, reports: &Rep
     let Some(source) = bin.by_name("source") else {
         return Err(Failure::unsupported("sources/rtsp has no element named source"));
     };
-    // Whether the certificate is the pinned one, where one is pinned.
-    let known = Arc::new(AtomicBool::new(rtsp.tls != TlsCheck::Pin));
     if rtsp.tls == TlsCheck::Pin {
         let (target, reports, pinned) = (config::redact_url(&rtsp.url), reports.clone(), rtsp.fingerprint);
-        let known = Arc::clone(&known);
+        // Not asked about: a session that is resumed, which only the peer of before can do, and a certificate
+        // that an authority of this machine has signed for this very address.
         source.connect("accept-certificate", false, move |values| {
             let certificate = values.get(2).and_then(|value| value.get::<gio::TlsCertificate>().ok());
             let shown = certificate.as_ref().and_then(pin::of);
@@ -310,19 +309,12 @@ fn prepare_rtsp(bin: &gst::Bin, rtsp: &Rtsp, shared: &Arc<Shared>, reports: &Rep
             if !right {
                 reports.failed(pin::stranger(&target, shown));
             }
-            known.store(right, Ordering::SeqCst);
             Some(right.to_value())
         });
     }
     // Audio and metadata are not even set up.
     let shared = Arc::downgrade(shared);
-    let (target, failing) = (config::redact_url(&rtsp.url), reports.clone());
     source.connect("select-stream", false, move |values| {
-        // A certificate that this machine trusts is not asked about, pinned or not.
-        if !known.load(Ordering::SeqCst) {
-            failing.failed(pin::trusted_stranger(&target));
-            return Some(false.to_value());
-        }
         let caps = values.get(2).and_then(|caps| caps.get::<gst::Caps>().ok());
         if let (Some(shared), Some(caps)) = (shared.upgrade(), &caps) {
             announce(&shared, caps);
