@@ -33,6 +33,8 @@ pub enum VaultError {
 
 pub struct Vault(Key);
 
+// There is one for the whole service.
+#[allow(clippy::large_enum_variant)]
 enum Key {
     /// None is configured: codes are kept as text.
     None,

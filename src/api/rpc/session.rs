@@ -31,6 +31,8 @@ pub struct From {
 /// What notifications are about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+// They are the names of the notifications.
+#[allow(clippy::enum_variant_names)]
 pub enum Topic {
     CameraStatusUpdate,
     RecordingStatusUpdate,
