@@ -208,8 +208,10 @@ impl Cameras {
         self.persist().await;
     }
 
-    /// Ends all; returns when each is gone or given up.
+    /// Ends all; returns when each is gone or given up, and what there was to keep is written.
     pub async fn shutdown(&self) {
-        futures_util::future::join_all(self.all().iter().map(Capture::shutdown)).await;
+        let list = self.all();
+        let ending = futures_util::future::join_all(list.iter().map(Capture::shutdown));
+        tokio::join!(ending, self.persist());
     }
 }

@@ -545,10 +545,11 @@ async fn follow(inner: std::sync::Weak<Inner>) {
         loop {
             tokio::select! {
                 // Somebody was quicker: looked at again as well.
-                Some(started) = starting.join_next() => match started {
-                    Ok((id, false)) => begun.retain(|begun| *begun != id),
-                    Ok((_, true)) | Err(_) => {}
-                },
+                Some(started) = starting.join_next() => {
+                    if let Ok((id, false)) = started {
+                        begun.retain(|begun| *begun != id);
+                    }
+                }
                 Ok(()) = cameras.changed() => break,
                 Ok(()) = planned.changed() => break,
                 () = &mut next_minute => break,

@@ -185,6 +185,14 @@ mod tests {
         ("DELETE /api/cameras/{id}", Role::Admin),
         ("PUT /api/cameras/{id}/transforms", Role::Admin),
         ("DELETE /api/cameras/{id}/transforms", Role::Admin),
+        ("POST /api/printers/{id}/command", Role::Operator),
+        ("GET /api/printers/found", Role::Admin),
+        ("POST /api/printers", Role::Admin),
+        ("POST /api/printers/test", Role::Admin),
+        ("PUT /api/printers/{id}", Role::Admin),
+        ("DELETE /api/printers/{id}", Role::Admin),
+        ("POST /api/printers/{id}/certificate", Role::Admin),
+        ("POST /api/printers/{id}/test", Role::Admin),
         ("POST /api/external-streams", Role::Admin),
         ("DELETE /api/external-streams/{id}", Role::Admin),
         ("PUT /api/external-streams/discovery", Role::Admin),
@@ -209,6 +217,12 @@ mod tests {
         "GET /health/detailed",
         "GET /ready",
         "GET /ws",
+        // The dashboard's page, on which one logs in.
+        "GET /assets/{file}",
+        "GET /icon.svg",
+        "GET /api/session",
+        "POST /api/login",
+        "POST /api/logout",
     ];
 
     #[test]
