@@ -1,7 +1,7 @@
 # Fanlight. `make demo` shows a picture, `make test` runs everything; both install what they need first.
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-tests web build demo lint test test-vm bench clean web-deps
+.PHONY: help deps deps-demo deps-tests web build demo lint test test-vm bench clean web-deps
 
 # The steps of one target come after each other, also with -j.
 .NOTPARALLEL:
@@ -18,6 +18,9 @@ help: ## this list
 deps: ## install the Debian packages to build and run (asks nothing)
 	$(DEPS)
 
+deps-demo:
+	$(DEPS) --demo
+
 deps-tests: ## install those and the ones for the tests
 	$(DEPS) --tests
 
@@ -33,7 +36,7 @@ web/dist/index.html: web/node_modules/.package-lock.json $(WEB_SOURCES)
 build: web ## build target/release/fanlight, the dashboard in it
 	$(CARGO) build --locked --release --bin fanlight
 
-demo: deps build ## a test camera in your browser: prints the address; LIVEKIT=1 adds a LiveKit server; Ctrl-C ends it
+demo: deps-demo build ## a test camera and two simulated printers in your browser: prints the address; LIVEKIT=1 adds a LiveKit server; Ctrl-C ends it
 	@exec $(if $(LIVEKIT),scripts/demo-livekit.sh target/release/fanlight,target/release/fanlight demo)
 
 web-deps: tests/web/node_modules/.package-lock.json web/node_modules/.package-lock.json

@@ -2,6 +2,7 @@
 # Installs the Debian packages that Fanlight needs. Asks nothing; does nothing when all are there.
 #
 #   scripts/deps.sh            what building and running needs
+#   scripts/deps.sh --demo     that, and what `make demo` shows beside
 #   scripts/deps.sh --tests    that, and what the tests need
 #   scripts/deps.sh --vm       what tests/vm needs: a virtual machine with cameras in it
 #   scripts/deps.sh --list     prints the groups and installs nothing
@@ -20,34 +21,38 @@ media=(
   gstreamer1.0-rtsp gstreamer1.0-x gstreamer1.0-libav gstreamer1.0-libcamera gstreamer1.0-nice
   glib-networking ca-certificates fonts-dejavu-core
 )
+# To show simulated printers: the broker of each. Never a service of the machine here.
+printers=(mosquitto)
 # To test: a camera to stream from, ffmpeg and a browser as viewers, certificates; a network namespace with
-# trouble in it; an RTMP server; the Redis without which LiveKit has no ingresses.
+# trouble in it; an RTMP server; the Redis without which LiveKit has no ingresses; clients of MQTT.
 tests=(
   libgstrtspserver-1.0-dev
   ffmpeg python3-av chromium curl openssl
   iproute2 nftables
-  nginx-light libnginx-mod-rtmp libnginx-mod-stream redis-server
+  nginx-light libnginx-mod-rtmp libnginx-mod-stream redis-server mosquitto-clients
 )
 # For `make test-vm`: the machine; udev for inside of it, which does nothing on its own out here.
 vm=(qemu-system-x86 busybox-static cpio kmod udev gstreamer1.0-tools gstreamer1.0-plugins-good)
 # What Debian starts on installation and at each boot, though the tests start their own, on ports and in
 # directories of their own.
-declare -A service_of=([nginx-light]=nginx [redis-server]=redis-server)
+declare -A service_of=([nginx-light]=nginx [redis-server]=redis-server [mosquitto]=mosquitto)
 
 wanted=("${build[@]}" "${media[@]}")
 case "${1:-}" in
   "") ;;
-  --tests) wanted+=("${tests[@]}") ;;
+  --demo) wanted+=("${printers[@]}") ;;
+  --tests) wanted+=("${printers[@]}" "${tests[@]}") ;;
   --vm) wanted+=("${vm[@]}") ;;
   --list)
     echo "build: ${build[*]}"
     echo "media: ${media[*]}"
+    echo "printers: ${printers[*]}"
     echo "tests: ${tests[*]}"
     echo "vm: ${vm[*]}"
     exit 0
     ;;
   *)
-    echo "usage: $0 [--tests | --vm | --list]" >&2
+    echo "usage: $0 [--demo | --tests | --vm | --list]" >&2
     exit 2
     ;;
 esac
@@ -62,6 +67,7 @@ This is not Debian, so nothing was installed. Fanlight is built and tested on De
 Install what your system calls these packages, and try again with SKIP_DEPS=1 in the environment:
   build: ${build[*]}
   media: ${media[*]}
+  printers: ${printers[*]}
   tests: ${tests[*]}
 TEXT
   exit 1
@@ -74,7 +80,7 @@ for package in "${wanted[@]}"; do
 done
 
 if ((${#missing[@]})); then
-  for group in build media tests vm; do
+  for group in build media printers tests vm; do
     declare -n packages=$group
     of_group=()
     for package in "${packages[@]}"; do

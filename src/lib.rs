@@ -3,7 +3,8 @@
 //!
 //! Floors, from the ground; a room imports only from below: [`config`], [`frames`], [`h264`], [`mux`],
 //! [`reach`], [`storage`], [`telemetry`], [`tls`]; [`supervision`], [`pipelines`], [`access`]; [`capture`]; [`serve`],
-//! [`publish`], [`record`]; [`cameras`], [`livekit`], [`motion`]; [`control`]; [`api`]; [`cli`].
+//! [`publish`], [`record`]; [`cameras`], [`livekit`], [`motion`], [`printers`]; [`control`]; [`api`];
+//! [`cli`].
 
 pub mod access;
 pub mod api;
@@ -19,6 +20,7 @@ pub mod livekit;
 pub mod motion;
 pub mod mux;
 pub mod pipelines;
+pub mod printers;
 pub mod publish;
 pub mod reach;
 pub mod record;

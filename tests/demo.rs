@@ -102,3 +102,38 @@ fn ctrl_c_ends_the_demo_within_two_seconds_with_nothing_left_behind() {
     assert!(TcpListener::bind(("127.0.0.1", port)).is_ok(), "port {port} is free again");
     drop(silent);
 }
+
+#[test]
+fn the_demo_shows_two_simulated_printers_where_there_is_a_broker() {
+    let test = "the_demo_shows_two_simulated_printers_where_there_is_a_broker";
+    if lacks(test, &[("mosquitto", "mosquitto")]) {
+        return;
+    }
+    let temporary = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fanlight"));
+    command
+        .args(["demo", "--port", "0"])
+        .current_dir(temporary.path())
+        .env("TMPDIR", temporary.path())
+        .env("NO_COLOR", "1");
+    let mut demo = Process::spawn("fanlight demo", &mut command);
+    let port: u16 = demo.wait_line("prints its address", 0, STARTS, |line| {
+        line.split("http://127.0.0.1:").nth(1)?.split('/').next()?.parse().ok()
+    });
+    wait_until("both are connected and show what they do", STARTS, || {
+        let list = get(port, "/api/printers?full=1").unwrap().json();
+        let doing =
+            |it: &&serde_json::Value| it["status"]["connected"] == true && it["status"]["jobState"] != "";
+        list.as_array().unwrap().iter().filter(doing).count() == 2
+    });
+    for camera in [1, 2] {
+        wait_until("its picture comes", 2 * STARTS, || {
+            let picture = get(port, &format!("/cameras/{camera}/snapshot.jpg"));
+            picture.is_ok_and(|answer| answer.status == 200 && answer.body.starts_with(&[0xff, 0xd8]))
+        });
+    }
+    demo.signal(Signal::INT);
+    assert_eq!(demo.wait(2 * ENDS).code(), Some(0));
+    let left: Vec<_> = std::fs::read_dir(temporary.path()).unwrap().collect();
+    assert!(left.is_empty(), "left behind: {left:?}");
+}

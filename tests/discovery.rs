@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fanlight::cameras::identity::{Device, Opens};
+use fanlight::cameras::pictures::Memory;
 use fanlight::cameras::roster::{Change, Node};
 use fanlight::cameras::{Cameras, Presence, discovery};
 use fanlight::capture::{Capture, LINGER, Means};
@@ -53,7 +54,7 @@ impl House {
         gstreamer::init().unwrap();
         let database = Database::open(directory.path()).await.unwrap();
         let expected = expected.iter().map(ToString::to_string);
-        let cameras = Cameras::open(&config, &means(), Some(database), true, expected).await;
+        let cameras = Cameras::open(&config, &means(), Memory::Database(database), true, expected).await;
         let (cable, devices) = mpsc::channel(16);
         let running = AbortOnDropHandle::new(tokio::spawn(discovery::run(cameras.clone(), devices)));
         Self { cameras, config, cable, _running: running, directory }
@@ -259,7 +260,7 @@ async fn what_is_changed_by_api_outlives_a_restart_and_restarts_only_that_camera
 }
 
 #[tokio::test]
-async fn a_mask_outlives_whatever_its_camera_begins_anew_for_until_the_configuration_says_another() {
+async fn a_mask_outlives_whatever_its_camera_begins_anew_for_and_a_restart_until_it_is_reset_or_forgotten() {
     let mask = Mask { name: None, enabled: true, x: 0.0, y: 0.0, width: 0.5, height: 0.5 };
     let masked = Transforms { masks: vec![mask.clone()], ..Transforms::default() };
     let mut house = House::open(porch()).await;
@@ -267,7 +268,8 @@ async fn a_mask_outlives_whatever_its_camera_begins_anew_for_until_the_configura
     house.until("porch camera0, acme camera1 present v0").await;
     let both = |house: &House| ["porch", "camera1"].map(|name| house.cameras.named(name).unwrap());
     for camera in both(&house) {
-        camera.transform(masked.clone(), true).unwrap();
+        let done = house.cameras.transform(camera.id(), Some(masked.clone()), true).await.unwrap();
+        assert!(done.kept);
     }
     let is_masked = |before: &Capture, after: &Capture| {
         assert!(!after.same(before), "{} began anew", after.id());
@@ -290,12 +292,27 @@ async fn a_mask_outlives_whatever_its_camera_begins_anew_for_until_the_configura
     difference.live.push("pipelines");
     house.cameras.apply(&difference, &other, &means()).await;
     before.iter().zip(&both(&house)).for_each(|(before, after)| is_masked(before, after));
-    // What is written down anew counts.
+    // What is written down comes after what was set.
     other.cameras[0].masks = vec![Mask { x: 0.5, ..mask }];
+    let before = both(&house);
     house.reload(other.clone()).await;
+    is_masked(&before[0], &both(&house)[0]);
+    // And over the end of the service.
+    house.unplug(0).await;
+    house.until("porch camera0, acme camera1 away").await;
+    let house = House::open_in(house.end().await, other.clone()).await;
+    house.until("porch camera0, acme camera1 away").await;
+    let [porch, own] = both(&house);
+    assert_eq!((porch.transforms(), own.transforms()), (masked.clone(), masked.clone()));
+    house.cameras.transform("porch", None, true).await.unwrap();
+    assert_eq!(porch.transforms(), Transforms::of(&other.cameras[0]));
+    assert!(house.cameras.forget(own.id()).await);
+    let house = House::open_in(house.end().await, other.clone()).await;
+    house.plug(0, Some("A1B2C3D4"), "p1").await;
+    house.until("porch camera0, acme camera1 present v0").await;
     let [porch, own] = both(&house);
     assert_eq!(porch.transforms(), Transforms::of(&other.cameras[0]));
-    assert_eq!(own.transforms(), masked);
+    assert_eq!(own.transforms(), Transforms::default());
     house.end().await;
 }
 

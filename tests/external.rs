@@ -137,12 +137,12 @@ fn what_only_this_machine_can_reach_is_refused_and_the_number_is_bounded() {
     }
     for id in ["porch", "camera7"] {
         let (code, _) =
-            call(&service, "add_external_stream", json!(["rtsp://192.0.2.1/x", "x", id])).unwrap_err();
+            call(&service, "add_external_stream", json!(["rtsp://198.51.100.7/x", "x", id])).unwrap_err();
         assert!([-32020, -32602].contains(&code), "{id}: {code}");
     }
     assert_eq!(streams(&service)["total"], 0);
-    call(&service, "add_external_stream", json!(["rtsp://192.0.2.1/x"])).unwrap();
-    let (code, reason) = call(&service, "add_external_stream", json!(["rtsp://192.0.2.2/x"])).unwrap_err();
+    call(&service, "add_external_stream", json!(["rtsp://198.51.100.7/x"])).unwrap();
+    let (code, reason) = call(&service, "add_external_stream", json!(["rtsp://198.51.100.8/x"])).unwrap_err();
     assert!(code == -32020 && reason.contains("external.max_streams"), "{code} {reason}");
 }
 

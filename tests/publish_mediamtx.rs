@@ -7,12 +7,14 @@ mod publishing;
 mod support;
 
 use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use fanlight::config::Secret;
 use fanlight::config::model::{Publish, PublishMediamtx, PublishTls, Target};
 use fanlight::pipelines::elements::registered;
 use fanlight::supervision::State;
+use gstreamer::prelude::*;
 
 use publishing::{Studio, until};
 use support::mediamtx::{MediaMtx, RealMediaMtx};
@@ -279,4 +281,139 @@ fn the_real_server_takes_the_stream_records_it_and_gets_it_back_after_a_kill() {
     arrives(&studio, 1);
     println!("arrives again after {:?}", there.elapsed());
     studio.close();
+}
+
+/// A stand-in for MediaMTX's SRT: a listener that looks at the stream id and counts pictures.
+struct Srt {
+    port: u16,
+    line: Option<gstreamer::Pipeline>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Default)]
+struct Seen {
+    stream: String,
+    pictures: u64,
+}
+
+impl Srt {
+    /// Lets in who shows this stream id.
+    fn start(stream: &'static str) -> Self {
+        // A port that no TCP server has: no more can be known before.
+        let mut server = Self { port: free_port(), line: None, seen: Arc::default() };
+        server.come_back(stream);
+        server
+    }
+
+    fn come_back(&mut self, stream: &'static str) {
+        let line = format!(
+            "srtsrc name=source uri=srt://127.0.0.1:{}?mode=listener authentication=true ! tsdemux ! h264parse ! \
+             video/x-h264,alignment=au ! identity name=count ! fakesink sync=false",
+            self.port
+        );
+        let line = gstreamer::parse::launch(&line).unwrap().downcast::<gstreamer::Pipeline>().unwrap();
+        let seen = Arc::clone(&self.seen);
+        line.by_name("source").unwrap().connect("caller-connecting", false, move |values| {
+            let shown: Option<String> = values[2].get().unwrap();
+            let shown = shown.unwrap_or_default();
+            let lets_in = shown == stream;
+            seen.lock().unwrap().stream = shown;
+            Some(lets_in.to_value())
+        });
+        let seen = Arc::clone(&self.seen);
+        let pad = line.by_name("count").unwrap().static_pad("src").unwrap();
+        pad.add_probe(gstreamer::PadProbeType::BUFFER, move |_, _| {
+            seen.lock().unwrap().pictures += 1;
+            gstreamer::PadProbeReturn::Ok
+        });
+        line.set_state(gstreamer::State::Playing).unwrap();
+        self.line = Some(line);
+    }
+
+    fn kill(&mut self) {
+        if let Some(line) = self.line.take() {
+            line.set_state(gstreamer::State::Null).unwrap();
+        }
+    }
+
+    fn pictures(&self) -> u64 {
+        self.seen.lock().unwrap().pictures
+    }
+}
+
+impl Drop for Srt {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn lacks_srt(test: &str) -> bool {
+    gstreamer::init().unwrap();
+    let missing = ["srtsink", "srtsrc", "mpegtsmux"].into_iter().find(|name| !registered(name));
+    if let Some(name) = missing {
+        skipped(test, &format!("{name} is missing (package gstreamer1.0-plugins-bad)"));
+    }
+    missing.is_some()
+}
+
+#[test]
+fn by_srt_pictures_arrive_under_path_and_login_and_again_when_the_server_is_back() {
+    if lacks_srt("by_srt_pictures_arrive_under_path_and_login_and_again_when_the_server_is_back") {
+        return;
+    }
+    let stream = "publish:yard/porch:camera:s3cret 1";
+    let mut server = Srt::start(stream);
+    let studio = open(PublishMediamtx {
+        username: Some("camera".into()),
+        password: Some(Secret::new("s3cret 1")),
+        ..target(&format!("srt://127.0.0.1:{}/yard/porch", server.port), None)
+    });
+    wait_live(&studio);
+    until("pictures arrive", PATIENCE, || server.pictures() > 20);
+    assert_eq!(server.seen.lock().unwrap().stream, stream);
+    let status = studio.status("hub");
+    assert!(status.bytes > 0 && status.frames > 0, "{status:?}");
+    let readers = &status.mediamtx.as_ref().unwrap().urls["srt"];
+    assert_eq!(*readers, format!("srt://127.0.0.1:{}?streamid=read:yard/porch", server.port));
+    assert!(!format!("{status:?}").contains("s3cret"), "{status:?}");
+
+    server.kill();
+    studio.wait("hub", "has noticed", PATIENCE, |output| output.lifecycle.state != State::Live);
+    let before = server.pictures();
+    server.come_back(stream);
+    wait_live(&studio);
+    until("pictures arrive again", PATIENCE, || server.pictures() > before + 20);
+}
+
+#[test]
+fn by_srt_a_server_that_refuses_is_told_from_one_that_is_not_there() {
+    if lacks_srt("by_srt_a_server_that_refuses_is_told_from_one_that_is_not_there") {
+        return;
+    }
+    let server = Srt::start("publish:another");
+    let address = |port: u16| target(&format!("srt://127.0.0.1:{port}/porch"), None);
+    let elsewhere =
+        Publish { id: "away".into(), camera: None, target: Target::Mediamtx(address(free_port())) };
+    let studio = Studio::open(vec![hub(address(server.port)), elsewhere], "ws://127.0.0.1:1");
+    for (id, words) in [("hub", "refuses the connection"), ("away", "nobody answers")] {
+        studio.wait(id, words, PATIENCE, |output| {
+            output.lifecycle.last_error.as_ref().is_some_and(|error| error.to_string().contains(words))
+        });
+    }
+    assert_eq!(server.pictures(), 0);
+}
+
+#[test]
+fn the_real_server_takes_the_stream_by_srt() {
+    let name = "the_real_server_takes_the_stream_by_srt";
+    let Some(server) = RealMediaMtx::start(name) else { return };
+    if lacks_srt(name) {
+        return;
+    }
+    let url = format!("srt://127.0.0.1:{}/porch", server.srt_port);
+    let studio = open(target(&url, Some(format!("http://127.0.0.1:{}", server.api_port))));
+    wait_live(&studio);
+    studio.wait("hub", "arrives", PATIENCE, |status| {
+        status.mediamtx.as_ref().is_some_and(|mediamtx| mediamtx.inbound_bytes > Some(20_000))
+    });
 }

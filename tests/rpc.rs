@@ -221,6 +221,54 @@ fn every_method_about_cameras_answers_as_specified() {
 }
 
 #[test]
+fn pictures_are_changed_as_over_rest_and_what_cannot_be_is_said() {
+    let mut service = Fanlight::start(CAMERAS);
+    service.wait_state("porch", "live", STARTS);
+    let mask = json!({ "x": 0.25, "y": 0.5, "width": 0.25, "height": 0.25 });
+    run(async {
+        let mut client = Client::connect(service.port()).await;
+        let before = client.result("get_camera_transforms", json!(["camera0"])).await;
+        assert_eq!((&before["device"], &before["id"]), (&json!("camera0"), &json!("porch")), "{before}");
+        assert_eq!((&before["set_by"], &before["active"]), (&json!("configuration"), &json!(false)));
+        let set = json!({ "device": "porch", "transforms": { "masks": [mask] } });
+        let set = client.result("set_camera_transforms", set).await;
+        assert_eq!((&set["set_by"], &set["kept"]), (&json!("api"), &json!(true)), "{set}");
+        let over_rest = service.get("/api/cameras/porch/transforms").json();
+        assert_eq!(over_rest["masks"], set["masks"]);
+
+        let turned = |restart: Value| json!({ "device": "porch", "transforms": { "rotation": 90, "masks": [mask] }, "restart": restart });
+        let refused = client.call("set_camera_transforms", turned(json!(false))).await.unwrap_err();
+        assert_eq!(refused["code"], -32020, "{refused}");
+        assert!(refused["data"]["restart_needed"].as_str().unwrap().contains("change places"), "{refused}");
+        let done = client.result("set_camera_transforms", turned(json!(true))).await;
+        assert_eq!(done["rotation"], 90, "{done}");
+
+        let out = json!({ "masks": [{ "x": 0.9, "y": 0, "width": 0.5, "height": 0.5 }] });
+        for (method, params, code) in [
+            ("set_camera_transforms", json!(["porch", out]), -32602),
+            ("set_camera_transforms", json!(["porch", { "spin": 1 }]), -32602),
+            ("set_camera_transforms", json!(["cellar", {}]), -32010),
+            ("get_camera_transforms", json!(["/dev/video0"]), -32602),
+            ("get_camera_controls", json!(["porch"]), -32030),
+            ("get_camera_controls", json!(["cellar"]), -32010),
+            ("set_camera_controls", json!(["porch", { "gain": 3 }]), -32030),
+            ("set_camera_controls", json!(["porch", { "gain": "high" }]), -32602),
+        ] {
+            assert_eq!(client.code(method, params.clone()).await, code, "{method} {params}");
+        }
+    });
+    service.kill_and_restart();
+    run(async {
+        let mut client = Client::connect(service.port()).await;
+        let after = client.result("get_camera_transforms", json!(["porch"])).await;
+        assert_eq!((&after["set_by"], &after["rotation"]), (&json!("api"), &json!(90)), "{after}");
+        let reset = json!({ "device": "porch", "restart": true });
+        let back = client.result("reset_camera_transforms", reset).await;
+        assert_eq!((&back["set_by"], &back["active"]), (&json!("configuration"), &json!(false)), "{back}");
+    });
+}
+
+#[test]
 fn every_method_about_the_service_answers_as_specified() {
     let service = Fanlight::start(CAMERAS);
     run(async {
@@ -689,5 +737,45 @@ fn a_stop_of_the_service_is_said_to_every_connection() {
         client.result("ping", json!({})).await;
         service.process_mut().terminate();
         assert_eq!(client.closed().await, Some(CloseCode::Away));
+    });
+}
+
+#[test]
+fn printers_are_listed_told_of_and_asked() {
+    let test = "printers_are_listed_told_of_and_asked";
+    let Some(printers) = support::printer::Printers::start(test, "P1S", 1, &["--speed", "600"]) else {
+        return;
+    };
+    let service = Fanlight::start(CAMERAS);
+    run(async {
+        let mut client = Client::connect(service.port()).await;
+        let none = client.result("get_printers", json!({})).await;
+        assert_eq!(none, json!({ "printers": [], "total": 0, "connected": 0 }));
+        client.result("subscribe_events", json!([["printer_status_update"]])).await;
+        let body = serde_json::to_vec(&printers.all()[0].registration()).unwrap();
+        let added = support::request(service.port(), "POST", "/api/printers", &[], &body).unwrap();
+        let id = added.json()["id"].as_i64().unwrap();
+        let update = client
+            .told(|news| news["params"]["status"]["jobState"] == "RUNNING" && news["params"]["id"] == id)
+            .await;
+        assert_eq!(
+            (&update["method"], &update["params"]["present"]),
+            (&json!("printer_status_update"), &json!(true))
+        );
+        let list = client.result("get_printers", json!({ "full": true })).await;
+        assert_eq!((&list["total"], &list["connected"]), (&json!(1), &json!(1)), "{list}");
+        assert_eq!(list["printers"][0]["accessCode"], Value::Null);
+        let status = client.result("get_printer_status", json!([id])).await;
+        assert!(status["connected"] == true && status.get("details").is_none(), "{status}");
+        let pause = json!({ "printer": id, "command": { "type": "pause" } });
+        assert_eq!(client.result("printer_command", pause.clone()).await, json!({ "ok": true }));
+        client.told(|news| news["params"]["status"]["jobState"] == "PAUSE").await;
+        assert_eq!(client.code("printer_command", pause).await, -32020);
+        let nothing = json!({ "printer": id, "command": { "type": "dance" } });
+        assert_eq!(client.code("printer_command", nothing).await, -32602);
+        assert_eq!(client.code("get_printer_status", json!([id + 1])).await, -32010);
+        let path = format!("/api/printers/{id}");
+        support::request(service.port(), "DELETE", &path, &[], b"").unwrap();
+        client.told(|news| news["params"]["present"] == false).await;
     });
 }

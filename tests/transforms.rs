@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fanlight::capture::outlet::{Outlet, Subscription};
-use fanlight::capture::{Capture, Impact, LINGER, Means};
+use fanlight::capture::{Capture, Impact, LINGER, Means, Told};
 use fanlight::config::model::{Camera, File, Flip, Resolution, Rotation, Source};
 use fanlight::config::transforms::{Mask, Overlay, Position, Transforms};
 use fanlight::frames::AccessUnit;
@@ -150,8 +150,8 @@ fn mask() -> Mask {
     Mask { name: None, enabled: true, x: 0.25, y: 0.5, width: 0.25, height: 0.25 }
 }
 
-fn masks(list: &[Mask]) -> Transforms {
-    Transforms { masks: list.to_vec(), ..Transforms::default() }
+fn masks(list: &[Mask]) -> Told {
+    Told::by_api(Transforms { masks: list.to_vec(), ..Transforms::default() })
 }
 
 async fn until(what: &str, mut condition: impl FnMut() -> bool) {
@@ -385,7 +385,7 @@ async fn turning_swaps_sides_flips_live_and_uncovers_nothing() {
     snapshot(&capture).await;
     let go = |new: Transforms, restart| {
         let capture = capture.clone();
-        tokio::task::spawn_blocking(move || capture.transform(new, restart))
+        tokio::task::spawn_blocking(move || capture.transform(Told::by_api(new), restart))
     };
     let of = |rotation, flip| Transforms { rotation, flip, masks: vec![mask()], overlay: None };
     let fresh = async |since: Instant| {
@@ -428,7 +428,8 @@ async fn an_overlay_writes_into_pictures_is_switched_live_and_its_text_is_text()
         (Overlay { text: "&lt;".into(), ..overlay.clone() }, true),
     ] {
         let (changing, new) = (capture.clone(), of(&overlay));
-        let impact = tokio::task::spawn_blocking(move || changing.transform(new, false)).await.unwrap();
+        let impact =
+            tokio::task::spawn_blocking(move || changing.transform(Told::by_api(new), false)).await.unwrap();
         assert_eq!(impact, Ok(Impact::Live));
         let since = Instant::now();
         let mut latest = capture.jpeg().latest();
@@ -509,4 +510,95 @@ fn masks_are_changed_over_rest_and_hls_and_snapshots_have_them() {
     let path = "/api/cameras/white/transforms?restart=true";
     let back = support::request(service.port(), "DELETE", path, &[], b"").unwrap();
     assert_eq!((back.status, &back.json()["active"]), (200, &json!(false)), "{}", back.text());
+}
+
+/// A service with one white camera that sends H.264 itself.
+fn white(directory: &Path) -> support::Fanlight {
+    let camera = encoded_camera(directory, H264);
+    let Source::File(file) = &camera.source else { unreachable!() };
+    let source = format!("source = {{ type = \"file\", path = {:?} }}", file.path);
+    support::Fanlight::start(&format!("[[camera]]\nid = \"white\"\n{source}\n"))
+}
+
+/// The first pictures that a service that just began gives, in each of these ways.
+fn first_pictures(service: &support::Fanlight) -> Vec<(&'static str, Picture)> {
+    let mut stream = support::MjpegStream::open(service.port(), "/cameras/white/stream.mjpg").unwrap();
+    let part = stream.next_within(PATIENCE).unwrap().unwrap();
+    let snapshot = support::wait_for("a snapshot", PATIENCE, || {
+        service.try_get("/cameras/white/snapshot.jpg").filter(|answer| answer.status == 200)
+    });
+    let segment = support::wait_for("an HLS segment", PATIENCE, || {
+        let list = service.try_get("/hls/white/stream.m3u8").filter(|answer| answer.status == 200)?;
+        let first = list.text().lines().find(|line| line.ends_with(".ts"))?.to_owned();
+        service.try_get(&format!("/hls/white/{first}")).filter(|answer| answer.status == 200)
+    });
+    let mut seen: Vec<(&str, Picture)> = Vec::new();
+    for (way, body) in [("MJPEG", &part.jpeg), ("snapshot", &snapshot.body)] {
+        seen.extend(decoded(&[body], "image/jpeg", "jpegdec").into_iter().map(|picture| (way, picture)));
+    }
+    let pictures =
+        decoded(&[&segment.body], "video/mpegts,systemstream=true", "tsdemux ! h264parse ! avdec_h264");
+    seen.extend(pictures.into_iter().map(|picture| ("HLS", picture)));
+    assert!(seen.len() > 5, "{}", seen.len());
+    seen
+}
+
+fn shown(service: &support::Fanlight) -> Value {
+    service.get("/api/cameras/white/transforms").json()
+}
+
+#[test]
+fn a_mask_that_was_set_over_rest_is_on_the_first_picture_after_a_kill_until_it_is_reset() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut service = white(directory.path());
+    service.wait_state("white", "live", support::service::STARTS);
+    assert_eq!(shown(&service)["set_by"], "configuration");
+    let rectangle = json!({ "x": 0.25, "y": 0.5, "width": 0.25, "height": 0.25 });
+    let done = put(&service, "?restart=true", &json!({ "masks": [rectangle] })).json();
+    assert_eq!((&done["set_by"], &done["kept"]), (&json!("api"), &json!(true)), "{done}");
+
+    service.kill_and_restart();
+    for (way, picture) in first_pictures(&service) {
+        assert!(picture.is_black(&mask()), "{way}");
+        assert!(picture.at(0.1, 0.6) > 220, "{way}: beside the mask");
+    }
+    assert_eq!((&shown(&service)["set_by"], &shown(&service)["active"]), (&json!("api"), &json!(true)));
+
+    let path = "/api/cameras/white/transforms?restart=true";
+    let back = support::request(service.port(), "DELETE", path, &[], b"").unwrap().json();
+    assert_eq!(back["set_by"], "configuration", "{back}");
+    service.kill_and_restart();
+    for (way, picture) in first_pictures(&service) {
+        assert!(!picture.is_black(&mask()), "{way}");
+    }
+}
+
+#[test]
+fn with_a_database_that_cannot_be_read_nothing_is_seen_of_a_camera_until_somebody_says_what() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut service = white(directory.path());
+    service.process_mut().kill();
+    let database = service.directory().join("state/fanlight.db");
+    for more in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(format!("{}{more}", database.display()));
+    }
+    std::fs::write(&database, "no database at all, and longer than the header of one ".repeat(40)).unwrap();
+    service.kill_and_restart();
+    let everything = Mask { x: 0.0, y: 0.0, width: 1.0, height: 1.0, ..mask() };
+    for (way, picture) in first_pictures(&service) {
+        assert!(picture.is_black(&everything) && picture.is_black(&mask()), "{way}");
+    }
+    assert_eq!(shown(&service)["set_by"], "caution");
+    let notes = service.camera("white")["notes"].to_string();
+    assert!(notes.contains("fanlight.db") && notes.contains("covered"), "{notes}");
+    assert!(service.log().contains("the whole picture is covered"));
+
+    let rectangle = json!({ "x": 0.25, "y": 0.5, "width": 0.25, "height": 0.25 });
+    let done = put(&service, "?restart=true", &json!({ "masks": [rectangle] })).json();
+    assert_eq!((&done["set_by"], &done["kept"]), (&json!("api"), &json!(false)), "{done}");
+    let picture = support::wait_for("a picture that is covered no more", PATIENCE, || {
+        let answer = service.try_get("/cameras/white/snapshot.jpg").filter(|answer| answer.status == 200)?;
+        decoded(&[&answer.body], "image/jpeg", "jpegdec").pop().filter(|picture| picture.at(0.1, 0.6) > 220)
+    });
+    assert!(picture.is_black(&mask()));
 }

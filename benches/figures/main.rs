@@ -1,6 +1,6 @@
 //! The figures of docs/performance.md, measured against the release binary: `cargo bench --bench figures`,
 //! or a part of it, `cargo bench --bench figures -- cpu_hls`. Parts: `cpu_hls`, `mjpeg_fanout`, `idle`,
-//! `recovery`, `whep`, `rtsp`, `rpc`. With `GO2RTC=/path/to/go2rtc`, or go2rtc on the PATH, `mjpeg_fanout` and `rtsp` measure it
+//! `recovery`, `whep`, `rtsp`, `rpc`, `printers`. With `GO2RTC=/path/to/go2rtc`, or go2rtc on the PATH, `mjpeg_fanout` and `rtsp` measure it
 //! as well, and `whep` go2rtc and MediaMTX (`MEDIAMTX=/path/to/mediamtx`).
 //!
 //! Each part sets the service beside a peer in the same run, in alternating order, and counts CPU time
@@ -21,6 +21,7 @@ mod load;
 mod meter;
 mod parts;
 mod peers;
+mod printers;
 mod recovery;
 mod rpc;
 mod rtsp;
@@ -35,7 +36,7 @@ use verdict::Verdicts;
 
 type Part = (&'static str, fn(&mut Verdicts));
 
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 8] = [
     ("cpu_hls", cpu_hls::run),
     ("mjpeg_fanout", fanout::run),
     ("idle", idle::run),
@@ -43,6 +44,7 @@ const PARTS: [Part; 7] = [
     ("whep", whep::run),
     ("rtsp", rtsp::run),
     ("rpc", rpc::run),
+    ("printers", printers::run),
 ];
 
 fn main() -> ExitCode {
@@ -55,7 +57,8 @@ fn main() -> ExitCode {
     }
     if let Some(unknown) = arguments.iter().find(|name| PARTS.iter().all(|(part, _)| part != name)) {
         eprintln!(
-            "there is no part {unknown:?}; there are cpu_hls, mjpeg_fanout, idle, recovery, whep, rtsp, rpc"
+            "there is no part {unknown:?}; there are cpu_hls, mjpeg_fanout, idle, recovery, whep, rtsp, rpc, \
+             printers"
         );
         return ExitCode::FAILURE;
     }

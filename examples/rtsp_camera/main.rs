@@ -54,6 +54,9 @@ struct Args {
     /// Draw the wall clock into each picture of the pattern, to be read back by a program.
     #[arg(long)]
     clock_bars: bool,
+    /// Give every picture the same RTP timestamp, as some printers do.
+    #[arg(long)]
+    frozen_timestamps: bool,
     #[arg(long, value_enum, default_value_t = Auth::None)]
     auth: Auth,
     #[arg(long, default_value = "user")]
@@ -297,13 +300,16 @@ fn factory(args: &Args, control: &Arc<Control>) -> Result<rtsp::RTSPMediaFactory
         Audio::Only => format!("( {} )", Audio::stream(0)),
     });
 
-    let (control, bars) = (Arc::clone(control), args.clock_bars);
+    let (control, bars, frozen) = (Arc::clone(control), args.clock_bars, args.frozen_timestamps);
     factory.connect_media_configure(move |_, media| {
         let element = media.element();
         let Some(bin) = element.downcast_ref::<gst::Bin>() else { return };
         if let Some(payloader) = bin.by_name("pay0") {
             control.payloader.lock().unwrap_or_else(PoisonError::into_inner).set(Some(&payloader));
             pattern::gate(&payloader, &control);
+            if frozen {
+                pattern::freeze_timestamps(&payloader);
+            }
         }
         if let Some(clip) = &clip {
             clip.feed(bin, &control);

@@ -92,6 +92,21 @@ pub fn gate(payloader: &gst::Element, control: &Arc<Control>) {
     });
 }
 
+/// Gives every picture the time of the first one: its RTP timestamps do not advance.
+pub fn freeze_timestamps(payloader: &gst::Element) {
+    let Some(pad) = payloader.static_pad("sink") else { return };
+    let first = std::sync::OnceLock::new();
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        if let Some(buffer) = info.buffer_mut() {
+            let time = *first.get_or_init(|| buffer.pts());
+            let buffer = buffer.make_mut();
+            buffer.set_pts(time);
+            buffer.set_dts(time);
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
 /// Draws the clock into every raw picture of the media.
 pub fn draw_clock(bin: &gst::Bin) {
     let Some(pad) = bin.by_name("picture").and_then(|picture| picture.static_pad("src")) else { return };

@@ -13,6 +13,7 @@
 mod jwt;
 pub mod keys;
 pub mod limit;
+mod session;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -28,6 +29,8 @@ pub use crate::config::{Algorithm, REALM};
 use crate::config::{Config, Ha1, Secret};
 use crate::storage::{ApiKey, Database};
 use limit::Limiter;
+pub use session::LONGEST as SESSION_LONGEST;
+use session::Sessions;
 
 /// Wrong logins of one address in a minute.
 const FAILURES: u32 = 20;
@@ -106,6 +109,7 @@ struct Inner {
     config: watch::Receiver<Arc<Config>>,
     database: Result<Database, String>,
     failures: Mutex<Limiter>,
+    sessions: Mutex<Sessions>,
     began: Instant,
     changes: watch::Sender<u64>,
 }
@@ -113,8 +117,14 @@ struct Inner {
 impl Access {
     /// `database` is where API keys are, or why there is none.
     pub fn new(config: watch::Receiver<Arc<Config>>, database: Result<Database, String>) -> Self {
-        let (failures, began) = (Mutex::default(), Instant::now());
-        Self(Arc::new(Inner { config, database, failures, began, changes: watch::Sender::default() }))
+        Self(Arc::new(Inner {
+            config,
+            database,
+            failures: Mutex::default(),
+            sessions: Mutex::default(),
+            began: Instant::now(),
+            changes: watch::Sender::default(),
+        }))
     }
 
     /// What somebody may do who shows nothing; `None` is nothing at all.
@@ -153,6 +163,35 @@ impl Access {
             let _ = self.failures().take(from, FAILURES, now);
         }
         found
+    }
+
+    /// Finds out who somebody is and begins a session: what its cookie holds.
+    ///
+    /// # Errors
+    /// Why the login is not taken.
+    pub async fn login(
+        &self,
+        from: Option<IpAddr>,
+        shown: Credentials<'_>,
+    ) -> Result<(Identity, Secret), Denied> {
+        let identity = self.identify(from, shown).await?;
+        tracing::info!(?from, name = identity.name, role = identity.role.name(), "a session begins");
+        let token = self.sessions().begin(identity.clone(), self.0.began.elapsed());
+        Ok((identity, token))
+    }
+
+    /// Whose session it is, if it still goes on and its holder is still who they were.
+    pub async fn session(&self, token: &str) -> Option<Identity> {
+        let identity = self.sessions().of(token, self.0.began.elapsed())?;
+        if self.still(&identity).await {
+            return Some(identity);
+        }
+        self.logout(token);
+        None
+    }
+
+    pub fn logout(&self, token: &str) {
+        self.sessions().end(token);
     }
 
     /// Changes when somebody who came in earlier may no longer be who it was: ask [`Access::still`] then.
@@ -257,6 +296,10 @@ impl Access {
         }
     }
 
+    fn sessions(&self) -> MutexGuard<'_, Sessions> {
+        self.0.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn failures(&self) -> MutexGuard<'_, Limiter> {
         self.0.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -295,7 +338,6 @@ pub const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 mod tests {
     use super::keys::NewKey;
     use super::*;
-    use crate::config::Ha1;
     use crate::config::model::User;
     use crate::storage::ApiKey;
 
@@ -399,6 +441,32 @@ mod tests {
         sender.send_replace(Arc::default());
         assert!(!access.still(&key).await && !access.still(&anna).await);
         assert!(!access.still(&Identity { until: Some(created), ..anna }).await);
+    }
+
+    #[tokio::test]
+    async fn a_session_is_over_with_a_logout_another_password_and_without_its_user() {
+        let users = |password: &str| {
+            let anna = User { ha1: Ha1::of("anna", password), ..user("anna", Role::Operator) };
+            Arc::new(Config {
+                access: model::Access { users: vec![anna], ..Default::default() },
+                ..Config::default()
+            })
+        };
+        let sender = watch::Sender::new(users("secret"));
+        let access = Access::new(sender.subscribe(), Err("no database".into()));
+        let login =
+            async |password| access.login(None, Credentials::Password { name: "anna", password }).await;
+        assert!(login("guess").await.is_err());
+        let (anna, token) = login("secret").await.unwrap();
+        assert_eq!(access.session(token.expose()).await, Some(anna));
+        assert_eq!(access.session("guess").await, None);
+        access.logout(token.expose());
+        assert_eq!(access.session(token.expose()).await, None);
+        let (_, token) = login("secret").await.unwrap();
+        sender.send_replace(users("another"));
+        assert_eq!(access.session(token.expose()).await, None);
+        sender.send_replace(users("secret"));
+        assert_eq!(access.session(token.expose()).await, None, "it does not come back");
     }
 
     #[tokio::test]

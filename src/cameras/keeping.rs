@@ -1,8 +1,8 @@
 //! Which captures there are: those of the configuration, then those that were discovered. Devices are given to
 //! them when they come and taken from them when they go; a camera stays for as long as it is known.
 //!
-//! One owner behind a lock in [`super::Cameras`]. Nothing here waits for a device: the database is written after
-//! the list has changed, and what it cannot do is said and gone on without.
+//! One owner behind a lock in [`super::Cameras`]. Nothing here waits for a device or a disk: what is to be kept is
+//! written when the list has changed and the lock is free, and what cannot be is said and gone on without.
 
 pub(super) mod added;
 
@@ -15,16 +15,17 @@ use tokio::sync::watch;
 use super::aliases::{Aliases, alias};
 use super::controls;
 use super::identity::{self, Device, Known, Opens};
+use super::pictures::{Memory, Wishes};
 use super::place::{self, Place, Situation};
 use super::roster::News;
 use super::settings::Settings;
 use super::{Entry, Identity, Presence};
-use crate::capture::{Capture, Means};
+use crate::capture::{Capture, Means, Origin};
 use crate::config::Difference;
 use crate::config::model::{Camera, Config, Discovery, Source};
+use crate::config::transforms::Transforms;
 use crate::storage::cameras::KeptCamera;
 use crate::storage::{Database, StorageError};
-use crate::supervision::State;
 use crate::telemetry;
 
 #[derive(Debug)]
@@ -53,6 +54,8 @@ pub struct Keeping {
     aliases: Aliases,
     /// What was set and is set again.
     pub controls: BTreeMap<String, BTreeMap<String, i64>>,
+    /// What is done to pictures by API.
+    pub pictures: Wishes,
     pub database: Option<Database>,
     /// What is to be written when the list has changed.
     due: Vec<Due>,
@@ -70,6 +73,8 @@ struct Here {
 enum Due {
     Keep(String),
     Forget(String),
+    /// What is done to its pictures: only when somebody says so.
+    Uncover(String),
 }
 
 type Shown = (Vec<Capture>, BTreeMap<String, Entry>);
@@ -91,6 +96,7 @@ impl Keeping {
             located: BTreeMap::new(),
             aliases: Aliases::default(),
             controls: BTreeMap::new(),
+            pictures: Wishes::none(),
             database: None,
             due: Vec::new(),
             aliases_due: false,
@@ -103,7 +109,19 @@ impl Keeping {
     }
 
     /// Reads what is kept from earlier runs.
-    pub async fn remember(&mut self, database: Database) {
+    pub async fn remember(&mut self, memory: Memory) {
+        let database = match memory {
+            Memory::Database(database) => database,
+            Memory::Nothing => return,
+            Memory::Unreadable(words) => {
+                self.pictures = Wishes::unknown(&words);
+                return;
+            }
+        };
+        self.pictures = match database.transforms().await {
+            Ok(kept) => Wishes::kept(kept),
+            Err(error) => Wishes::unknown(&error.to_string()),
+        };
         let read = async {
             let cameras = database.cameras().await?;
             Ok::<_, StorageError>((cameras, database.aliases().await?, database.controls().await?))
@@ -137,7 +155,7 @@ impl Keeping {
                 }
             }
         }
-        let list = self.list(&[], &[]);
+        let list = self.list(&[]);
         (list, self.entries())
     }
 
@@ -147,7 +165,7 @@ impl Keeping {
             News::Arrived(key, device) => self.arrived(key, device, present)?,
             News::Left(key) => self.left(&key, present)?,
         }
-        let list = self.list(present, &[]);
+        let list = self.list(present);
         Some((list, self.entries()))
     }
 
@@ -194,12 +212,8 @@ impl Keeping {
         if let Some(located) = self.located.get(camera) {
             located.send_replace(None);
         }
-        // What is left of the pipeline ends now, and with it the hold on the device's number. One that is being
-        // opened hears of it from its driver, which may take longer than a stop is given.
-        let opening = |capture: &Capture| capture.status().lifecycle.state == State::Starting;
-        if let Some(capture) = present.iter().find(|capture| capture.id() == camera)
-            && !opening(capture)
-        {
+        // What is left of the pipeline ends now, and with it the hold on the device's number.
+        if let Some(capture) = present.iter().find(|capture| capture.id() == camera) {
             capture.restart();
         }
         Some(())
@@ -355,7 +369,7 @@ impl Keeping {
         kept.iter().filter(moved).for_each(Capture::restart);
         let ending = present.iter().filter(|capture| !kept.iter().any(|kept| kept.same(capture)));
         futures_util::future::join_all(ending.map(Capture::shutdown)).await;
-        let list = self.list(&kept, present);
+        let list = self.list(&kept);
         (list, self.entries())
     }
 
@@ -367,13 +381,14 @@ impl Keeping {
         self.own.remove(id);
         self.known.retain(|known| known.id != id);
         self.controls.remove(id);
+        self.pictures.forget(id);
         self.changed.remove(id);
         self.located.remove(id);
-        self.due.push(Due::Forget(id.to_owned()));
+        self.due.extend([Due::Forget(id.to_owned()), Due::Uncover(id.to_owned())]);
         if let Some(capture) = present.iter().find(|capture| capture.id() == id) {
             capture.shutdown().await;
         }
-        let list = self.list(present, &[]);
+        let list = self.list(present);
         Some((list, self.entries()))
     }
 
@@ -402,9 +417,8 @@ impl Keeping {
         configured.chain(own).chain(self.visible().map(|camera| (camera.clone(), false)))
     }
 
-    /// The captures of those; who is in `present` goes on, who takes the place of one in `ended` hides what
-    /// that one hid.
-    fn list(&mut self, present: &[Capture], ended: &[Capture]) -> Vec<Capture> {
+    /// The captures of those; who is in `present` goes on.
+    fn list(&mut self, present: &[Capture]) -> Vec<Capture> {
         let here = self.wanted().map(|(camera, _)| camera.id);
         let ids: Vec<String> = here.chain(self.expected.iter().cloned()).collect();
         self.aliases_due |= self.aliases.give(ids.iter().map(String::as_str));
@@ -415,13 +429,16 @@ impl Keeping {
                 return capture.clone();
             }
             let located = comes_and_goes.then(|| self.locate(&camera.id).subscribe());
-            if let Some(before) = ended.iter().find(|capture| capture.id() == camera.id) {
-                return Capture::start_after(before, camera, located, &means);
+            let told = self.pictures.told(&camera);
+            if told.origin == Origin::Api && Transforms::of(&camera).any() {
+                tracing::warn!(
+                    "camera {}: what was set by API is done to its pictures, not what the configuration says; DELETE \
+                     /api/cameras/{}/transforms goes back to that",
+                    camera.id,
+                    camera.id
+                );
             }
-            match located {
-                Some(located) => Capture::start_located(camera, located, &means),
-                None => Capture::start(camera, &means),
-            }
+            Capture::start_told(camera, located, told, &means)
         };
         wanted.into_iter().map(start).collect()
     }
@@ -490,29 +507,67 @@ impl Keeping {
         let ending = present.iter().filter(|capture| other(capture));
         futures_util::future::join_all(ending.map(Capture::shutdown)).await;
         let kept: Vec<Capture> = present.iter().filter(|capture| !other(capture)).cloned().collect();
-        let list = self.list(&kept, present);
+        let list = self.list(&kept);
         Ok(Some((list, self.entries())))
     }
 
-    /// Writes what has changed. What cannot be written is said; the cameras go on.
-    pub async fn persist(&mut self) {
+    pub fn is_unwritten(&self) -> bool {
+        self.aliases_due || !self.due.is_empty()
+    }
+
+    /// What has changed since this was called last; `None`: nothing, or it is not kept.
+    pub fn take_unwritten(&mut self) -> Option<Unwritten> {
+        let written = !self.is_unwritten();
         let due = std::mem::take(&mut self.due);
         let aliases = std::mem::take(&mut self.aliases_due);
-        let Some(database) = self.database.clone() else { return };
+        let database = self.database.clone().filter(|_| !written)?;
+        let row = |due| match due {
+            Due::Keep(id) => {
+                let known = self.known.iter().find(|known| known.id == id)?;
+                Some(Row::Keep(self.kept(known)))
+            }
+            Due::Forget(id) => Some(Row::Forget(id)),
+            Due::Uncover(id) => Some(Row::Uncover(id)),
+        };
+        let rows = due.into_iter().filter_map(row).collect();
+        let aliases = aliases.then(|| self.aliases.all().clone());
+        Some(Unwritten { database, rows, aliases })
+    }
+}
+
+/// Changes on their way to the database.
+#[derive(Debug)]
+pub struct Unwritten {
+    database: Database,
+    rows: Vec<Row>,
+    aliases: Option<BTreeMap<String, u32>>,
+}
+
+#[derive(Debug)]
+enum Row {
+    Keep(KeptCamera),
+    Forget(String),
+    Uncover(String),
+}
+
+impl Unwritten {
+    /// Writes them. What cannot be written is said; the cameras go on.
+    pub async fn write(self) {
+        let Self { database, rows, aliases } = self;
         let now = telemetry::timestamp(SystemTime::now());
-        for due in due {
-            let written = match &due {
-                Due::Keep(id) => match self.known.iter().find(|known| known.id == *id) {
-                    Some(known) => database.keep_camera(&self.kept(known), &now).await,
-                    None => Ok(()),
-                },
-                Due::Forget(id) => database.forget_camera(id).await,
+        for row in rows {
+            let written = match &row {
+                Row::Keep(camera) => database.keep_camera(camera, &now).await,
+                Row::Forget(id) => database.forget_camera(id).await,
+                Row::Uncover(id) => database.keep_transforms(id, None).await,
             };
             if let Err(error) = written {
                 tracing::error!("{error}: a camera is not remembered after a restart");
             }
         }
-        if aliases && let Err(error) = database.keep_aliases(self.aliases.all()).await {
+        if let Some(aliases) = aliases
+            && let Err(error) = database.keep_aliases(&aliases).await
+        {
             tracing::error!("{error}: aliases may be others after a restart");
         }
     }

@@ -4,7 +4,7 @@
 //! ```text
 //! udev ─► roster (nodes → devices) ─► identity (who is it?) ─► place (whose is it?) ─► keeping ─► list
 //! ```
-//! [`identity`], [`roster`], [`place`] and [`aliases`] are pure; [`keeping`] puts them together and is the only
+//! [`controls`] and [`pictures`] are what is set of them by API and outlives a restart. [`identity`], [`roster`], [`place`] and [`aliases`] are pure; [`keeping`] puts them together and is the only
 //! one that starts and ends captures; [`udev`] is where the news come from, [`discovery`] brings them in.
 
 pub mod aliases;
@@ -12,6 +12,7 @@ pub mod controls;
 pub mod discovery;
 pub mod identity;
 mod keeping;
+pub mod pictures;
 mod place;
 pub mod roster;
 pub mod scan;
@@ -29,9 +30,9 @@ use utoipa::ToSchema;
 use crate::capture::{Capture, Means};
 use crate::config::model::{Camera, Config, Source};
 use crate::config::{Difference, model};
-use crate::storage::Database;
 use keeping::Keeping;
 pub use keeping::added::Taken;
+use pictures::Memory;
 
 /// All cameras, first one first. Cloning it clones a reference; changes swap the list.
 #[derive(Clone, Debug)]
@@ -43,8 +44,12 @@ struct Inner {
     entries: watch::Sender<Arc<BTreeMap<String, Entry>>>,
     /// One change at a time: a reload waits for a device that is being taken in, and the other way round.
     keeping: Mutex<Keeping>,
+    /// One writing of what has changed at a time.
+    writing: Mutex<()>,
     /// One setting of controls at a time, so that what is kept is what was set last.
     setting: Mutex<()>,
+    /// The same for what is done to pictures.
+    changing_pictures: Mutex<()>,
     looking: Arc<tokio::sync::Semaphore>,
 }
 
@@ -112,17 +117,17 @@ impl Cameras {
     pub async fn open(
         config: &Config,
         means: &Means,
-        database: Option<Database>,
+        memory: Memory,
         discovering: bool,
         expected: impl IntoIterator<Item = String>,
     ) -> Self {
         let mut keeping = Keeping::new(config.cameras.clone(), config.discovery.clone(), discovering);
         keeping.expect(expected);
-        if let Some(database) = database {
-            keeping.remember(database).await;
-        }
+        keeping.remember(memory).await;
         let (list, entries) = keeping.begin(means);
-        keeping.persist().await;
+        if let Some(unwritten) = keeping.take_unwritten() {
+            unwritten.write().await;
+        }
         let cameras = Self::of(keeping);
         cameras.show(list, entries);
         cameras
@@ -133,7 +138,9 @@ impl Cameras {
             list: watch::Sender::new(Arc::from([])),
             entries: watch::Sender::default(),
             keeping: Mutex::new(keeping),
+            writing: Mutex::default(),
             setting: Mutex::default(),
+            changing_pictures: Mutex::default(),
             looking: Arc::new(tokio::sync::Semaphore::new(controls::LOOKS)),
         }))
     }
@@ -197,11 +204,14 @@ impl Cameras {
         let mut keeping = self.0.keeping.lock().await;
         let (list, entries) = keeping.reload(difference, config, means, &self.all()).await;
         self.show(list, entries);
-        keeping.persist().await;
+        drop(keeping);
+        self.persist().await;
     }
 
-    /// Ends all; returns when each is gone or given up.
+    /// Ends all; returns when each is gone or given up, and what there was to keep is written.
     pub async fn shutdown(&self) {
-        futures_util::future::join_all(self.all().iter().map(Capture::shutdown)).await;
+        let list = self.all();
+        let ending = futures_util::future::join_all(list.iter().map(Capture::shutdown));
+        tokio::join!(ending, self.persist());
     }
 }

@@ -1,8 +1,9 @@
 //! Devices as udev tells of them, and libcamera's cameras beside them: the real [`Devices`].
 //!
 //! A thread of its own waits for events; nothing is polled. udev tells when a device is ready to be used, the
-//! kernel, which is quicker, when it is gone. libcamera is asked on a second thread. Both end when the [`Udev`] is dropped. What can go wrong: no
-//! udev on this machine (containers), which is said once; then devices are not discovered.
+//! kernel, which is quicker, when it is gone. libcamera is asked on a second thread. Both end when the [`Udev`]
+//! is dropped. What can go wrong: no udev on this machine (containers), which is said once; then devices are not
+//! discovered.
 
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -23,7 +24,7 @@ use crate::capture::{device, discover};
 const SUBSYSTEM: &str = "video4linux";
 /// There while udev runs.
 const CONTROL: &str = "/run/udev/control";
-/// How long libcamera's first answer is waited for before V4L2 devices are told of.
+/// How long libcamera's first answer is waited for before V4L2 devices are told of, where it may have one.
 const LIBCAMERA_PATIENCE: Duration = Duration::from_secs(3);
 /// More news than this wait for nobody.
 const WAITING: usize = 256;
@@ -98,9 +99,11 @@ fn listen(tell: &mpsc::Sender<Change>, ended: &PipeReader) -> io::Result<()> {
     let sensors = Sensors { tell: tell.clone(), looks, looked, names: Vec::new() };
     std::thread::Builder::new().name("libcamera".into()).spawn(move || sensors.run())?;
     let teller = Teller { tell, look };
-    // A sensor of the machine's own goes before what is plugged in, for `auto`.
     teller.sensors();
-    let _ = first_look.recv_timeout(LIBCAMERA_PATIENCE);
+    if discover::may_have_sensors() {
+        // A sensor of the machine's own goes before what is plugged in, for `auto`.
+        let _ = first_look.recv_timeout(LIBCAMERA_PATIENCE);
+    }
     if teller.enumerate()?.is_err() {
         return Ok(());
     }

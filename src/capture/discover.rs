@@ -1,6 +1,6 @@
 //! Which cameras this machine has, libcamera's first: for `auto`, `doctor` and `probe`. Blocking.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use gst::prelude::*;
 use gstreamer as gst;
@@ -75,8 +75,8 @@ fn modes(device: &gst::Device) -> Vec<Mode> {
 }
 
 fn devices(provider: &str) -> Vec<gst::Device> {
-    // Without a media device libcamera has nothing to find, and says so on standard error at every look.
-    if provider == LIBCAMERA && !media_devices() {
+    // It would have nothing to find, and says so on standard error at every look.
+    if provider == LIBCAMERA && !may_have_sensors() {
         return Vec::new();
     }
     let provider = gst::DeviceProviderFactory::find(provider).and_then(|factory| factory.get());
@@ -86,9 +86,21 @@ fn devices(provider: &str) -> Vec<gst::Device> {
     devices.unwrap_or_default().into_iter().filter(video).collect()
 }
 
-fn media_devices() -> bool {
-    let named = |entry: std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with("media");
-    std::fs::read_dir("/dev").is_ok_and(|entries| entries.filter_map(Result::ok).any(named))
+/// Whether libcamera can have anything to find: a media device that is not a USB camera's, which are V4L2's.
+pub fn may_have_sensors() -> bool {
+    let Ok(entries) = std::fs::read_dir("/dev") else { return false };
+    let names = entries.filter_map(Result::ok).map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut media = names.filter(|name| name.starts_with("media"));
+    media.any(|name| {
+        let place = std::fs::canonicalize(Path::new("/sys/bus/media/devices").join(name));
+        !place.is_ok_and(|place| is_on_usb(&place))
+    })
+}
+
+/// By a device's place in sysfs.
+fn is_on_usb(place: &Path) -> bool {
+    let bus = |part: &str| part.strip_prefix("usb").is_some_and(|n| n.parse::<u32>().is_ok());
+    place.iter().any(|part| part.to_str().is_some_and(bus))
 }
 
 #[cfg(test)]
@@ -125,6 +137,19 @@ mod tests {
             assert_eq!(choice, chosen.map(|found| found.source.clone()), "{what}");
             let all = in_order(libcamera.clone(), v4l2.clone());
             assert_eq!(all, [libcamera, v4l2].concat(), "{what}: doctor lists them in that order");
+        }
+    }
+
+    #[test]
+    fn a_usb_cameras_media_device_is_nothing_for_libcamera() {
+        for (place, usb) in [
+            ("/sys/devices/pci0000:00/0000:00:14.0/usb1/1-2/1-2:1.0/media0", true),
+            ("/sys/devices/platform/vhci_hcd.0/usb1/1-1/1-1:1.0/media0", true),
+            ("/sys/devices/platform/soc/fe801000.csi/media1", false),
+            ("/sys/devices/platform/vimc.0/media0", false),
+            ("/sys/devices/platform/usbish/media0", false),
+        ] {
+            assert_eq!(is_on_usb(Path::new(place)), usb, "{place}");
         }
     }
 }

@@ -36,6 +36,7 @@ impl Knock {
         match source {
             Source::Rtsp(rtsp) => Self::for_url(&rtsp.url),
             Source::Http(http) => Self::for_url(&http.url),
+            Source::BambuJpeg(bambu) => Some(Knock::Tcp { host: bambu.host.clone(), port: bambu.port }),
             Source::V4l2(v4l2) => Some(Knock::Path(v4l2.device.clone())),
             Source::File(file) => Some(Knock::Path(file.path.clone())),
             Source::Auto {} | Source::Test {} | Source::Libcamera(_) => None,

@@ -8,6 +8,7 @@
 //! Source and encoders are supervised each on its own; the [`conductor`] tells them when they are wanted.
 //! [`Capture`] is what the rest of the house holds. It outlives every pipeline behind it.
 
+mod bambu;
 pub mod choice;
 mod conductor;
 mod container;
@@ -18,6 +19,7 @@ mod encoder;
 mod jpeg;
 pub(crate) mod knock;
 pub mod outlet;
+mod pin;
 pub mod plan;
 mod poll;
 pub(crate) mod run;
@@ -49,7 +51,7 @@ use outlet::Outlet;
 use shared::Shared;
 use source::SourceSubject;
 use status::{CameraStatus, OutletStatus};
-pub use transforms::Impact;
+pub use transforms::{Impact, Origin, Told};
 
 /// Where a camera that comes and goes is to be opened: the source to use now, `None` while it is away. It
 /// stands in for the source of the camera's settings, so that the camera outlives its device's number.
@@ -97,29 +99,25 @@ pub struct Means {
 impl Capture {
     /// Starts to supervise `camera`. Call it inside the runtime.
     pub fn start(camera: Camera, means: &Means) -> Self {
-        Self::begin(Shared::new(camera, None), means)
+        let told = Told::configured(&camera);
+        Self::start_told(camera, None, told, means)
     }
 
-    /// The same for a camera that comes and goes.
-    pub fn start_located(camera: Camera, located: Located, means: &Means) -> Self {
-        Self::begin(Shared::new(camera, Some(located)), means)
-    }
-
-    /// The same in the place of `before`, which has ended. What was changed about its pictures since it began
-    /// holds on, a mask above all, unless the settings of the two do not agree about them.
-    pub fn start_after(before: &Self, camera: Camera, located: Option<Located>, means: &Means) -> Self {
-        let shared = Shared::new(camera, located);
-        if Transforms::of(before.camera()) == Transforms::of(&shared.camera) {
-            let transforms = Arc::clone(&before.0.shared.current().transforms);
-            shared.current().transforms = transforms;
-        }
-        Self::begin(shared, means)
+    /// The same for one that comes and goes, where it is `located`, and with its pictures as it is `told`,
+    /// from the first one on.
+    pub fn start_told(camera: Camera, located: Option<Located>, told: Told, means: &Means) -> Self {
+        Self::begin(Shared::new(camera, located, told), means)
     }
 
     fn begin(shared: Arc<Shared>, means: &Means) -> Self {
         let camera = &shared.camera;
-        let transforms = Arc::clone(&shared.current().transforms);
-        if let Some(words) = transforms::words(&transforms) {
+        let (transforms, origin) = {
+            let current = shared.current();
+            (Arc::clone(&current.transforms), current.origin.clone())
+        };
+        if let Origin::Caution(why) = origin {
+            tracing::error!(camera = camera.id, "the whole picture is covered: {why}");
+        } else if let Some(words) = transforms::words(&transforms) {
             tracing::info!(
                 camera = camera.id,
                 "pictures are changed by {words}: a stream that comes encoded is decoded and encoded again"
@@ -150,7 +148,8 @@ impl Capture {
 
     /// A camera without a pipeline: whoever holds it pushes pictures into its outlets.
     pub fn detached(camera: Camera) -> Self {
-        Self(Arc::new(Inner { shared: Shared::new(camera, None), engine: None }))
+        let told = Told::configured(&camera);
+        Self(Arc::new(Inner { shared: Shared::new(camera, None, told), engine: None }))
     }
 
     pub fn camera(&self) -> &Camera {
@@ -190,18 +189,18 @@ impl Capture {
         (*self.0.shared.current().transforms).clone()
     }
 
-    /// What going over to `new` would do, without doing it.
-    pub fn impact(&self, new: &Transforms) -> Impact {
-        self.0.shared.impact(new)
+    /// Who said so.
+    pub fn transforms_origin(&self) -> Origin {
+        self.0.shared.current().origin.clone()
     }
 
-    /// Changes what is done to its pictures. When it returns, no picture leaves that is not as `new` says.
+    /// Changes what is done to its pictures. When it returns, no picture leaves that is not as it is told.
     /// Takes locks of running elements: not for an asynchronous task itself.
     ///
     /// # Errors
     /// Encoders would have to begin anew, and `restart` does not allow that; nothing has changed.
-    pub fn transform(&self, new: Transforms, restart: bool) -> Result<Impact, Impact> {
-        let done = self.0.shared.transform(new, restart)?;
+    pub fn transform(&self, told: Told, restart: bool) -> Result<Impact, Impact> {
+        let done = self.0.shared.transform(told, restart)?;
         let words = transforms::words(&self.transforms()).unwrap_or_else(|| "nothing".into());
         match done {
             Impact::Live => tracing::info!(camera = self.id(), "pictures are changed by {words}"),
@@ -278,7 +277,10 @@ impl Capture {
         let idle = || Snapshot::idle(SystemTime::now());
         let source = engine.map(|engine| &engine.source);
         let snapshot = source.map_or_else(idle, Handle::snapshot);
-        let transforms = Arc::clone(&shared.current().transforms);
+        let (transforms, origin) = {
+            let current = shared.current();
+            (Arc::clone(&current.transforms), current.origin.clone())
+        };
         let route = |lane| format.as_ref().map(|format| format.route(lane, transforms.any()));
         let outlet = |lane: Lane, encoder: Option<&Encoder>| {
             let passed = route(lane) == Some(Route::Passthrough);
@@ -308,7 +310,7 @@ impl Capture {
                 .map(|age| age.as_secs_f64()),
             format: format.as_ref().map(shared::Format::words),
             resolution: format.as_ref().and_then(|f| f.size).map(|size| size.to_string()),
-            notes: notes(&transforms, format.as_ref()),
+            notes: notes(&transforms, &origin, format.as_ref()),
             jpeg: outlet(Lane::Jpeg, engine.map(|engine| &engine.jpeg)),
             h264,
             realtime,
@@ -318,8 +320,11 @@ impl Capture {
 }
 
 /// What is re-encoded, and why; what to know about a stream that is not.
-fn notes(transforms: &Transforms, format: Option<&shared::Format>) -> Vec<String> {
+fn notes(transforms: &Transforms, origin: &Origin, format: Option<&shared::Format>) -> Vec<String> {
     let mut notes = Vec::new();
+    if let Origin::Caution(why) = origin {
+        notes.push(format!("Its whole picture is covered: {why}."));
+    }
     let Some((Native::Encoded(encoded), b_frames)) = format.map(|format| (format.native, format.b_frames))
     else {
         return notes;

@@ -92,6 +92,7 @@ pub fn source(library: &Library, camera: &Camera, source: &Source) -> Result<Sou
             let dynamic = (http.mode == HttpMode::Mjpeg).then_some("streams");
             SourcePlan { dynamic, ..SourcePlan::of(library.fill(fragment, &parameters)?) }
         }
+        Source::BambuJpeg(_) => SourcePlan::of(library.fill("sources/bambu-jpeg", &parameters)?),
         Source::File(file) => {
             let path = file.path.to_string_lossy();
             let mut parameters: Parameters = [("path", Value::Text(path.into_owned()))].into();
@@ -227,7 +228,7 @@ pub fn shown(library: &Library, camera: &Camera) -> Result<(Chain, Vec<(Codec, C
     let (tail, native) = match (&camera.source, plan.tail) {
         (Source::Rtsp(_), _) => (Some("tails/rtp-h264"), Native::Encoded(Encoded::H264)),
         (Source::File(_), _) => (Some("tails/h264"), Native::Encoded(Encoded::H264)),
-        (Source::Http(_), _) => (None, Native::Encoded(Encoded::Jpeg)),
+        (Source::Http(_) | Source::BambuJpeg(_), _) => (None, Native::Encoded(Encoded::Jpeg)),
         (Source::V4l2(_), Some(tail)) => (Some(tail), Native::Encoded(Encoded::H264)),
         (Source::V4l2(_), None) if plan.chain.syntax().contains("image/jpeg") => {
             (None, Native::Encoded(Encoded::Jpeg))
@@ -307,7 +308,7 @@ fn rtsp_parameters(rtsp: &Rtsp) -> Parameters {
     };
     let tls = match rtsp.tls {
         TlsCheck::Any => "0",
-        TlsCheck::System | TlsCheck::File => "validate-all",
+        TlsCheck::Pin | TlsCheck::System | TlsCheck::File => "validate-all",
     };
     let mut parameters: Parameters = [
         ("protocols", Value::Flags(protocols.into())),

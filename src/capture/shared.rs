@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use super::Located;
 use super::choice::{Encoded, Lane, Native, Route, route};
 use super::outlet::Outlet;
-use super::transforms::{self, Built, Impact, Named};
+use super::transforms::{self, Built, Impact, Named, Origin, Told};
 use crate::config::model::{Camera, Resolution};
 use crate::config::transforms::Transforms;
 use crate::frames::Codec;
@@ -106,6 +106,8 @@ impl Anchor {
 #[derive(Debug)]
 pub struct Current {
     pub transforms: Arc<Transforms>,
+    /// Who said so.
+    pub origin: Origin,
     /// Another one for every change that encoders begin anew for.
     pub revision: u64,
     gate: Gate,
@@ -161,10 +163,11 @@ struct Keyframes {
 }
 
 impl Shared {
-    pub fn new(camera: Camera, located: Option<Located>) -> Arc<Self> {
+    pub fn new(camera: Camera, located: Option<Located>, told: Told) -> Arc<Self> {
         Arc::new(Self {
             current: Mutex::new(Current {
-                transforms: Arc::new(Transforms::of(&camera)),
+                transforms: Arc::new(told.transforms),
+                origin: told.origin,
                 revision: 0,
                 gate: Gate::default(),
             }),
@@ -222,7 +225,8 @@ impl Shared {
     ///
     /// # Errors
     /// Encoders would have to begin anew, and `restart` does not allow that; nothing has changed.
-    pub fn transform(&self, new: Transforms, restart: bool) -> Result<Impact, Impact> {
+    pub fn transform(&self, told: Told, restart: bool) -> Result<Impact, Impact> {
+        let Told { transforms: new, origin } = told;
         let _one = lock(&self.changing);
         let mut impact = self.impact(&new);
         if matches!(impact, Impact::Restart(_)) && !restart {
@@ -233,6 +237,7 @@ impl Shared {
             let mut current = self.current();
             let hides = current.transforms.rectangles() != new.rectangles();
             current.transforms = Arc::clone(&new);
+            current.origin = origin;
             hides
         };
         // Never with the lock above: streaming threads hold what elements lock while they wait for it.

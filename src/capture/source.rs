@@ -10,9 +10,11 @@ use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 
+use super::bambu;
 use super::discover;
 use super::dynamic;
 use super::knock::{Knock, Knocker};
+use super::pin;
 use super::plan;
 use super::poll;
 use super::run::{Attempt, Built, OnEnd};
@@ -87,6 +89,9 @@ impl Subject for SourceSubject {
             && http.mode == HttpMode::Jpeg
         {
             return Some(poll::rate(self.shared.camera.fps));
+        }
+        if let Source::BambuJpeg(_) = self.shared.camera.source {
+            return Some(bambu::SLOWEST);
         }
         self.shared.format.borrow().as_ref().and_then(|format| format.fps)
     }
@@ -170,10 +175,17 @@ fn assemble(
             element.set_property("automatic-redirect", false);
         }
     }
-    let polled = match source {
+    let appsrc = |fragment: &str| {
+        let element = bin.by_name("source").and_then(|e| e.downcast::<gst_app::AppSrc>().ok());
+        element.ok_or_else(|| Failure::unsupported(format!("{fragment} has no appsrc named source")))
+    };
+    let fed = match source {
+        Source::BambuJpeg(bambu) => {
+            let appsrc = appsrc("sources/bambu-jpeg")?;
+            Some(bambu::spawn(runtime, bambu.clone(), appsrc, reports.clone()))
+        }
         Source::Http(http) if http.mode == HttpMode::Jpeg => {
-            let element = bin.by_name("source").and_then(|e| e.downcast::<gst_app::AppSrc>().ok());
-            let appsrc = element.ok_or_else(|| Failure::unsupported("sources/http-jpeg has no appsrc"))?;
+            let appsrc = appsrc("sources/http-jpeg")?;
             let every = Duration::from_secs_f64(1.0 / poll::rate(shared.camera.fps));
             Some(poll::spawn(runtime, http.clone(), every, appsrc, reports.clone()))
         }
@@ -185,7 +197,7 @@ fn assemble(
     } else {
         OnEnd::Fail("the camera ended the stream")
     };
-    Ok(Built { pipeline, target: target(source), keep: Box::new((polled, tap)), on_end, on_error: None })
+    Ok(Built { pipeline, target: target(source), keep: Box::new((fed, tap)), on_end, on_error: None })
 }
 
 /// The source as it is opened: one of a camera that was added by API goes to an address that was looked at.
@@ -218,6 +230,7 @@ fn target(source: &Source) -> String {
     match source {
         Source::Rtsp(rtsp) => config::redact_url(&rtsp.url),
         Source::Http(http) => config::redact_url(&http.url),
+        Source::BambuJpeg(bambu) => bambu::target(bambu),
         Source::V4l2(v4l2) => v4l2.device.display().to_string(),
         Source::File(file) => file.path.display().to_string(),
         Source::Libcamera(libcamera) => libcamera.camera.clone().unwrap_or_else(|| "libcamera".to_owned()),
@@ -285,6 +298,20 @@ fn prepare_rtsp(bin: &gst::Bin, rtsp: &Rtsp, shared: &Arc<Shared>, reports: &Rep
     let Some(source) = bin.by_name("source") else {
         return Err(Failure::unsupported("sources/rtsp has no element named source"));
     };
+    if rtsp.tls == TlsCheck::Pin {
+        let (target, reports, pinned) = (config::redact_url(&rtsp.url), reports.clone(), rtsp.fingerprint);
+        // Not asked about: a session that is resumed, which only the peer of before can do, and a certificate
+        // that an authority of this machine has signed for this very address.
+        source.connect("accept-certificate", false, move |values| {
+            let certificate = values.get(2).and_then(|value| value.get::<gio::TlsCertificate>().ok());
+            let shown = certificate.as_ref().and_then(pin::of);
+            let right = shown.is_some() && shown == pinned;
+            if !right {
+                reports.failed(pin::stranger(&target, shown));
+            }
+            Some(right.to_value())
+        });
+    }
     // Audio and metadata are not even set up.
     let shared = Arc::downgrade(shared);
     source.connect("select-stream", false, move |values| {
@@ -295,7 +322,7 @@ fn prepare_rtsp(bin: &gst::Bin, rtsp: &Rtsp, shared: &Arc<Shared>, reports: &Rep
         let media = caps.as_ref().and_then(|caps| caps.structure(0)?.get::<String>("media").ok());
         Some((media.as_deref() == Some("video")).to_value())
     });
-    if rtsp.tls != TlsCheck::Any {
+    if matches!(rtsp.tls, TlsCheck::System | TlsCheck::File) {
         let (target, reports) = (config::redact_url(&rtsp.url), reports.clone());
         // Asked only about a certificate that did not pass. The error on the bus does not name it.
         source.connect("accept-certificate", false, move |values| {

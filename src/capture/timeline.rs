@@ -9,8 +9,15 @@ use std::time::Duration;
 
 use super::skew::{Placed, Skew};
 
-/// Equal timestamps over this much arrival time: the source's clock stands still.
+/// Equal timestamps over this much arrival time, or on so many pictures over a little of it: the source's
+/// clock stands still.
 const STUCK: Duration = Duration::from_secs(1);
+const STUCK_TIMES: u32 = 5;
+const STUCK_LEAST: Duration = Duration::from_millis(100);
+/// Timestamps that differ by no more than this are equal: some clocks creep.
+const EQUAL: Duration = Duration::from_millis(1);
+/// Between pictures with equal timestamps, so that time always rises.
+const LEAST_STEP: Duration = Duration::from_millis(1);
 /// A timestamp this far from its arrival means nothing.
 const ASTRAY: Duration = Duration::from_secs(30);
 
@@ -23,9 +30,10 @@ pub struct Timeline {
     offset: Duration,
     /// Subtracted from them: where the present pass of a file begins.
     began: Option<Duration>,
-    /// The timestamp last seen, and the arrival at which it was first seen.
-    last_seen: Option<(Duration, Duration)>,
+    seen: Option<Seen>,
     by_arrival: bool,
+    /// Where arrival times are counted from: a place, and the arrival that belongs to it.
+    anchor: (Duration, Duration),
     /// The latest time given out, the last one, and the shortest step between two: the length of a last
     /// picture.
     latest: Duration,
@@ -34,6 +42,16 @@ pub struct Timeline {
     looped: bool,
     /// For a camera with a clock of its own.
     skew: Option<Skew>,
+}
+
+/// The timestamp last believed.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    pts: Duration,
+    /// When it was seen first, and where that picture was placed.
+    since: Duration,
+    placed: Duration,
+    times: u32,
 }
 
 impl Timeline {
@@ -45,21 +63,8 @@ impl Timeline {
     /// The time of a picture with timestamp `pts` that arrived at running time `arrival`, and how long
     /// before its arrival it was captured as far as can be known.
     pub fn place(&mut self, pts: Option<Duration>, arrival: Duration) -> Placed {
-        let Placed { pts: placed, late } = match pts {
-            Some(pts) if !self.by_arrival && self.makes_sense(pts, arrival) => match &mut self.skew {
-                Some(skew) => skew.place(pts, arrival),
-                None => Placed {
-                    pts: self.offset + pts.saturating_sub(*self.began.get_or_insert(Duration::ZERO)),
-                    late: arrival.saturating_sub(pts),
-                },
-            },
-            _ => {
-                self.by_arrival = true;
-                // Strictly rising, whatever the clock of this machine does.
-                let pts = (self.offset + arrival).max(self.latest + Duration::from_millis(1));
-                Placed { pts, late: Duration::ZERO }
-            }
-        };
+        let believed = pts.filter(|_| !self.by_arrival).and_then(|pts| self.believe(pts, arrival));
+        let Placed { pts: placed, late } = believed.unwrap_or_else(|| self.place_by_arrival(arrival));
         // In decoding order with B-frames, neighbours in time are neighbours here now and then.
         let step = self.previous.replace(placed).map(|previous| placed.abs_diff(previous));
         if let Some(step) = step.filter(|step| !step.is_zero()) {
@@ -74,26 +79,49 @@ impl Timeline {
     pub fn begin_again(&mut self) -> Duration {
         let shown = self.step.unwrap_or(Duration::from_secs(1)).clamp(SHORTEST, Duration::from_secs(1));
         self.offset = self.latest + shown;
+        self.anchor = (self.offset, Duration::ZERO);
         self.began = None;
-        self.last_seen = None;
+        self.seen = None;
         self.previous = None;
         self.looped = true;
         shown
     }
 
-    fn makes_sense(&mut self, pts: Duration, arrival: Duration) -> bool {
+    /// Where the source's timestamp puts the picture; `None` when it makes no sense.
+    fn believe(&mut self, pts: Duration, arrival: Duration) -> Option<Placed> {
         if self.looped {
             // The pipeline's own clock began again too: the pass begins at its first picture.
             self.began.get_or_insert(pts);
         }
-        let since = match self.last_seen {
-            Some((seen, since)) if seen == pts => since,
-            _ => arrival,
+        if let Some(seen) = self.seen.as_mut().filter(|seen| seen.pts.abs_diff(pts) <= EQUAL) {
+            (seen.pts, seen.times) = (pts, seen.times + 1);
+            let stood = arrival.saturating_sub(seen.since);
+            let stuck = stood >= STUCK || seen.times >= STUCK_TIMES && stood >= STUCK_LEAST;
+            return (!stuck).then(|| Placed { pts: self.latest + LEAST_STEP, late: Duration::ZERO });
+        }
+        let placed = match &mut self.skew {
+            // Another machine's clock may be anywhere; how it moves is for `skew`.
+            Some(skew) => skew.place(pts, arrival),
+            None if arrival.abs_diff(pts) >= ASTRAY => return None,
+            None => Placed {
+                pts: self.offset + pts.saturating_sub(*self.began.get_or_insert(Duration::ZERO)),
+                late: arrival.saturating_sub(pts),
+            },
         };
-        self.last_seen = Some((pts, since));
-        // Another machine's clock may be anywhere; how it moves is for `skew`.
-        let astray = self.skew.is_none() && arrival.abs_diff(pts) >= ASTRAY;
-        arrival.saturating_sub(since) < STUCK && !astray
+        self.seen = Some(Seen { pts, since: arrival, placed: placed.pts, times: 1 });
+        Some(placed)
+    }
+
+    /// From here on, time passes as pictures arrive; it goes on from where it was.
+    fn place_by_arrival(&mut self, arrival: Duration) -> Placed {
+        self.by_arrival = true;
+        if let Some(seen) = self.seen.take() {
+            self.anchor = (seen.placed, seen.since);
+        }
+        let (placed, since) = self.anchor;
+        // Strictly rising, whatever the clock of this machine does.
+        let pts = (placed + arrival.saturating_sub(since)).max(self.latest + LEAST_STEP);
+        Placed { pts, late: Duration::ZERO }
     }
 }
 
@@ -130,6 +158,42 @@ mod tests {
         assert_eq!(placed[0], ms(500));
         assert_eq!(placed[30], ms(500 + 30 * 40), "after a second the arrival counts");
         assert!(placed[25..].windows(2).all(|pair| pair[0] < pair[1]), "{placed:?}");
+    }
+
+    #[test]
+    fn a_clock_that_stands_still_or_creeps_is_noticed_within_a_few_pictures() {
+        // From the start and later; exactly equal, and by a tick of 90 kHz a picture; near and hours ahead.
+        for (good, creep, ahead) in
+            [(0, 0, 0), (50, 0, 0), (0, 11, 0), (50, 11, 9_000_000), (0, 0, 9_000_000)]
+        {
+            let mut timeline = Timeline::remote();
+            let placed: Vec<_> = (0..200)
+                .map(|n: u64| {
+                    let pts =
+                        ms(ahead + n.min(good) * 40) + Duration::from_micros(n.saturating_sub(good) * creep);
+                    timeline.place(Some(pts), ms(20 + n * 40)).pts
+                })
+                .collect();
+            assert!(placed.windows(2).all(|pair| pair[0] < pair[1]), "{good} {creep} {ahead}: {placed:?}");
+            // As time went on before it stood still, it goes on after it was noticed.
+            let expected = |n: u64| ms(ahead + n * 40);
+            for (n, placed) in placed.iter().enumerate().skip(usize::try_from(good).unwrap() + 5) {
+                let away = placed.abs_diff(expected(n.try_into().unwrap()));
+                assert!(away <= ms(3), "{good} {creep} {ahead} {n}: {placed:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_burst_of_pictures_with_one_timestamp_is_no_clock_that_stands_still() {
+        let mut timeline = Timeline::remote();
+        for burst in 0..20 {
+            // Four slices of time, each given as eight pictures at once.
+            for n in 0..8 {
+                timeline.place(Some(ms(burst * 40)), ms(burst * 40 + n));
+            }
+        }
+        assert!(!timeline.by_arrival);
     }
 
     #[test]

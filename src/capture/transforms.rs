@@ -9,7 +9,7 @@ use gstreamer as gst;
 
 use super::choice::Native;
 use super::plan::direction;
-use crate::config::model::{Flip, Rotation};
+use crate::config::model::{Camera, Flip, Rotation};
 use crate::config::transforms::{Overlay, Transforms};
 use crate::pipelines::fragment::Setting;
 use crate::pipelines::{Chain, Library, Parameters, Value, build, mask};
@@ -202,6 +202,37 @@ impl Built {
 
 fn unfit(stage: Stage, words: &str) -> Failure {
     Failure::unsupported(format!("{}: {words}; no picture leaves", stage.fragment()))
+}
+
+/// Who said what is done to a camera's pictures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    Configuration,
+    Api,
+    /// Nobody knows what was set before: why. The whole picture is covered.
+    Caution(String),
+}
+
+/// What is done to a camera's pictures, and who said so.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    pub transforms: Transforms,
+    pub origin: Origin,
+}
+
+impl Told {
+    pub fn configured(camera: &Camera) -> Self {
+        Self { transforms: Transforms::of(camera), origin: Origin::Configuration }
+    }
+
+    pub fn by_api(transforms: Transforms) -> Self {
+        Self { transforms, origin: Origin::Api }
+    }
+
+    /// Nothing is seen, because of this.
+    pub fn cautious(why: impl Into<String>) -> Self {
+        Self { transforms: Transforms::covered(), origin: Origin::Caution(why.into()) }
+    }
 }
 
 /// What a change does to what runs.

@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(code, 1);
         for expected in [
             "fanlight.toml:2:8: \"port\" in [server]: 99999 is not allowed; write a whole number from 0 to 65535\n",
-            "fanlight.toml:3:1: unknown key \"bnid\" in [server]; did you mean \"bind\"? Known keys: bind, port, cors_origins\n",
+            "fanlight.toml:3:1: unknown key \"bnid\" in [server]; did you mean \"bind\"? Known keys: bind, port, cors_origins, hosts\n",
             "fanlight.toml:4:2: unknown key \"hsl\" in the top level; did you mean \"hls\"?",
             "3 mistakes\n",
         ] {

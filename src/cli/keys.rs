@@ -69,6 +69,7 @@ pub fn run(
     // The service's own place or none: a key in another database would be known to nobody.
     let place = places.first().cloned().unwrap_or_default();
     let directory = storage::first_writable(std::slice::from_ref(&place)).context(WHERE)?;
+    let file = loaded.config.storage.database.unwrap_or_else(|| directory.join(storage::FILE));
     let user = rustix::process::geteuid().as_raw();
     let owner = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(&directory)?);
     anyhow::ensure!(
@@ -78,7 +79,7 @@ pub fn run(
     );
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let database = Database::open(&directory).await.context(WHERE)?;
+        let database = Database::open_file(file).await.context(WHERE)?;
         let done = keys(&args.command, &database, out).await;
         database.close().await;
         done

@@ -11,6 +11,7 @@ mod pipeline;
 pub mod probe;
 mod run;
 mod service;
+mod simulate;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -58,6 +59,8 @@ enum Command {
     Livekit(livekit::Args),
     /// Make, list and revoke API keys
     Keys(keys::Args),
+    /// Be a printer, for trying out and for tests
+    Simulate(simulate::Args),
     /// List and show what pipelines are built from
     Pipeline(pipeline::Args),
     /// Print shell completions
@@ -97,6 +100,10 @@ pub fn main() -> u8 {
         Command::Demo(args) => {
             drop(out);
             demo::run(&args)
+        }
+        Command::Simulate(args) => {
+            drop(out);
+            simulate::run(&args)
         }
         Command::Doctor(args) => doctor::run(&configuration::load(file, environment), args.json, &mut out),
         Command::Probe(args) => probe::run(&args, &mut out),

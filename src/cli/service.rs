@@ -19,6 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::access::Access;
 use crate::api::http::server::Server;
 use crate::api::http::{Again, AppState};
+use crate::cameras::pictures::Memory;
 use crate::cameras::udev::Udev;
 use crate::cameras::{Cameras, discovery};
 use crate::capture::status::CameraStatus;
@@ -31,6 +32,8 @@ use crate::fleet::registry::file::FileRegistry;
 use crate::fleet::{self, Fleet};
 use crate::motion::Motion;
 use crate::pipelines::Library;
+use crate::printers::view::PrinterHealth;
+use crate::printers::{self, Printers};
 use crate::publish::{self, Publishers};
 use crate::record::Recordings;
 use crate::serve::hls::Hls;
@@ -97,6 +100,7 @@ struct House {
     cameras: Cameras,
     publishers: Publishers,
     recordings: Recordings,
+    printers: Printers,
     means: Means,
     level: logs::Level,
     telling: Option<Telling>,
@@ -126,11 +130,11 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
         linger: capture::LINGER,
     };
     let hls = Hls::new(config.hls.clone());
-    let (directory, database) = storage(&config).await;
+    let (directory, database, memory) = storage(&config).await;
     let udev = devices(&config);
     let (streams, scan_seconds) = added(database.as_ref().ok()).await;
     let ids = streams.iter().map(|stream| stream.id.clone());
-    let cameras = Cameras::open(&config, &means, database.clone().ok(), udev.is_some(), ids).await;
+    let cameras = Cameras::open(&config, &means, memory, udev.is_some(), ids).await;
     hls.cameras(&cameras.all());
     let publishers = Publishers::start(&config, cameras.watch(), &means);
     let recordings = Recordings::begin(&config, &directory, database.clone(), cameras.watch(), &means).await;
@@ -138,6 +142,17 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     let motion = tokio::task::spawn_blocking(move || Motion::open(&stepper)).await?;
     let stop = CancellationToken::new();
     let config = watch::Sender::new(config);
+    let printers = Printers::open(
+        database.clone(),
+        printers::Means {
+            config: config.subscribe(),
+            vitals: vitals.clone(),
+            cameras: cameras.clone(),
+            recordings: recordings.clone(),
+            capture: means.clone(),
+        },
+    )
+    .await;
     let hls = watch::Sender::new(hls);
     let following = {
         let (whep, list) = (whep.clone(), cameras.watch());
@@ -161,6 +176,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     state.external.begin().await;
     let scanning = AbortOnDropHandle::new(tokio::spawn(state.external.clone().scan(stop.clone())));
     state.recordings = recordings.clone();
+    state.printers = printers.clone();
     state.motion = motion.clone();
     state.fleet = fleet(&state.config.borrow(), &directory_of_nodes).await?;
     state.again = Again::supervised(|name| std::env::var_os(name).is_some());
@@ -174,6 +190,8 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     let document = Document {
         cameras: cameras.clone(),
         publishers: publishers.clone(),
+        recordings: recordings.clone(),
+        printers: printers.clone(),
         published: state.published.clone(),
         rtsp: rtsp.clone(),
         vitals: vitals.clone(),
@@ -188,6 +206,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
         cameras,
         publishers,
         recordings,
+        printers,
         means,
         level,
         telling: Some(telling),
@@ -248,6 +267,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
         let cameras = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.cameras.shutdown());
         let outputs = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.publishers.shutdown());
         let recordings = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.recordings.shutdown());
+        let printers = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.printers.shutdown());
         let rpc = async {
             if let Some(serving) = serving_rpc {
                 let _ = serving.await;
@@ -262,6 +282,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
             cameras,
             outputs,
             recordings,
+            printers,
             serving,
             rpc,
             house.whep.shutdown(),
@@ -405,23 +426,34 @@ async fn follow_hls(hls: watch::Receiver<Hls>, cameras: Cameras) {
 }
 
 /// Opens what outlives a restart: its directory, and the database in it. Without them cameras stream all the
-/// same.
-async fn storage(config: &Config) -> (PathBuf, Result<Database, String>) {
+/// same, covered if there is one that cannot be read.
+async fn storage(config: &Config) -> (PathBuf, Result<Database, String>, Memory) {
     let places = storage::places(config.storage.directory.as_deref(), config::process_environment);
     let best = places.first().cloned().unwrap_or_default();
-    let found = tokio::task::spawn_blocking(move || storage::first_writable(&places)).await;
-    let opened = match found {
-        Ok(Ok(directory)) => Database::open(&directory).await.map(|database| (directory, database)),
-        Ok(Err(error)) => Err(error),
-        Err(panic) => return (best, Err(panic.to_string())),
+    let named = config.storage.database.clone();
+    let files = match &named {
+        Some(file) => vec![file.clone()],
+        None => places.iter().map(|place| place.join(storage::FILE)).collect(),
+    };
+    // Looked for before there is one anew.
+    let found = move || (storage::left_behind(&files), storage::first_writable(&places));
+    let (left, opened) = match tokio::task::spawn_blocking(found).await {
+        Ok((left, Ok(directory))) => {
+            let file = named.unwrap_or_else(|| directory.join(storage::FILE));
+            (left, Database::open_file(file).await.map(|database| (directory, database)))
+        }
+        Ok((left, Err(error))) => (left, Err(error)),
+        Err(panic) => return (best, Err(panic.to_string()), Memory::Unreadable(panic.to_string())),
     };
     match opened {
-        Ok((directory, database)) => (directory, Ok(database)),
+        Ok((directory, database)) => (directory, Ok(database.clone()), Memory::Database(database)),
         Err(error) => {
             tracing::error!(
-                "{error}; cameras are served, without a list of recordings and without a memory of what was set, and no API key is known"
+                "{error}; cameras are served, without a list of recordings and without a memory of what was set, and \
+                 no API key is known"
             );
-            (best, Err(error.to_string()))
+            let memory = left.map_or(Memory::Nothing, |_| Memory::Unreadable(error.to_string()));
+            (best, Err(error.to_string()), memory)
         }
     }
 }
@@ -469,6 +501,8 @@ fn rtsp(config: &Config, cameras: &Cameras, access: &Access) -> Result<Option<Rt
 struct Document {
     cameras: Cameras,
     publishers: Publishers,
+    recordings: Recordings,
+    printers: Printers,
     published: PublishedNow,
     rtsp: Option<Rtsp>,
     vitals: Vitals,
@@ -489,6 +523,8 @@ impl Document {
             "rtsp": self.rtsp.as_ref().map(Rtsp::address),
             "cameras": cameras,
             "outputs": self.publishers.statuses(),
+            "recordings": self.recordings.statuses(),
+            "printers": self.printers.list().iter().map(PrinterHealth::of).collect::<Vec<_>>(),
         })
     }
 
@@ -543,7 +579,8 @@ impl Telling {
 
 /// Tells systemd and the health file how the cameras are, whenever that changes.
 async fn tell(document: Document, notifier: Notifier, changed: Vec<health::Changed>) {
-    let Document { cameras, publishers, .. } = document;
+    let Document { cameras, publishers, recordings, .. } = document;
+    let mut recorded = recordings.changes();
     let mut list = cameras.watch();
     let mut last = String::new();
     loop {
@@ -564,6 +601,7 @@ async fn tell(document: Document, notifier: Notifier, changed: Vec<health::Chang
         tokio::select! {
             () = any => {}
             () = publishers.changed() => {}
+            _ = recorded.recv() => {}
             _ = list.changed() => {}
             () = tokio::time::sleep(STATUS_EVERY) => {}
         }

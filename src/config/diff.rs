@@ -3,7 +3,7 @@
 //! Only what changed restarts: a camera that stays equal keeps its capture and its viewers. What the
 //! process reads once at its start (address, port, form of the log) cannot change while it runs.
 
-use super::model::{Camera, Config, Discovery, LiveKit, Publish, Rpc, RtspServer, Target, Webrtc};
+use super::model::{Camera, Config, Discovery, LiveKit, Printers, Publish, Rpc, RtspServer, Target, Webrtc};
 
 /// Published outputs by id, in the order of the new file (`removed`: of the old one).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,6 +73,7 @@ impl Difference {
             external,
             storage,
             record,
+            printers,
             stepper,
             management,
             publish: _,
@@ -91,7 +92,10 @@ impl Difference {
             (webrtc.tcp != before.tcp, "webrtc.tcp"),
             (discovery.enabled != old.discovery.enabled, "discovery.enabled"),
             (external.allow_networks != old.external.allow_networks, "external.allow_networks"),
-            (*storage != old.storage, "storage.directory"),
+            (storage.directory != old.storage.directory, "storage.directory"),
+            (storage.database != old.storage.database, "storage.database"),
+            (printers.key_file != old.printers.key_file, "printers.key_file"),
+            (printers.mqtt_port != old.printers.mqtt_port, "printers.mqtt_port"),
             (*stepper != old.stepper, "stepper"),
             (*management != old.management, "management"),
             (rtsp.enabled != rtsp_before.enabled, "rtsp.enabled"),
@@ -121,6 +125,7 @@ impl Difference {
             (Discovery { enabled: old.discovery.enabled, ..discovery.clone() } != old.discovery, "discovery"),
             (external.max_streams != old.external.max_streams, "external.max_streams"),
             (*record != old.record, "record"),
+            (at_once(printers) != at_once(&old.printers), "printers"),
             (recorded_otherwise(old, new), "camera.record"),
         ]);
         difference.publish = difference.outputs(old, new);
@@ -193,6 +198,11 @@ fn find<'c>(config: &'c Config, id: &str) -> Option<&'c Camera> {
 
 fn named(changes: &[(bool, &'static str)]) -> Vec<&'static str> {
     changes.iter().filter(|(changed, _)| *changed).map(|(_, name)| *name).collect()
+}
+
+/// What of `[printers]` can change while it runs.
+fn at_once(printers: &Printers) -> (bool, bool) {
+    (printers.expose_access_code, printers.search)
 }
 
 /// What of `[rtsp]` can change while it runs.
@@ -387,6 +397,9 @@ mod tests {
             (|c| c.rtsp.max_readers = 9, &[], &["rtsp"]),
             (|c| c.rtsp.session_timeout_seconds = 9.0, &[], &["rtsp"]),
             (|c| c.livekit.rooms = vec!["r".into()], &[], &["livekit"]),
+            (|c| c.storage.database = Some("x".into()), &["storage.database"], &[]),
+            (|c| c.printers.key_file = Some("x".into()), &["printers.key_file"], &[]),
+            (|c| c.printers.search = false, &[], &["printers"]),
             (|c| c.discovery.enabled = false, &["discovery.enabled"], &[]),
             (|c| c.stepper.invert = true, &["stepper"], &[]),
             (|c| c.management.enabled = true, &["management"], &[]),

@@ -18,6 +18,9 @@ pub static SETTINGS: &[(&str, &str)] = &[
     ("HLS_LOW_LATENCY", "hls.low_latency"),
     ("HLS_PART_DURATION_SECS", "hls.part_seconds"),
     ("HLS_OUTPUT_DIR", "hls.output_dir"),
+    // The second wins.
+    ("DB_PATH", "storage.database"),
+    ("DATABASE_URL", "storage.database"),
     ("LOG_FORMAT", "log.format"),
     ("LOG_LEVEL", "log.level"),
     ("FANLIGHT_BIND", "server.bind"),
@@ -25,6 +28,7 @@ pub static SETTINGS: &[(&str, &str)] = &[
     ("FANLIGHT_RTSP_PORT", "rtsp.port"),
     ("NODE_REGISTRY_PATH", "management.registry_path"),
     ("FANLIGHT_JWT_SECRET", "access.jwt_secret"),
+    ("PRINTER_RTSP_URL", "printers.rtsp_url"),
     ("LIVEKIT_HOST", "livekit.url"),
     ("LIVEKIT_API_KEY", "livekit.api_key"),
     ("LIVEKIT_API_SECRET", "livekit.api_secret"),

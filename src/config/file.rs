@@ -332,6 +332,26 @@ impl Reader<'_> {
                 }
             }
         }
+        let code = text("access_code").is_some() || text("access_code_file").is_some();
+        if text("type") == Some("bambu-jpeg") && !code {
+            problem("type", "there is no access_code; write the one that the printer's screen shows".into());
+        }
+        if text("access_code").is_some() && text("access_code_file").is_some() {
+            problem("access_code_file", "access_code and access_code_file are both set; keep one".into());
+        }
+        let rtsp = text("type") == Some("rtsp");
+        match (text("tls"), text("fingerprint").is_some()) {
+            (Some("pin"), false) => problem(
+                "tls",
+                "tls = \"pin\" needs fingerprint, the SHA-256 of the certificate; a refused camera's message \
+                 says which it has"
+                    .into(),
+            ),
+            (tls, true) if rtsp && tls != Some("pin") => {
+                problem("fingerprint", "fingerprint is only used with tls = \"pin\"".into());
+            }
+            _ => {}
+        }
         match (text("tls"), text("tls_ca_file")) {
             (Some("file"), None) => {
                 problem("tls", "tls = \"file\" needs tls_ca_file, the certificate to check against".into());

@@ -9,6 +9,7 @@ mod camera;
 mod discovery;
 mod external;
 mod management;
+mod printers;
 mod publish;
 mod stepper;
 mod storage;
@@ -25,6 +26,7 @@ pub use camera::*;
 pub use discovery::*;
 pub use external::*;
 pub use management::*;
+pub use printers::*;
 pub use publish::*;
 pub use stepper::*;
 pub use storage::*;
@@ -49,6 +51,7 @@ pub struct Config {
     pub external: External,
     pub storage: Storage,
     pub record: Record,
+    pub printers: Printers,
     pub stepper: Stepper,
     pub management: Management,
     /// What is pushed to servers elsewhere.
@@ -195,7 +198,7 @@ pub struct Supervision {
     pub start_timeout_seconds: f64,
     /// A pipeline that has not stopped after this long is frozen: counted and given up.
     pub stop_timeout_seconds: f64,
-    /// With this many frozen pipelines the process exits for systemd to start it anew.
+    /// With this many pipelines that are frozen at once the process exits for systemd to start it anew.
     pub frozen_limit: u32,
     /// After a wrong password or key, the next try comes this much later.
     pub refused_retry_seconds: f64,

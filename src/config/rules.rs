@@ -51,6 +51,12 @@ pub(super) fn broken(config: &Config) -> Vec<Finding> {
         let key = "record.name";
         findings.push(Finding { key: key.into(), other: key.into(), message });
     }
+    let every = config.printers.timelapse_seconds;
+    if every > 0.0 && every < 1.0 {
+        let key = "printers.timelapse_seconds";
+        let message = format!("a picture every {every} s is a recording; write 1 to 3600, or 0 for none");
+        findings.push(Finding { key: key.into(), other: key.into(), message });
+    }
     let rtsp = &config.rtsp;
     for (name, file) in [("certificate", &rtsp.certificate), ("key", &rtsp.key)] {
         if rtsp.tls_port.is_some() && file.is_none() {

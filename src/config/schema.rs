@@ -43,6 +43,7 @@ pub static ROOT: &[Key] = &[
     key("external", Kind::Section(EXTERNAL)),
     key("storage", Kind::Section(STORAGE)),
     key("record", Kind::Section(RECORD)),
+    key("printers", Kind::Section(PRINTERS)),
     key("stepper", Kind::Section(STEPPER)),
     key("management", Kind::Section(MANAGEMENT)),
     key("publish", Kind::Outputs),
@@ -172,7 +173,21 @@ const LIVEKIT: &[Key] = &[
     key("tokens_per_minute", Kind::Whole { min: 1, max: 100_000, unit: "" }),
 ];
 
-const STORAGE: &[Key] = &[key("directory", Kind::Path)];
+const STORAGE: &[Key] = &[key("directory", Kind::Path), key("database", Kind::Database)];
+
+const PRINTERS: &[Key] = &[
+    key("expose_access_code", Kind::Flag),
+    key("key_file", Kind::Path),
+    key("search", Kind::Flag),
+    key("mqtt_port", Kind::Whole { min: 1, max: 65535, unit: "" }),
+    key("jpeg_port", Kind::Whole { min: 1, max: 65535, unit: "" }),
+    key("rtsp_url", Kind::Url(&["rtsp", "rtsps"])),
+    key("record", Kind::Flag),
+    key("timelapse_seconds", seconds(0.0, 3600.0)),
+    key("timelapse_fps", Kind::Whole { min: 1, max: 60, unit: "" }),
+    key("snapshot_at_end", Kind::Flag),
+    key("snapshot_on_error", Kind::Flag),
+];
 
 const RECORD: &[Key] = &[
     key("name", Kind::Text),
@@ -273,7 +288,7 @@ const PUBLISH_RTMP: &[Key] = &[
 const PUBLISH_MEDIAMTX: &[Key] = &[
     required("id", Kind::Id),
     key("camera", Kind::Id),
-    required("url", Kind::PlainUrl(&["rtsp", "rtsps"])),
+    required("url", Kind::PlainUrl(&["rtsp", "rtsps", "srt"])),
     key("username", Kind::Text),
     key("password", Kind::Secret),
     key("password_file", Kind::Path),
@@ -346,6 +361,7 @@ pub static SOURCES: &[(&str, &[Key])] = &[
     ("v4l2", V4L2),
     ("rtsp", RTSP),
     ("http", HTTP),
+    ("bambu-jpeg", BAMBU_JPEG),
     ("file", FILE),
 ];
 
@@ -372,8 +388,9 @@ const RTSP: &[Key] = &[
     key("password_file", Kind::Path),
     key("transport", Kind::Choice(&["tcp", "udp", "auto"])),
     key("latency_ms", Kind::Whole { min: 0, max: 10_000, unit: "milliseconds" }),
-    key("tls", Kind::Choice(&["any", "system", "file"])),
+    key("tls", Kind::Choice(&["any", "pin", "system", "file"])),
     key("tls_ca_file", Kind::Path),
+    key("fingerprint", Kind::Fingerprint),
 ];
 
 const HTTP: &[Key] = &[
@@ -382,6 +399,14 @@ const HTTP: &[Key] = &[
     key("username", Kind::Text),
     key("password", Kind::Secret),
     key("password_file", Kind::Path),
+];
+
+const BAMBU_JPEG: &[Key] = &[
+    required("host", Kind::Host),
+    key("port", Kind::Whole { min: 1, max: 65535, unit: "" }),
+    key("access_code", Kind::Secret),
+    key("access_code_file", Kind::Path),
+    key("fingerprint", Kind::Fingerprint),
 ];
 
 const FILE: &[Key] = &[required("path", Kind::Path)];

@@ -15,6 +15,8 @@ use super::urls;
 
 /// More than any password; a larger file is a mistake.
 const PASSWORD_FILE_LIMIT: u64 = 4096;
+/// As many bytes as the printers' camera protocol has room for.
+const LONGEST_CODE: usize = 32;
 /// As long as the hash of HS256 (RFC 7518, 3.2).
 const SHORTEST_JWT_SECRET: usize = 32;
 
@@ -37,6 +39,8 @@ pub(super) fn settle(
         (&mut config.health.publisher_file, "health.publisher_file"),
         (&mut config.hls.output_dir, "hls.output_dir"),
         (&mut config.storage.directory, "storage.directory"),
+        (&mut config.storage.database, "storage.database"),
+        (&mut config.printers.key_file, "printers.key_file"),
         (&mut config.rtsp.certificate, "rtsp.certificate"),
         (&mut config.rtsp.key, "rtsp.key"),
     ] {
@@ -72,6 +76,10 @@ pub(super) fn settle(
                 absolute(&mut file.path, &key("path"), origins);
                 continue;
             }
+            Source::BambuJpeg(bambu) => {
+                holds_password |= bambu.access_code.is_some();
+                continue;
+            }
             Source::Auto {} | Source::Test {} | Source::Libcamera(_) | Source::V4l2(_) => continue,
         };
         if let (plain, Some(inside)) = urls::take_credentials(url) {
@@ -104,6 +112,9 @@ pub(super) fn settle(
         }
     }
     let mut secrets = Secrets { base, origins, problems, warnings, in_file: false };
+    for (index, camera) in config.cameras.iter_mut().enumerate() {
+        secrets.camera(camera, &format!("camera.{index}.source"));
+    }
     secrets.livekit(&mut config.livekit);
     secrets.access(&mut config.access);
     for (index, output) in config.publish.iter_mut().enumerate() {
@@ -137,6 +148,17 @@ struct Secrets<'a> {
 }
 
 impl Secrets<'_> {
+    fn camera(&mut self, camera: &mut Camera, place: &str) {
+        let Source::BambuJpeg(bambu) = &mut camera.source else { return };
+        let what = format!("the access code of camera {:?}", camera.id);
+        self.read(&mut bambu.access_code, &mut bambu.access_code_file, place, "access_code", &what);
+        if bambu.access_code.as_ref().is_some_and(|code| code.expose().len() > LONGEST_CODE) {
+            let message =
+                format!("{what} is longer than {LONGEST_CODE} bytes; printers have one of 8 digits");
+            self.problems.push(problem(self.origins, format!("{place}.access_code"), message));
+        }
+    }
+
     fn livekit(&mut self, livekit: &mut LiveKit) {
         let LiveKit { api_secret, api_secret_file, turn_static_secret, turn_static_secret_file, .. } =
             livekit;

@@ -13,7 +13,7 @@ pub const MOST_MASKS: usize = 32;
 /// The overlay's element has room for a line of this many bytes.
 const MOST_LINE: usize = 200;
 
-/// All of it, for one camera.
+/// What is done to one camera's pictures, all of it.
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Transforms {
@@ -109,6 +109,13 @@ impl Transforms {
             overlay: camera.overlay.clone(),
             masks: camera.masks.clone(),
         }
+    }
+
+    /// One mask over everything.
+    pub fn covered() -> Self {
+        let name = Some("everything".to_owned());
+        let mask = Mask { name, enabled: true, x: 0.0, y: 0.0, width: 1.0, height: 1.0 };
+        Self { masks: vec![mask], ..Self::default() }
     }
 
     /// Whether pictures are turned or mirrored.

@@ -4,6 +4,13 @@
 
 use url::{Host, Url};
 
+/// The path in `sqlite:///data/a.db`, `sqlite://a.db` or `sqlite:a.db?mode=rwc`; other text as it is.
+pub fn sqlite_path(text: &str) -> &str {
+    let Some(rest) = text.strip_prefix("sqlite:") else { return text };
+    let path = rest.strip_prefix("//").unwrap_or(rest);
+    path.split_once('?').map_or(path, |(path, _)| path)
+}
+
 /// Names in a query or path whose value is a secret (some cameras have `user=admin_password=x` there).
 const SECRET_NAMES: [&str; 9] =
     ["jwt", "password", "passwd", "pass", "pwd", "token", "secret", "key", "auth"];

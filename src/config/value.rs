@@ -11,6 +11,7 @@ use super::networks::Network;
 use super::schedule::Span;
 use super::schema::Key;
 use super::urls;
+use crate::tls::Fingerprint;
 
 /// What a key holds.
 #[derive(Debug)]
@@ -29,9 +30,15 @@ pub enum Kind {
     Text,
     Id,
     Path,
+    /// A path, or in the environment `sqlite:` and a path.
+    Database,
     Secret,
     Choice(&'static [&'static str]),
     Address,
+    /// A host name or an IP address, IPv6 without brackets.
+    Host,
+    /// Of a certificate.
+    Fingerprint,
     Origins,
     LogFilter,
     Resolution,
@@ -74,9 +81,14 @@ impl Kind {
             Kind::Text => "text in quotes, not empty".into(),
             Kind::Id => "1 to 64 letters, digits, - and _".into(),
             Kind::Path => "a path in quotes".into(),
+            Kind::Database => "the path of an SQLite file, such as /data/printers.db".into(),
             Kind::Secret => "text in quotes, not empty, on one line".into(),
             Kind::Choice(names) => list(names),
             Kind::Address => "an IP address such as 127.0.0.1, 0.0.0.0 or ::".into(),
+            Kind::Host => "a host name or an IP address, without port, such as 192.168.1.20".into(),
+            Kind::Fingerprint => {
+                "the SHA-256 of a certificate as 64 hexadecimal digits, with or without colons".into()
+            }
             Kind::Origins => "* or origins such as https://dash.example.org".into(),
             Kind::LogFilter => {
                 "error, warn, info, debug, trace or off, or a filter such as info,fanlight::capture=debug"
@@ -151,9 +163,12 @@ impl Kind {
             (Kind::Text | Kind::Secret | Kind::Path, Value::String(text)) => {
                 !text.trim().is_empty() && !text.chars().any(char::is_control)
             }
+            (Kind::Database, Value::String(text)) => Kind::Path.holds(value) && !text.contains(':'),
             (Kind::Id, Value::String(text)) => is_id(text),
             (Kind::Choice(names), Value::String(text)) => names.contains(&text.as_str()),
             (Kind::Address, Value::String(text)) => text.parse::<IpAddr>().is_ok(),
+            (Kind::Host, Value::String(text)) => is_host(text),
+            (Kind::Fingerprint, Value::String(text)) => text.parse::<Fingerprint>().is_ok(),
             (Kind::Origins, Value::Array(origins)) => {
                 origins.iter().all(|origin| origin.as_str().is_some_and(urls::is_origin))
             }
@@ -190,6 +205,7 @@ impl Kind {
             Kind::Whole { .. } | Kind::Rotation => Value::Integer(text.parse().map_err(|_| refused())?),
             Kind::Number { .. } => Value::Float(text.parse().map_err(|_| refused())?),
             Kind::Choice(_) => Value::String(text.to_ascii_lowercase()),
+            Kind::Database => Value::String(urls::sqlite_path(text).into()),
             Kind::Origins | Kind::List(_) => text
                 .split(',')
                 .map(str::trim)
@@ -272,6 +288,11 @@ fn is_id(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
+fn is_host(text: &str) -> bool {
+    let named = || !text.contains([':', '%']) && url::Host::parse(text).is_ok();
+    !text.is_empty() && (text.parse::<IpAddr>().is_ok() || named())
+}
+
 /// A bare word in a `tracing` filter that is no level means "this target, everything", so a misspelt
 /// level would pass; here a bare word must be a level.
 fn is_log_filter(text: &str) -> bool {
@@ -299,6 +320,12 @@ mod tests {
             (&Kind::Id, &["porch", "a-B_9"], &["a b", "ä", "a/b", &"x".repeat(65) as &str]),
             (&Kind::Choice(&["text", "json"]), &["text", "JSON"], &["xml"]),
             (&Kind::Address, &["127.0.0.1", "::", "0.0.0.0"], &["localhost", "1.2.3", "1.2.3.4:80"]),
+            (
+                &Kind::Host,
+                &["192.168.1.20", "printer.local", "fd00::20"],
+                &["a:6000", "[fd00::20]", "rtsps://a", "a/b", "a b", "1.2.3.400"],
+            ),
+            (&Kind::Fingerprint, &[&"0a".repeat(32) as &str, &["A0"; 32].join(":")], &["0a", "x"]),
             (&Kind::Origins, &["*", "https://a.example, http://b:8080"], &["a.example", "https://a/x"]),
             (
                 &Kind::LogFilter,

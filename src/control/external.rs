@@ -205,7 +205,14 @@ impl External {
 
     /// Adds a camera. It need not be there yet.
     pub async fn add(&self, new: NewStream) -> Result<ExternalStream, Refusal> {
-        let mut stream = checked(new, SystemTime::now())?;
+        let stream = checked(new, SystemTime::now())?;
+        // Before anybody else has to wait.
+        self.reachable(&stream.url).await?;
+        let own = self.clone();
+        whole(async move { own.take_in(stream).await }).await
+    }
+
+    async fn take_in(&self, mut stream: KeptStream) -> Result<ExternalStream, Refusal> {
         let mut kept = self.0.kept.lock().await;
         let most = self.0.config.borrow().external.max_streams;
         if kept.len() >= most {
@@ -223,7 +230,6 @@ impl External {
             id if taken(id) => return Err(Refusal::Conflict(Taken(id.to_owned()).to_string())),
             _ => {}
         }
-        self.reachable(&stream.url).await?;
         let database = self.database()?;
         database.keep_stream(&stream).await.map_err(|error| Refusal::NotKept(error.to_string()))?;
         if let Err(taken) = self.0.cameras.add(self.camera(&stream)).await {
@@ -240,6 +246,11 @@ impl External {
 
     /// Takes one away, by its id, alias or URL; its viewers' streams end.
     pub async fn remove(&self, name: &str) -> Result<ExternalStream, Refusal> {
+        let (own, name) = (self.clone(), name.to_owned());
+        whole(async move { own.take_out(&name).await }).await
+    }
+
+    async fn take_out(&self, name: &str) -> Result<ExternalStream, Refusal> {
         let mut kept = self.0.kept.lock().await;
         let none = || Refusal::NoExternal(config::redact_url(name));
         let id = self.named(&kept, name).or_else(|| by_url(&kept, name)).ok_or_else(none)?.id.clone();
@@ -398,6 +409,7 @@ impl External {
                 latency_ms: 100,
                 tls: TlsCheck::Any,
                 tls_ca_file: None,
+                fingerprint: None,
             }),
             _ => Source::Http(Http { url, mode: HttpMode::Mjpeg, username, password, password_file: None }),
         };
@@ -413,6 +425,14 @@ impl External {
         // Plain data that is whole after every statement.
         self.0.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Does it to its end, also when whoever asked has gone: half of a change would be none that anybody knows of.
+async fn whole<T: Send + 'static>(
+    change: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+) -> Result<T, Refusal> {
+    let done = tokio::spawn(change).await;
+    done.unwrap_or_else(|panic| Err(Refusal::Dependency(panic.to_string())))
 }
 
 /// What is going to be kept, if its form is good. The id is empty when none was given.

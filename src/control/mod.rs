@@ -1,10 +1,11 @@
 //! What can be asked of the house, whoever asks: the operations behind REST and JSON-RPC. Each is one
 //! function here, in words of the house; the doors turn answers and [`Refusal`]s into theirs.
 //!
-//! [`streams`] keeps streams running that nobody watches yet; [`external`] adds cameras elsewhere and looks for
-//! them; [`Urls`] says where pictures are.
+//! [`pictures`] changes them and their camera's controls; [`streams`] keeps streams running that nobody watches yet;
+//! [`external`] adds cameras elsewhere and looks for them; [`Urls`] says where pictures are.
 
 pub mod external;
+pub mod pictures;
 pub mod streams;
 mod urls;
 
@@ -12,8 +13,8 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::cameras::Cameras;
 use crate::cameras::controls::ControlError;
+use crate::cameras::{Cameras, Entry, Presence};
 use crate::capture::Capture;
 use crate::capture::device::Description;
 use crate::publish::Publishers;
@@ -62,6 +63,8 @@ pub struct Named {
     pub capture: Capture,
     /// `camera0`.
     pub alias: String,
+    /// Whether it is plugged in; `None` where that is not known.
+    pub presence: Option<Presence>,
 }
 
 impl Control {
@@ -85,8 +88,8 @@ impl Control {
     }
 
     fn named(&self, capture: &Capture) -> Named {
-        let alias = self.0.cameras.entry(capture.id()).map_or_else(String::new, |entry| entry.alias);
-        Named { capture: capture.clone(), alias }
+        let Entry { alias, presence, .. } = self.0.cameras.entry(capture.id()).unwrap_or_default();
+        Named { capture: capture.clone(), alias, presence }
     }
 
     /// The set of cameras as it changes.

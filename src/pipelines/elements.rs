@@ -109,6 +109,8 @@ pub const PACKAGES: [(&str, &[&str]); 11] = [
             "h264timestamper",
             "tsdemux",
             "rtmp2sink",
+            "mpegtsmux",
+            "srtsink",
             "webrtcbin",
             "dtlsenc",
             "srtpenc",

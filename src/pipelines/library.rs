@@ -25,6 +25,7 @@ const EMBEDDED: &[(&str, &str)] = &embedded![
     "sources/rtsp",
     "sources/http-mjpeg",
     "sources/http-jpeg",
+    "sources/bambu-jpeg",
     "sources/file",
     "sources/file-demuxed",
     "tails/rtp-h264",
@@ -54,6 +55,7 @@ const EMBEDDED: &[(&str, &str)] = &embedded![
     "outputs/whip",
     "outputs/rtmp",
     "outputs/mediamtx",
+    "outputs/mediamtx-srt",
 ];
 
 /// Every fragment this process can build from.

@@ -1,4 +1,4 @@
-//! MediaMTX: published by RTSP (RECORD over TCP), and driven by its control API ([`control`]).
+//! MediaMTX: published by RTSP (RECORD over TCP) or SRT (MPEG-TS), and driven by its control API ([`control`]).
 //!
 //! The stream does not depend on the API: where that does not answer, the output goes on and says so. What
 //! the API adds: the path is there before the stream comes and again after the server lost it, recording is
@@ -7,7 +7,7 @@
 pub mod control;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -58,7 +58,11 @@ impl Hub {
     pub fn of(plan: &Mediamtx) -> Self {
         Self(Arc::new(Mutex::new(MediamtxStatus {
             path: plan.path.clone(),
-            urls: [("rtsp".to_owned(), plan.shown())].into(),
+            urls: [match plan.by_srt() {
+                true => ("srt".to_owned(), plan.srt_for_readers()),
+                false => ("rtsp".to_owned(), plan.shown()),
+            }]
+            .into(),
             ..MediamtxStatus::default()
         })))
     }
@@ -99,39 +103,88 @@ impl Drop for Parting {
     }
 }
 
-pub fn parameters(plan: &Mediamtx, password: Option<&Secret>) -> Parameters {
+pub fn fragment(plan: &Mediamtx) -> &'static str {
+    if plan.by_srt() { "outputs/mediamtx-srt" } else { "outputs/mediamtx" }
+}
+
+/// What the fragment is filled with.
+///
+/// # Errors
+/// User or password cannot be told the server.
+pub fn parameters(plan: &Mediamtx, password: Option<&Secret>) -> Result<Parameters, Failure> {
+    let login = plan.username.as_deref().zip(password.map(Secret::expose));
+    if plan.by_srt() {
+        if login.is_some_and(|(user, password)| user.contains(':') || password.contains(':')) {
+            let words =
+                "SRT puts colons between path, user and password: one with a colon in it cannot be used";
+            return Err(Failure::refused(format!("{}: {words}", plan.shown())));
+        }
+        let address = plan.srt_address(login);
+        return Ok([("url", Value::Secret(address.expose().to_owned()))].into());
+    }
     let tls = if plan.any_certificate { "0" } else { "validate-all" };
     let mut parameters: Parameters =
         [("url", Value::Secret(plan.address().expose().to_owned())), ("tls", Value::Flags(tls.into()))]
             .into();
-    if let (Some(username), Some(password)) = (&plan.username, password) {
-        parameters.insert("username", Value::Text(username.clone()));
-        parameters.insert("password", Value::Secret(password.expose().to_owned()));
+    if let Some((username, password)) = login {
+        parameters.insert("username", Value::Text(username.to_owned()));
+        parameters.insert("password", Value::Secret(password.to_owned()));
     }
-    parameters
+    Ok(parameters)
 }
 
-/// Counts what the sink takes. It holds the first picture back until the server has agreed to take the
-/// stream: the second says that it did.
-#[derive(Debug, Default)]
+/// Counts what goes in, once the server has agreed to take the stream.
+#[derive(Debug)]
 pub struct Line {
     taken: AtomicU64,
+    agreed: AtomicBool,
+    began: Instant,
 }
 
+/// A server that ends an SRT connection sooner has refused it; one that is not there is given up later.
+const REFUSES_WITHIN: Duration = Duration::from_millis(2500);
+
 impl Line {
-    pub fn of(sink: &gst::Element, reports: &Reports, counters: &Arc<Counters>) -> Arc<Self> {
-        let line = Arc::<Self>::default();
-        let Some(pad) = sink.sink_pads().into_iter().next() else { return line };
+    pub fn of(
+        plan: &Mediamtx,
+        pipeline: &gst::Pipeline,
+        sink: &gst::Element,
+        reports: &Reports,
+        counters: &Arc<Counters>,
+    ) -> Arc<Self> {
+        let line = Arc::new(Self {
+            taken: AtomicU64::new(0),
+            agreed: AtomicBool::new(false),
+            began: Instant::now(),
+        });
+        // Where a picture is one buffer.
+        let element = if plan.by_srt() { pipeline.by_name("mux") } else { Some(sink.clone()) };
+        let Some(pad) = element.and_then(|element| element.sink_pads().into_iter().next()) else {
+            return line;
+        };
         let (counting, reports, counters) = (Arc::clone(&line), reports.clone(), Arc::clone(counters));
+        let srt = plan.by_srt().then(|| sink.downgrade());
         pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
             let size = info.buffer().map_or(0, |buffer| buffer.size());
-            if counting.taken.fetch_add(1, Ordering::Relaxed) > 0 {
+            let before = counting.taken.fetch_add(1, Ordering::Relaxed);
+            let agreed = counting.agreed()
+                || match &srt {
+                    Some(sink) => sink.upgrade().is_some_and(|sink| confirms(&sink)),
+                    // It holds the first picture back until then.
+                    None => before > 0,
+                };
+            if agreed {
+                counting.agreed.store(true, Ordering::Relaxed);
                 counters.bytes.fetch_add(size as u64, Ordering::Relaxed);
                 reports.frame();
             }
             gst::PadProbeReturn::Ok
         });
         line
+    }
+
+    fn agreed(&self) -> bool {
+        self.agreed.load(Ordering::Relaxed)
     }
 
     fn taken(&self) -> u64 {
@@ -244,19 +297,62 @@ impl Arrival {
     }
 }
 
+/// Whether an SRT sink's peer has confirmed anything.
+fn confirms(sink: &gst::Element) -> bool {
+    let stats = sink.property::<gst::Structure>("stats");
+    stats.get::<i32>("packet-ack-received").is_ok_and(|count| count > 0)
+}
+
 /// The failure that an error of the sink is.
-pub fn failure(error: &gst::message::Error, target: &str, secrets: &[Secret]) -> Failure {
+pub fn failure(
+    error: &gst::message::Error,
+    plan: &Mediamtx,
+    target: &str,
+    line: &Line,
+    secrets: &[Secret],
+) -> Failure {
     let details = words::hidden(&error.debug().unwrap_or_default(), secrets);
     let said = words::hidden(error.error().message(), secrets);
     tracing::debug!("{target}: {said} ({details})");
+    if plan.by_srt() {
+        return of_srt(target, line.agreed(), line.began.elapsed(), &said);
+    }
     // What the server said stands in the last line of the details.
     let last = details.lines().last().filter(|line| !line.contains(".c(")).unwrap_or(&said);
     words::of_rtsp(target, &error.error(), last)
 }
 
+/// The sink does not say why a connection was not made: how long it took does.
+fn of_srt(target: &str, agreed: bool, after: Duration, said: &str) -> Failure {
+    if agreed {
+        Failure::broken(format!("{target}: the connection ended: {said}"))
+    } else if after < REFUSES_WITHIN {
+        Failure::broken(format!(
+            "{target}: it refuses the connection: user, password or passphrase are wrong, the path is not one to \
+             publish at, or somebody else does; MediaMTX's log says which"
+        ))
+    } else {
+        Failure::absent(format!("{target}: nobody answers: {said}"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::supervision::FailureKind;
+
+    #[test]
+    fn by_srt_the_time_tells_a_refusal_from_an_absence() {
+        for (agreed, seconds, kind, words) in [
+            (false, 0.1, FailureKind::Broken, "refuses"),
+            (false, 3.0, FailureKind::Absent, "nobody answers"),
+            (true, 0.1, FailureKind::Broken, "ended"),
+        ] {
+            let failure = of_srt("srt://h:1/p", agreed, Duration::from_secs_f64(seconds), "no connection");
+            assert_eq!(failure.kind, kind, "{failure:?}");
+            assert!(failure.message.contains(words), "{failure:?}");
+        }
+    }
 
     #[test]
     fn what_goes_out_and_does_not_arrive_for_a_while_is_lost() {

@@ -35,6 +35,7 @@ use mediamtx::Hub;
 use plan::{Plan, Way};
 use status::{Counters, OutputStatus};
 use subject::{Common, Farewells, Memory, PublisherSubject};
+use unacked::Connections;
 
 /// A camera that gives nothing for this long is waited for, and its outputs with it.
 const CAMERA_GRACE: Duration = Duration::from_millis(1500);
@@ -49,7 +50,9 @@ pub fn init() -> Result<(), String> {
     crate::tls::install();
     // At finer levels they write stream keys, and GST_DEBUG is switched on by people who do not know.
     gstreamer::log::set_threshold_for_name("rtmp*", gstreamer::DebugLevel::Warning);
-    gstreamer::log::set_threshold_for_name("rtspclientsink", gstreamer::DebugLevel::None);
+    for name in ["rtspclientsink", "srt*"] {
+        gstreamer::log::set_threshold_for_name(name, gstreamer::DebugLevel::None);
+    }
     gstrswebrtc::plugin_register_static()
         .map_err(|error| format!("the WebRTC elements cannot be registered: {error}"))
 }
@@ -63,6 +66,7 @@ struct Inner {
     list: watch::Sender<Arc<[Arc<Output>]>>,
     cameras: watch::Receiver<Arc<[Capture]>>,
     farewells: Farewells,
+    connections: Connections,
 }
 
 #[derive(Debug)]
@@ -81,14 +85,24 @@ impl Publishers {
     pub fn none() -> Self {
         let list = watch::Sender::new(Arc::from([]));
         let cameras = watch::Sender::new(Arc::from([])).subscribe();
-        Self(Arc::new(Inner { list, cameras, farewells: Farewells::default() }))
+        Self(Arc::new(Inner {
+            list,
+            cameras,
+            farewells: Farewells::default(),
+            connections: Connections::default(),
+        }))
     }
 
     /// Starts all outputs of a configuration; `cameras` is the list of cameras as it changes. Call it
     /// inside the runtime.
     pub fn start(config: &Config, cameras: watch::Receiver<Arc<[Capture]>>, means: &Means) -> Self {
         let list = watch::Sender::new(Arc::from([]));
-        let publishers = Self(Arc::new(Inner { list, cameras, farewells: Farewells::default() }));
+        let publishers = Self(Arc::new(Inner {
+            list,
+            cameras,
+            farewells: Farewells::default(),
+            connections: Connections::default(),
+        }));
         let list = config.publish.iter().map(|publish| publishers.output(Plan::of(publish, config), means));
         publishers.0.list.send_replace(list.collect());
         publishers
@@ -158,6 +172,7 @@ impl Publishers {
             counters: Arc::clone(&counters),
             memory: Arc::clone(&memory),
             farewells: self.0.farewells.clone(),
+            connections: self.0.connections.clone(),
             start_timeout: means.timing.start_timeout,
             camera: present,
         };

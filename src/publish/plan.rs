@@ -73,7 +73,7 @@ pub struct Rtmp {
 /// A path of a MediaMTX server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mediamtx {
-    /// `rtsp(s)://`, without a user and a query.
+    /// `rtsp(s)://` or `srt://`, without a user and a query.
     pub url: Url,
     /// What stood in the query opens the door (`?jwt=…`).
     pub query: Option<Secret>,
@@ -150,6 +150,8 @@ impl Plan {
             Way::Livekit(room) => of_url(&room.server),
             Way::Whip(whip) => of_url(&whip.endpoint),
             Way::Rtmp(rtmp) => Some((rtmp.host.clone(), rtmp.port)),
+            // Nobody can knock at a UDP port; the API is there when the server is.
+            Way::Mediamtx(plan) if plan.by_srt() => of_url(plan.api.as_ref()?),
             Way::Mediamtx(Mediamtx { url, .. }) => {
                 let port = url.port().unwrap_or(if url.scheme() == "rtsps" { 322 } else { 554 });
                 Some((url.host_str()?.trim_matches(['[', ']']).to_owned(), port))
@@ -188,7 +190,33 @@ impl Mediamtx {
         format!("{}{query}", self.url)
     }
 
-    /// The whole address, for the sink.
+    pub fn by_srt(&self) -> bool {
+        self.url.scheme() == "srt"
+    }
+
+    /// The whole address, for an SRT sink: path and login are in the stream id, the query is the sink's own
+    /// (`passphrase=…`, `latency=…`).
+    pub fn srt_address(&self, login: Option<(&str, &str)>) -> Secret {
+        let encoded = |text: &str| {
+            url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+        };
+        let login = login.map(|(user, password)| format!(":{user}:{password}")).unwrap_or_default();
+        let stream = encoded(&format!("publish:{}{login}", self.path));
+        let query = self.query.as_ref().map(|query| format!("&{}", query.expose())).unwrap_or_default();
+        Secret::new(format!("{}?streamid={stream}{query}", self.srt_server()))
+    }
+
+    /// Where those who have no login read it by SRT.
+    pub fn srt_for_readers(&self) -> String {
+        format!("{}?streamid=read:{}", self.srt_server(), self.path)
+    }
+
+    fn srt_server(&self) -> String {
+        let port = self.url.port().unwrap_or(8890);
+        format!("srt://{}:{port}", self.url.host_str().unwrap_or_default())
+    }
+
+    /// The whole address, for an RTSP sink.
     pub fn address(&self) -> Secret {
         let query = self.query.as_ref().map(|query| format!("?{}", query.expose())).unwrap_or_default();
         Secret::new(format!("{}{query}", self.url))
@@ -334,7 +362,7 @@ fn rtmp(publish: &PublishRtmp, camera: &str, title: &str) -> Result<Rtmp, String
 }
 
 fn mediamtx(publish: &PublishMediamtx) -> Result<Mediamtx, String> {
-    let mut url = parse(&publish.url, &["rtsp", "rtsps"])?;
+    let mut url = parse(&publish.url, &["rtsp", "rtsps", "srt"])?;
     let query = url.query().map(Secret::new);
     url.set_query(None);
     let path = url.path().trim_matches('/').to_owned();
@@ -469,6 +497,14 @@ mod tests {
             assert_eq!(mediamtx.path, path);
             assert!(!format!("{plan:?} {}", plan.target()).contains("s3cret"));
         }
+        let plan = of("srt://h/yard/porch?passphrase=s3cret99999");
+        assert_eq!((plan.target().as_str(), plan.peer()), ("srt://h/yard/porch?***", None));
+        let Ok(Way::Mediamtx(mediamtx)) = &plan.way else { panic!("{plan:?}") };
+        let address = mediamtx.srt_address(Some(("u", "s3 cret+%")));
+        let stream = "publish%3Ayard%2Fporch%3Au%3As3%20cret%2B%25";
+        let whole = format!("srt://h:8890?streamid={stream}&passphrase=s3cret99999");
+        assert_eq!(address.expose(), whole);
+        assert!(!format!("{plan:?} {address:?}").contains("s3"));
         assert!(of("rtsp://h:8554/").way.unwrap_err().contains("path of the stream"));
     }
 

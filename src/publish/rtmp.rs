@@ -13,7 +13,7 @@ use gstreamer as gst;
 
 use super::plan::Rtmp;
 use super::status::Counters;
-use super::unacked::unacknowledged;
+use super::unacked::Own;
 use super::words;
 use crate::config::Secret;
 use crate::pipelines::{Parameters, Value};
@@ -126,7 +126,7 @@ pub async fn watch(
     counters: Arc<Counters>,
     reports: Reports,
     target: String,
-    port: u16,
+    mut own: Own,
 ) {
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -134,8 +134,12 @@ pub async fn watch(
     loop {
         ticks.tick().await;
         let sink = sink.clone();
-        let looked = tokio::task::spawn_blocking(move || sink.upgrade().map(|sink| confirmed(&sink, port)));
-        let Ok(Some(sent)) = looked.await else { return };
+        let looked = tokio::task::spawn_blocking(move || {
+            let sent = sink.upgrade().map(|sink| confirmed(&sink, &mut own));
+            (own, sent)
+        });
+        let Ok((again, Some(sent))) = looked.await else { return };
+        own = again;
         // What is read a moment later may hold more: it never counts back.
         let sent = sent.max(seen.0);
         counters.bytes.fetch_add(sent.saturating_sub(seen.0), Ordering::Relaxed);
@@ -160,9 +164,9 @@ pub async fn watch(
     }
 }
 
-/// The bytes that have arrived at the server, or a few less; with several outputs to one port, those that the
-/// kernel has taken.
-fn confirmed(sink: &gst::Element, port: u16) -> u64 {
+/// The bytes that have arrived at the server, or a few less; while nothing tells which connection is its own,
+/// those that the kernel has taken.
+fn confirmed(sink: &gst::Element, own: &mut Own) -> u64 {
     let sent = sink.property::<gst::Structure>("stats").get::<u64>("out-bytes-total").unwrap_or(0);
-    sent.saturating_sub(unacknowledged(port).unwrap_or(0))
+    sent.saturating_sub(own.unacknowledged().unwrap_or(0))
 }

@@ -21,6 +21,7 @@ use super::rooms::{Presence, Rooms};
 use super::rtmp;
 use super::status::Counters;
 use super::timeline::Order;
+use super::unacked::Connections;
 use super::webrtc::{Line, Watch};
 use super::words;
 use crate::capture::Capture;
@@ -41,6 +42,8 @@ const FAREWELLS: usize = 8;
 /// After so long without a picture an output is stalled; before that, the watch over its connection has
 /// found better words.
 const PATIENCE: Duration = Duration::from_secs(7);
+/// The longest that others are waited for that connect.
+const CONNECTING: Duration = Duration::from_secs(8);
 /// No token or key is longer.
 const PASS_LIMIT: u64 = 16 * 1024;
 
@@ -92,6 +95,7 @@ pub struct Common {
     pub counters: Arc<Counters>,
     pub memory: Arc<Memory>,
     pub farewells: Farewells,
+    pub connections: Connections,
     /// What is known of a MediaMTX server.
     pub hub: Option<Hub>,
     /// An attempt without a picture after this long has failed.
@@ -238,6 +242,9 @@ impl Job {
         let line = rtmp::Line::of(&sink, &self.reports);
         let mut secrets = vec![key];
         secrets.extend(rtmp.login.as_ref().map(|(_, password)| password.clone()));
+        let expect = self.common.connections.expect(rtmp.port);
+        let own = self.runtime.block_on(tokio::time::timeout(CONNECTING, expect));
+        let own = own.map_err(|_| Failure::absent(format!("{target}: others still connect to theirs")))?;
         let watch = rtmp::watch(
             Arc::clone(&line),
             sink.downgrade(),
@@ -245,7 +252,7 @@ impl Job {
             Arc::clone(&self.common.counters),
             self.reports.clone(),
             target.clone(),
-            rtmp.port,
+            own,
         );
         let watch = AbortOnDropHandle::new(self.runtime.spawn(watch));
         let pictures = self.capture.h264().subscribe();
@@ -277,11 +284,12 @@ impl Job {
         {
             tracing::warn!("output {}: {}: {trouble}", self.common.plan.id, api.shown());
         }
-        let parameters = mediamtx::parameters(plan, password.as_ref());
-        let (pipeline, sink, feed) = self.pipeline("outputs/mediamtx", &parameters, Order::Decoded)?;
-        let line = mediamtx::Line::of(&sink, &self.reports, &self.common.counters);
+        let parameters = mediamtx::parameters(plan, password.as_ref())?;
+        let fragment = mediamtx::fragment(plan);
+        let (pipeline, sink, feed) = self.pipeline(fragment, &parameters, Order::Decoded)?;
+        let line = mediamtx::Line::of(plan, &pipeline, &sink, &self.reports, &self.common.counters);
         let watch = mediamtx::Watch {
-            line,
+            line: Arc::clone(&line),
             fed: feed.fed(),
             reports: self.reports.clone(),
             target: target.clone(),
@@ -293,13 +301,15 @@ impl Job {
         let pictures = self.capture.h264().subscribe();
         let feeding = feed.begin(&self.runtime, pictures, Arc::clone(&self.common.counters));
         let secrets: Vec<Secret> = password.into_iter().chain(plan.query.clone()).collect();
-        let shown = target.clone();
+        let (shown, plan) = (target.clone(), plan.clone());
         Ok(Built {
             pipeline,
             target,
             keep: Box::new((feeding, watch, mediamtx::Parting(hub))),
             on_end: OnEnd::Fail("the stream ended"),
-            on_error: Some(Box::new(move |error| Some(mediamtx::failure(error, &shown, &secrets)))),
+            on_error: Some(Box::new(move |error| {
+                Some(mediamtx::failure(error, &plan, &shown, &line, &secrets))
+            })),
         })
     }
 

@@ -1,45 +1,150 @@
 //! What a TCP peer has not confirmed yet, by the kernel's own tables (proc_net_tcp(5)).
 //!
 //! The kernel takes megabytes for a peer that is gone: a slow stream would seem to be taken for minutes.
-//! The elements do not show their sockets, so that neither TCP_USER_TIMEOUT nor TCP_INFO can be had.
+//! The elements do not show their sockets, so that neither TCP_USER_TIMEOUT nor TCP_INFO can be had. Which of
+//! this process's sockets is whose is told by when it came: outputs that go to one port connect one after the
+//! other, and each remembers what was there before.
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-/// The bytes that wait, sent or not, in this process's connection to `port` of any peer. None without such a
-/// connection, or where the kernel does not say; and when there are several, for nothing tells whose is
-/// whose: what waits for a server that hangs is not to be held against its neighbour. Blocking.
-pub fn unacknowledged(port: u16) -> Option<u64> {
-    let tables = ["/proc/self/net/tcp", "/proc/self/net/tcp6"];
-    let rows: Vec<Row> = tables
-        .iter()
-        .filter_map(|table| std::fs::read_to_string(table).ok())
-        .flat_map(|t| parse(&t, port))
-        .collect();
-    if rows.is_empty() {
-        return None;
-    }
-    let own = sockets(Path::new("/proc/self/fd"));
-    let mut waiting = rows.iter().filter(|row| own.contains(&row.inode)).map(|row| row.waiting);
-    waiting.next().filter(|_| waiting.next().is_none())
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Others wait this long for one to connect. After that only what it began by then may be its own.
+const TURN: Duration = Duration::from_secs(2);
+
+/// The connections of this process that have an owner. Cloning it clones a reference.
+#[derive(Clone, Debug)]
+pub struct Connections {
+    /// By the inodes of their sockets.
+    owned: Arc<Mutex<HashSet<u64>>>,
+    turn: Arc<Semaphore>,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+impl Default for Connections {
+    fn default() -> Self {
+        Self { owned: Arc::default(), turn: Arc::new(Semaphore::new(1)) }
+    }
+}
+
+impl Connections {
+    /// Whoever goes to connect to `port` of any peer. Waits until nobody else does.
+    pub async fn expect(&self, port: u16) -> Own {
+        // The semaphore is never closed.
+        let turn = Arc::clone(&self.turn).acquire_owned().await.ok();
+        let before = tokio::task::spawn_blocking(move || own_rows(port)).await.unwrap_or_default();
+        Own {
+            all: self.clone(),
+            port,
+            before: before.iter().map(|row| row.inode).collect(),
+            begun: None,
+            inode: None,
+            turn: turn.map(|turn| (turn, Instant::now())),
+        }
+    }
+
+    fn owned(&self) -> std::sync::MutexGuard<'_, HashSet<u64>> {
+        // Whole after every statement.
+        self.owned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One output's connection, as soon as it is known which it is.
+#[derive(Debug)]
+pub struct Own {
+    all: Connections,
+    port: u16,
+    /// Sockets that were there before it began.
+    before: HashSet<u64>,
+    /// When its turn has passed: those that it can have begun.
+    begun: Option<HashSet<u64>>,
+    inode: Option<u64>,
+    turn: Option<(OwnedSemaphorePermit, Instant)>,
+}
+
+impl Own {
+    /// The bytes that wait for its peer, sent or not. None while it is not connected, where the kernel does not
+    /// say, and when nothing tells which connection is its own: what waits for a server that hangs is not to be
+    /// held against its neighbour. Blocking.
+    pub fn unacknowledged(&mut self) -> Option<u64> {
+        self.look(&own_rows(self.port), Instant::now())
+    }
+
+    fn look(&mut self, rows: &[Row], now: Instant) -> Option<u64> {
+        if let Some(inode) = self.inode {
+            if let Some(row) = rows.iter().find(|row| row.inode == inode) {
+                return row.established.then_some(row.waiting);
+            }
+            self.all.owned().remove(&inode);
+            self.inode = None;
+        }
+        let mut owned = self.all.owned();
+        let mine = |row: &&Row| {
+            let begun = self.begun.as_ref().is_none_or(|begun| begun.contains(&row.inode));
+            begun && !self.before.contains(&row.inode) && !owned.contains(&row.inode)
+        };
+        let found: Vec<&Row> = rows.iter().filter(mine).collect();
+        let mut established = found.iter().filter(|row| row.established);
+        if let (Some(row), None) = (established.next(), established.next()) {
+            owned.insert(row.inode);
+            drop(owned);
+            self.inode = Some(row.inode);
+            self.turn = None;
+            return Some(row.waiting);
+        }
+        if self.turn.as_ref().is_some_and(|(_, since)| now.saturating_duration_since(*since) >= TURN) {
+            self.begun = Some(found.iter().map(|row| row.inode).collect());
+            self.turn = None;
+        }
+        None
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        if let Some(inode) = self.inode {
+            self.all.owned().remove(&inode);
+        }
+    }
+}
+
+/// This process's connections to this port, those that are being made too. Blocking.
+fn own_rows(port: u16) -> Vec<Row> {
+    let tables = ["/proc/self/net/tcp", "/proc/self/net/tcp6"];
+    let mut rows: Vec<Row> = tables
+        .iter()
+        .filter_map(|table| std::fs::read_to_string(table).ok())
+        .flat_map(|table| parse(&table, port))
+        .collect();
+    if !rows.is_empty() {
+        let own = sockets(Path::new("/proc/self/fd"));
+        rows.retain(|row| own.contains(&row.inode));
+    }
+    rows
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Row {
     waiting: u64,
     inode: u64,
+    established: bool,
 }
 
-/// The established connections to this port. What is not understood is left out.
+/// The connections to this port that stand or are being made. What is not understood is left out.
 fn parse(table: &str, port: u16) -> Vec<Row> {
     const ESTABLISHED: &str = "01";
+    const SYN_SENT: &str = "02";
     let row = |line: &str| {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let [_, _, remote, state, queues, _, _, _, _, inode, ..] = fields[..] else { return None };
         let (_, remote) = remote.rsplit_once(':')?;
         let (waiting, _) = queues.split_once(':')?;
-        (state == ESTABLISHED && u16::from_str_radix(remote, 16).ok()? == port).then_some(())?;
-        Some(Row { waiting: u64::from_str_radix(waiting, 16).ok()?, inode: inode.parse().ok()? })
+        let established = state == ESTABLISHED;
+        let ours = (established || state == SYN_SENT) && u16::from_str_radix(remote, 16).ok()? == port;
+        let (waiting, inode) = (u64::from_str_radix(waiting, 16).ok()?, inode.parse().ok()?);
+        ours.then_some(Row { waiting, inode, established })
     };
     table.lines().skip(1).filter_map(row).collect()
 }
@@ -67,46 +172,71 @@ mod tests {
             0: 0100007F:E2C8 0100007F:078F 01 00015F10:00000000 01:00000014 00000003     0        0 4711 2 0 20\n\
             1: 0100007F:078F 0100007F:E2C8 01 00000000:00000000 00:00000000 00000000     0        0 4712 1 0 20\n\
             2: 0100007F:E2C9 0100007F:078F 06 00000001:00000000 00:00000000 00000000     0        0 0 1 0 20\n\
+            5: 0100007F:E2CB 0100007F:078F 02 00000001:00000000 00:00000000 00000000     0        0 4713 2 0 20\n\
             3: nonsense\n\n\
             4: 00000000000000000000000001000000:E2CA 00000000000000000000000001000000:078F 01 00000002:0 0 0 0 0 9 1\n";
         let rows = parse(table, 1935);
-        assert_eq!(rows, [Row { waiting: 0x15f10, inode: 4711 }, Row { waiting: 2, inode: 9 }]);
+        let row = |waiting, inode, established| Row { waiting, inode, established };
+        assert_eq!(rows, [row(0x15f10, 4711, true), row(1, 4713, false), row(2, 9, true)]);
         assert_eq!(parse(table, 80), []);
         assert_eq!(parse("", 80), []);
     }
 
-    #[test]
-    fn of_several_connections_to_a_port_nothing_is_said() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let first = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        assert_eq!(unacknowledged(port), Some(0));
-        let second = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        assert_eq!(unacknowledged(port), None);
-        drop((first, second));
+    #[tokio::test]
+    async fn outputs_to_one_port_are_told_apart_by_when_they_connect() {
+        let row = |inode, established| Row { waiting: inode * 100, inode, established };
+        let connections = Connections::default();
+        let closed = { TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port() };
+        let began = Instant::now();
+        let mut first = connections.expect(closed).await;
+        assert_eq!(first.look(&[], began), None);
+        assert!(connections.turn.try_acquire().is_err(), "the next one waits");
+        // Its peer does not answer: the next one may go, and knows its socket.
+        assert_eq!(first.look(&[row(1, false)], began + 2 * TURN), None);
+        let mut second = connections.expect(closed).await;
+        second.before.insert(1);
+        assert_eq!(second.look(&[row(1, false), row(2, true)], began), Some(200));
+        // One that came since is not its own, and its own is when it stands.
+        assert_eq!(first.look(&[row(1, false), row(2, true), row(3, true)], began), None);
+        assert_eq!(first.look(&[row(1, true), row(2, true), row(3, true)], began), Some(100));
+        assert_eq!(second.look(&[row(1, true), row(2, true)], began), Some(200));
+        // Two at once: nobody knows.
+        let mut third = connections.expect(closed).await;
+        assert_eq!(third.look(&[row(1, true), row(4, true), row(5, true)], began), None);
+        assert_eq!(third.look(&[row(1, true), row(5, true)], began), Some(500), "the other one is gone");
+        drop((first, second, third));
+        assert!(connections.owned().is_empty());
     }
 
-    #[test]
-    fn what_a_peer_does_not_read_is_counted_until_it_does() {
+    #[tokio::test]
+    async fn what_a_peer_does_not_read_is_counted_until_it_does_and_not_against_its_neighbour() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         socket2::SockRef::from(&listener).set_recv_buffer_size(4096).unwrap();
         let port = listener.local_addr().unwrap().port();
-        assert_eq!(unacknowledged(port), None, "nobody is connected");
+        let connections = Connections::default();
+        let mut own = connections.expect(port).await;
+        assert_eq!(own.unacknowledged(), None, "nobody is connected");
         let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
         let (mut server, _) = listener.accept().unwrap();
-        assert_eq!(unacknowledged(port), Some(0));
+        assert_eq!(own.unacknowledged(), Some(0));
+        let mut other = connections.expect(port).await;
+        let neighbour = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        assert_eq!(other.unacknowledged(), Some(0));
         client.set_nonblocking(true).unwrap();
         let mut sent = 0;
         while let Ok(count) = client.write(&[0; 4096]) {
             sent += count;
         }
-        let waiting = unacknowledged(port).unwrap();
+        let waiting = own.unacknowledged().unwrap();
         assert!(waiting > 0 && waiting <= sent as u64, "{waiting} of {sent}");
+        assert_eq!(other.unacknowledged(), Some(0));
         server.read_exact(&mut vec![0; sent]).unwrap();
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-        while unacknowledged(port) != Some(0) {
-            assert!(std::time::Instant::now() < deadline, "{:?}", unacknowledged(port));
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while own.unacknowledged() != Some(0) {
+            assert!(Instant::now() < deadline, "{:?}", own.unacknowledged());
             std::thread::yield_now();
         }
+        drop(neighbour);
+        assert_eq!(other.unacknowledged(), None);
     }
 }

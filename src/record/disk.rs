@@ -11,7 +11,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -119,6 +119,7 @@ pub struct Place {
 pub struct Writer {
     orders: Sender<Order>,
     queued: Arc<AtomicUsize>,
+    given_up: Arc<AtomicBool>,
     most: usize,
 }
 
@@ -139,10 +140,31 @@ impl Writer {
     pub fn start(place: Place, events: events::UnboundedSender<Event>) -> io::Result<Self> {
         let (orders, queue) = mpsc::channel();
         let queued = Arc::new(AtomicUsize::new(0));
+        let given_up = Arc::new(AtomicBool::new(false));
         let (name, most) = (format!("record-{}", place.camera), place.queue);
-        let thread = Thread { place, events, queued: Arc::clone(&queued), file: None };
+        let thread = Thread {
+            place,
+            events,
+            queued: Arc::clone(&queued),
+            given_up: Arc::clone(&given_up),
+            file: None,
+        };
         std::thread::Builder::new().name(name).spawn(move || thread.run(&queue))?;
-        Ok(Self { orders, queued, most })
+        Ok(Self { orders, queued, given_up, most })
+    }
+
+    /// One whose disk hangs: orders are taken and nothing happens until the returned queue is dropped.
+    #[cfg(test)]
+    pub fn hanging() -> (Self, Box<dyn std::any::Any>) {
+        let (orders, queue) = mpsc::channel();
+        let writer = Self { orders, queued: Arc::default(), given_up: Arc::default(), most: usize::MAX };
+        (writer, Box::new(queue))
+    }
+
+    /// Nobody waits for it any more: it writes what it has when the disk goes on, and what fails then is no
+    /// failure of what is recorded meanwhile.
+    pub fn give_up(self) {
+        self.given_up.store(true, Ordering::Relaxed);
     }
 
     /// Begins a file; whether anything is written at all.
@@ -178,6 +200,7 @@ struct Thread {
     place: Place,
     events: events::UnboundedSender<Event>,
     queued: Arc<AtomicUsize>,
+    given_up: Arc<AtomicBool>,
     file: Option<(File, Written)>,
 }
 
@@ -300,6 +323,10 @@ impl Thread {
             format!("{directory} cannot be written: {error}")
         };
         self.close();
+        if self.given_up.load(Ordering::Relaxed) {
+            tracing::warn!(camera = self.place.camera, "a recording that was given up: {message}");
+            return;
+        }
         let _ = self.events.send(Event::Failed { full, message: message.clone() });
         reports.failed(if full { Failure::absent(message) } else { Failure::broken(message) });
     }

@@ -12,15 +12,17 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{Mutex, Notify, watch};
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
 
 use super::disk::{self, Active, Stamp, Written};
 use super::error::RecordError;
-use super::retention::{self, Candidate, Retention};
+use super::retention::{Retention, Sweep, Verdict};
 use super::status::{Cleanup, Share, StorageInfo, millis, time};
 use super::{exif, mp4, names};
 use crate::config::model::Record;
-use crate::storage::Database;
-use crate::storage::media::{Kind, Media};
+use crate::storage::media::{Kind, Media, Seen};
+use crate::storage::{Database, StorageError};
 
 /// How often files and index are compared, and retention runs.
 const EVERY: Duration = Duration::from_secs(60);
@@ -28,6 +30,10 @@ const EVERY: Duration = Duration::from_secs(60);
 const SOON: Duration = Duration::from_secs(2);
 /// A file that was changed within this time may still be written by somebody else: it is not mended yet.
 const SETTLED: Duration = Duration::from_secs(5);
+/// Rows that retention asks for at once.
+const PAGE: u32 = 256;
+/// How long a disk is waited for, or a row.
+const DISK: Duration = Duration::from_secs(4);
 /// Under which the retention that was set by API is kept.
 const SETTING: &str = "retention";
 
@@ -146,8 +152,8 @@ impl Index {
     pub async fn compare(&self) -> Result<(), RecordError> {
         let database = self.database()?;
         let _one_at_a_time = self.0.tidying.lock().await;
-        for kind in [Kind::Recording, Kind::Snapshot] {
-            let known = database.all_media(kind).await?;
+        for kind in Kind::ALL {
+            let known = database.seen_media(kind).await?;
             let (directory, active) = (self.directory(kind).to_owned(), self.0.active.clone());
             let looked =
                 tokio::task::spawn_blocking(move || differences(kind, &directory, known, &active)).await;
@@ -205,34 +211,37 @@ impl Index {
     async fn clean(&self, retention: &Retention) -> Result<Cleanup, RecordError> {
         let database = self.database()?;
         let _one_at_a_time = self.0.tidying.lock().await;
-        let mut files = Vec::new();
-        for kind in [Kind::Recording, Kind::Snapshot] {
-            files.extend(database.all_media(kind).await?.into_iter().map(|media| (kind, media)));
+        let mut total = 0;
+        for kind in Kind::ALL {
+            total += database.media_size(kind).await?.1;
         }
-        files.sort_by(|(_, a), (_, b)| (a.started, &a.name).cmp(&(b.started, &b.name)));
-        let candidate = |(_, media): &(Kind, Media)| Candidate {
-            ended: time(media.started.saturating_add(media.duration)),
-            bytes: media.bytes.max(0).unsigned_abs(),
-            untouchable: media.kept || self.0.active.holds(&media.name),
-        };
-        let candidates: Vec<Candidate> = files.iter().map(candidate).collect();
         let (_, free) = self.space().await?;
+        let mut sweep = Sweep::new(retention, SystemTime::now(), total, free);
         let mut cleanup = Cleanup::default();
-        for index in retention::choose(&candidates, retention, SystemTime::now(), free) {
-            let Some((kind, media)) = files.get(index) else { continue };
-            if self.is_untouchable(*kind, &media.name).await {
-                continue;
+        let mut page = database.removable_media(None, PAGE).await?;
+        'pages: while let Some(last) = page.last().cloned() {
+            for media in page {
+                let (began, ended) = (media.started, media.started.saturating_add(media.duration));
+                match sweep.verdict(time(began), time(ended)) {
+                    Verdict::Enough => break 'pages,
+                    Verdict::Stays => continue,
+                    Verdict::Goes if self.is_untouchable(media.kind, &media.name).await => continue,
+                    Verdict::Goes => {}
+                }
+                let bytes = media.bytes.max(0).unsigned_abs();
+                // One that cannot be deleted is no reason to delete others in its place.
+                sweep.gone(bytes);
+                if let Err(error) = self.remove(media.kind, &media.name).await {
+                    tracing::warn!("retention: {error}");
+                    continue;
+                }
+                cleanup.freed_bytes += bytes;
+                match media.kind {
+                    Kind::Recording => cleanup.recordings.push(media.name),
+                    Kind::Snapshot => cleanup.snapshots.push(media.name),
+                }
             }
-            // One that cannot be deleted is no reason to leave the others.
-            if let Err(error) = self.remove(*kind, &media.name).await {
-                tracing::warn!("retention: {error}");
-                continue;
-            }
-            cleanup.freed_bytes += media.bytes.max(0).unsigned_abs();
-            match kind {
-                Kind::Recording => cleanup.recordings.push(media.name.clone()),
-                Kind::Snapshot => cleanup.snapshots.push(media.name.clone()),
-            }
+            page = database.removable_media(Some(&last), PAGE).await?;
         }
         if cleanup != Cleanup::default() {
             tracing::info!(
@@ -267,8 +276,10 @@ impl Index {
     pub async fn space(&self) -> Result<(u64, u64), RecordError> {
         let directory = self.0.recordings.clone();
         let shown = directory.display().to_string();
-        let looked = tokio::task::spawn_blocking(move || disk::space(&directory)).await;
-        looked
+        let look = tokio::task::spawn_blocking(move || disk::space(&directory));
+        timeout(DISK, look)
+            .await
+            .map_err(|_| RecordError::Dependency(format!("{shown}: the disk does not answer")))?
             .map_err(|error| RecordError::Dependency(error.to_string()))?
             .map_err(|error| RecordError::io(&format!("{shown} cannot be looked at"), &error))
     }
@@ -300,22 +311,31 @@ impl Index {
     pub async fn closed(&self, written: &Written, stamp: Option<Stamp>) {
         if written.duration.is_zero() {
             let Ok(database) = self.database() else { return };
-            if let Err(error) =
-                database.forget_media(Kind::Recording, std::slice::from_ref(&written.name)).await
-            {
-                tracing::warn!("{} is still in the index: {error}", written.name);
+            let name = std::slice::from_ref(&written.name);
+            let forget = database.forget_media(Kind::Recording, name);
+            if let Some(why) = not_done(timeout(DISK, forget).await) {
+                tracing::warn!("{} is still in the index: {why}", written.name);
             }
             return;
         }
         self.put(Kind::Recording, row(written, stamp)).await;
     }
 
-    /// A row that cannot be written is made from the file later.
+    /// A row that cannot be written, or not soon, is made from the file later.
     pub async fn put(&self, kind: Kind, media: Media) {
         let Ok(database) = self.database() else { return };
-        if let Err(error) = database.put_media(kind, std::slice::from_ref(&media)).await {
-            tracing::warn!("{} is not in the index yet: {error}", media.name);
+        let put = database.put_media(kind, std::slice::from_ref(&media));
+        if let Some(why) = not_done(timeout(DISK, put).await) {
+            tracing::warn!("{} is not in the index yet: {why}", media.name);
         }
+    }
+}
+
+fn not_done(done: Result<Result<(), StorageError>, Elapsed>) -> Option<String> {
+    match done {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(_) => Some("the database does not answer".to_owned()),
     }
 }
 
@@ -343,9 +363,12 @@ struct Found {
 }
 
 /// Compares a directory with what is known of it. On a blocking thread.
-fn differences(kind: Kind, directory: &Path, known: Vec<Media>, active: &Active) -> io::Result<Found> {
-    let mut known: HashMap<String, Media> =
-        known.into_iter().map(|media| (media.name.clone(), media)).collect();
+fn differences(
+    kind: Kind,
+    directory: &Path,
+    mut known: HashMap<String, Seen>,
+    active: &Active,
+) -> io::Result<Found> {
     let mut found = Found::default();
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
@@ -373,7 +396,7 @@ fn differences(kind: Kind, directory: &Path, known: Vec<Media>, active: &Active)
         }
         let Ok(metadata) = entry.metadata() else { continue };
         let modified = metadata.modified().map(millis).unwrap_or_default();
-        let same = |before: &Media| {
+        let same = |before: &Seen| {
             before.bytes.unsigned_abs() == metadata.len()
                 && before.modified == modified
                 && before.kept == disk::is_kept(&metadata)

@@ -32,6 +32,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{broadcast, watch};
+use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::capture::{Capture, Means};
@@ -444,7 +445,11 @@ impl Recordings {
             let make = || Arc::new(Recorder::new(capture.id(), self.0.shared.clone()));
             recorders.entry(capture.id().to_owned()).or_insert_with(make);
         }
-        recorders.retain(|id, recorder| recorder.wanted() || list.iter().any(|capture| capture.id() == id));
+        // Whoever holds one is about to start it.
+        let held = |recorder: &Arc<Recorder>| Arc::strong_count(recorder) > 1;
+        recorders.retain(|id, recorder| {
+            recorder.wanted() || held(recorder) || list.iter().any(|capture| capture.id() == id)
+        });
     }
 
     fn recorders(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Recorder>>> {
@@ -503,6 +508,7 @@ async fn follow(inner: std::sync::Weak<Inner>) {
     };
     // Those that were started from here: one that somebody stopped stays so until its next time.
     let mut begun: Vec<String> = Vec::new();
+    let mut starting = JoinSet::new();
     loop {
         let list = Arc::clone(&cameras.borrow_and_update());
         let now = jiff::Zoned::now();
@@ -524,21 +530,30 @@ async fn follow(inner: std::sync::Weak<Inner>) {
                 continue;
             }
             begun.push(id.clone());
-            tokio::spawn(async move { recorder.start(StartOptions::default(), true).await });
+            let id = id.clone();
+            starting.spawn(async move { (id, recorder.start(StartOptions::default(), true).await.is_ok()) });
         }
         for id in begun.extract_if(.., |id| !wanted.contains(id)) {
             let Ok(recorder) = recordings.recorder(&id) else { continue };
-            if recorder.status().continuous {
-                tokio::spawn(async move { recorder.stop().await });
-            }
+            tokio::spawn(async move { recorder.stop_continuous().await });
         }
         drop(recordings);
         // A little after the minute has changed.
         let next_minute = Duration::from_millis(60_050 - u64::from(now.second().unsigned_abs()) * 1000);
-        tokio::select! {
-            Ok(()) = cameras.changed() => {}
-            Ok(()) = planned.changed() => {}
-            () = tokio::time::sleep(next_minute) => {}
+        let next_minute = tokio::time::sleep(next_minute);
+        tokio::pin!(next_minute);
+        loop {
+            tokio::select! {
+                // Somebody was quicker: looked at again as well.
+                Some(started) = starting.join_next() => {
+                    if let Ok((id, false)) = started {
+                        begun.retain(|begun| *begun != id);
+                    }
+                }
+                Ok(()) = cameras.changed() => break,
+                Ok(()) = planned.changed() => break,
+                () = &mut next_minute => break,
+            }
         }
     }
 }

@@ -30,6 +30,8 @@ const CAMERA_GRACE: Duration = Duration::from_millis(1500);
 const PATIENCE: Duration = Duration::from_secs(12);
 /// How long the end of an attempt is waited for.
 const END: Duration = Duration::from_secs(5);
+/// How long a disk is waited for that is asked whether there is room.
+const LOOK: Duration = Duration::from_secs(4);
 /// How long a start is waited for; after that it is answered that it waits.
 const START: Duration = Duration::from_secs(3);
 /// So much more than the reserve must be free for a full disk to count as free again.
@@ -71,8 +73,15 @@ pub struct Recorder {
 #[derive(Debug)]
 enum Command {
     Start(Job, oneshot::Sender<Result<(), RecordError>>),
-    Stop(oneshot::Sender<Result<(), RecordError>>),
+    Stop(Which, oneshot::Sender<Result<(), RecordError>>),
     End(oneshot::Sender<()>),
+}
+
+/// Which recording to stop: another one may have begun since somebody looked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Which {
+    Any,
+    Continuous,
 }
 
 /// A recording that is wanted.
@@ -95,6 +104,8 @@ struct View {
     error: Option<String>,
     /// How many times it failed.
     failures: u64,
+    /// Of the files that are closed.
+    bytes: u64,
 }
 
 impl Recorder {
@@ -137,6 +148,7 @@ impl Recorder {
             view,
             presence: None,
             rolling: None,
+            looking: None,
             told: false,
         };
         let task = AbortOnDropHandle::new(tokio::spawn(tending.run()));
@@ -167,8 +179,13 @@ impl Recorder {
     }
 
     pub async fn stop(&self) -> Result<RecordingStatus, RecordError> {
-        self.command(Command::Stop).await?;
+        self.command(|answer| Command::Stop(Which::Any, answer)).await?;
         Ok(self.status())
+    }
+
+    /// Stops what the configuration wanted; what somebody else started since goes on.
+    pub async fn stop_continuous(&self) -> Result<(), RecordError> {
+        self.command(|answer| Command::Stop(Which::Continuous, answer)).await
     }
 
     /// Ends it for good; its file is closed.
@@ -201,7 +218,10 @@ impl Recorder {
             Some(_) => RecordingState::Waiting,
         };
         let file = view.file.map(|file| self.active.get(&file.name).unwrap_or(file));
+        let open = file.as_ref().filter(|_| view.open).map_or(0, |file| file.bytes);
         RecordingStatus {
+            bytes_written: view.bytes + open,
+            failures: view.failures,
             camera: self.camera.clone(),
             state,
             started_at: file.as_ref().map(|file| file.began),
@@ -329,6 +349,8 @@ struct Tending {
     /// Looks whether the camera gives pictures, while a recording is wanted.
     presence: Option<(watch::Receiver<bool>, AbortOnDropHandle<()>)>,
     rolling: Option<AbortOnDropHandle<()>>,
+    /// Asks the disk whether there is room, and has no answer yet.
+    looking: Option<tokio::task::JoinHandle<std::io::Result<bool>>>,
     /// Whether the start of the present job was told.
     told: bool,
 }
@@ -344,8 +366,12 @@ impl Tending {
                         let started = self.start(job).await;
                         let _ = answer.send(started);
                     }
-                    Some(Command::Stop(answer)) => {
-                        let stopped = self.stop().await;
+                    Some(Command::Stop(which, answer)) => {
+                        let continuous = self.view.borrow().job.is_some_and(|job| job.continuous);
+                        let stopped = match which {
+                            Which::Continuous if !continuous => Ok(()),
+                            _ => self.stop().await,
+                        };
                         let _ = answer.send(stopped);
                     }
                     Some(Command::End(answer)) => {
@@ -382,7 +408,8 @@ impl Tending {
         }
         self.told = false;
         self.view.send_modify(|view| {
-            *view = View { job: Some(job), failures: view.failures, ..View::default() };
+            let (failures, bytes) = (view.failures, view.bytes);
+            *view = View { job: Some(job), failures, bytes, ..View::default() };
         });
         self.follow().await;
         Ok(())
@@ -403,12 +430,18 @@ impl Tending {
         Ok(())
     }
 
-    /// Whether there is room to begin at all.
-    async fn room(&self) -> Result<(), RecordError> {
+    /// Whether there is room to begin at all. A disk that hangs is asked once, however often somebody starts.
+    async fn room(&mut self) -> Result<(), RecordError> {
         let place = self.making.plan().place;
         let (directory, reserve) = (place.directory.clone(), place.reserve);
-        let looked = tokio::task::spawn_blocking(move || disk::has_room(&directory, reserve)).await;
+        let look = move || disk::has_room(&directory, reserve);
+        let asked = self.looking.get_or_insert_with(|| tokio::task::spawn_blocking(look));
+        let looked = timeout(LOOK, asked).await;
         let directory = place.directory.display();
+        let Ok(looked) = looked else {
+            return Err(RecordError::Dependency(format!("{directory}: the disk does not answer")));
+        };
+        self.looking = None;
         match looked {
             Ok(Ok(true)) => Ok(()),
             Ok(Ok(false)) => Err(RecordError::DiskFull(format!(
@@ -544,6 +577,9 @@ impl Tending {
                 self.shared.index.closed(&written, stamp).await;
                 self.shared.active.forget(&written.name);
                 self.view.send_modify(|view| {
+                    if !written.duration.is_zero() {
+                        view.bytes += written.bytes;
+                    }
                     if view.file.as_ref().is_some_and(|file| file.name == written.name) {
                         view.file = Some(written).filter(|file| !file.duration.is_zero());
                         view.open = false;
@@ -629,5 +665,43 @@ async fn gone(capture: &Capture) {
             Ok(Ok(_)) => {}
             Ok(Err(_)) | Err(_) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::model::{Camera, Source};
+
+    #[tokio::test]
+    async fn what_somebody_started_is_not_stopped_in_place_of_what_the_configuration_wanted() {
+        gstreamer::init().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let settings = watch::Sender::new(Arc::new(Record::default()));
+        let capture = Capture::detached(Camera::new("front", Source::Test {}));
+        let cameras = watch::Sender::new(Arc::from([capture]));
+        let active = Active::default();
+        let index = Index::new(directory.path(), Err("none".into()), active.clone(), settings.subscribe());
+        let shared = Shared {
+            index,
+            active,
+            changes: broadcast::Sender::new(8),
+            cameras: cameras.subscribe(),
+            settings: settings.subscribe(),
+            timing: Timing::default(),
+            vitals: Vitals::new(1),
+        };
+        let recorder = Recorder::new("front", shared);
+        let by_somebody = recorder.start(StartOptions::default(), false).await.unwrap();
+        assert_eq!((by_somebody.state, by_somebody.continuous), (RecordingState::Waiting, false));
+        let refused = recorder.start(StartOptions::default(), true).await;
+        assert!(matches!(refused, Err(RecordError::InvalidState(_))), "{refused:?}");
+        recorder.stop_continuous().await.unwrap();
+        assert!(recorder.wanted(), "it goes on");
+        recorder.stop().await.unwrap();
+        assert!(recorder.start(StartOptions::default(), true).await.unwrap().continuous);
+        recorder.stop_continuous().await.unwrap();
+        assert!(!recorder.wanted());
+        recorder.end().await;
     }
 }

@@ -57,35 +57,59 @@ impl Retention {
     }
 }
 
-/// A file, as far as retention is concerned.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Candidate {
-    pub ended: SystemTime,
-    pub bytes: u64,
-    /// Kept, or being written.
-    pub untouchable: bool,
+/// What is to be done with a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Goes,
+    Stays,
+    /// It stays, and so do all that began later.
+    Enough,
 }
 
-/// The positions of those that have to go, in `files`, which come oldest first.
-pub fn choose(files: &[Candidate], retention: &Retention, now: SystemTime, free: u64) -> Vec<usize> {
-    let age = retention.max_age_days.and_then(|days| Duration::try_from_secs_f64(days * DAY).ok());
-    let oldest = age.and_then(|age| now.checked_sub(age));
-    let bytes = |gb: f64| (gb * GB) as u64;
-    let (most, least) = (retention.max_size_gb.map(bytes), retention.min_free_gb.map(bytes));
-    let mut total: u64 = files.iter().map(|file| file.bytes).sum();
-    let mut free = free;
-    let mut gone = Vec::new();
-    for (index, file) in files.iter().enumerate().filter(|(_, file)| !file.untouchable) {
-        let old = oldest.is_some_and(|oldest| file.ended < oldest);
-        let large = most.is_some_and(|most| total > most);
-        let full = least.is_some_and(|least| free < least);
-        if old || large || full {
-            gone.push(index);
-            total -= file.bytes;
-            free = free.saturating_add(file.bytes);
+/// Which files have to go: asked about one after the other, those that began first before the others, without
+/// those that are kept or being written.
+#[derive(Clone, Debug)]
+pub struct Sweep {
+    /// What ended before this goes.
+    oldest: Option<SystemTime>,
+    most: Option<u64>,
+    least: Option<u64>,
+    total: u64,
+    free: u64,
+}
+
+impl Sweep {
+    /// `total`: the bytes of all files, kept ones too; `free`: what is free on the disk.
+    pub fn new(retention: &Retention, now: SystemTime, total: u64, free: u64) -> Self {
+        let age = retention.max_age_days.and_then(|days| Duration::try_from_secs_f64(days * DAY).ok());
+        let bytes = |gb: f64| (gb * GB) as u64;
+        Self {
+            oldest: age.and_then(|age| now.checked_sub(age)),
+            most: retention.max_size_gb.map(bytes),
+            least: retention.min_free_gb.map(bytes),
+            total,
+            free,
         }
     }
-    gone
+
+    pub fn verdict(&self, began: SystemTime, ended: SystemTime) -> Verdict {
+        let large = self.most.is_some_and(|most| self.total > most);
+        let full = self.least.is_some_and(|least| self.free < least);
+        let before = |time: SystemTime| self.oldest.is_some_and(|oldest| time < oldest);
+        if large || full || before(ended) {
+            Verdict::Goes
+        } else if before(began) {
+            Verdict::Stays
+        } else {
+            Verdict::Enough
+        }
+    }
+
+    /// One that had to go is gone.
+    pub fn gone(&mut self, bytes: u64) {
+        self.total = self.total.saturating_sub(bytes);
+        self.free = self.free.saturating_add(bytes);
+    }
 }
 
 #[cfg(test)]
@@ -96,13 +120,38 @@ mod tests {
 
     use super::*;
 
+    #[derive(Debug)]
+    struct File {
+        ended: SystemTime,
+        bytes: u64,
+        untouchable: bool,
+    }
+
+    /// The positions of those that have to go.
+    fn choose(files: &[File], retention: &Retention, now: SystemTime, free: u64) -> Vec<usize> {
+        let mut sweep = Sweep::new(retention, now, files.iter().map(|file| file.bytes).sum(), free);
+        let mut gone = Vec::new();
+        for (index, file) in files.iter().enumerate().filter(|(_, file)| !file.untouchable) {
+            let began = file.ended - Duration::from_secs(3600);
+            match sweep.verdict(began, file.ended) {
+                Verdict::Goes => {
+                    sweep.gone(file.bytes);
+                    gone.push(index);
+                }
+                Verdict::Stays => {}
+                Verdict::Enough => break,
+            }
+        }
+        gone
+    }
+
     fn days(days: u64) -> SystemTime {
-        UNIX_EPOCH + Duration::from_secs(days * 86_400)
+        UNIX_EPOCH + Duration::from_secs((days + 1) * 86_400)
     }
 
     /// One a day from day 0 on, 1 GB each.
-    fn files(untouchable: &[usize]) -> Vec<Candidate> {
-        let file = |day| Candidate {
+    fn files(untouchable: &[usize]) -> Vec<File> {
+        let file = |day| File {
             ended: days(day),
             bytes: 1_000_000_000,
             untouchable: untouchable.contains(&(day as usize)),
@@ -153,8 +202,8 @@ mod tests {
             least in proptest::option::of(0.1f64..20.0),
             free in 0u64..20_000_000_000,
         ) {
-            let files: Vec<Candidate> = list.iter().enumerate().map(|(day, (bytes, untouchable))| {
-                Candidate { ended: days(day as u64), bytes: *bytes, untouchable: *untouchable }
+            let files: Vec<File> = list.iter().enumerate().map(|(day, (bytes, untouchable))| {
+                File { ended: days(day as u64), bytes: *bytes, untouchable: *untouchable }
             }).collect();
             let retention =
                 Retention { enabled: true, max_age_days: None, max_size_gb: size, min_free_gb: least };

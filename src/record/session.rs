@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::cutter::{Cutter, Lengths, Step};
@@ -28,6 +28,8 @@ const FINISH: Duration = Duration::from_secs(4);
 pub struct Standing {
     source: Option<Source>,
     session: Option<Session>,
+    /// Of a file that was not closed in time: it tells when it is.
+    unclosed: Option<oneshot::Receiver<()>>,
     /// Counts the sources: each begins a timeline of its own.
     sources: u64,
 }
@@ -108,6 +110,14 @@ pub async fn record(standing: Arc<Mutex<Standing>>, capture: Capture, plan: Plan
     if standing.source(&capture).is_none() {
         return;
     }
+    if standing.hangs() {
+        let message = format!(
+            "{}: the last recording is not closed yet, the disk is slow or hangs; recording goes on when it is",
+            plan.place.directory.display()
+        );
+        let _ = plan.events.send(Event::Failed { full: false, message: message.clone() });
+        return reports.failed(Failure::absent(message));
+    }
     let (Some(source), session) = (&mut standing.source, &mut standing.session) else { return };
     let present = match session {
         Some(present) => present,
@@ -172,12 +182,28 @@ impl Standing {
         let Some(mut session) = self.session.take() else { return };
         let steps = session.cutter.finish();
         session.order(steps, plan, &Reports::detached(0));
-        if timeout(FINISH, session.writer.done()).await.is_err() {
+        let mut closed = session.writer.done();
+        if timeout(FINISH, &mut closed).await.is_err() {
             tracing::warn!(
                 camera = plan.place.camera,
                 "the recording was not closed within {FINISH:?}: the disk is slow or hangs"
             );
+            session.writer.give_up();
+            self.unclosed = Some(closed);
         }
+    }
+
+    /// Whether an earlier file is still not closed: there is one thread that waits for the disk, not one for
+    /// each attempt.
+    fn hangs(&mut self) -> bool {
+        let waits = |closed: &mut oneshot::Receiver<()>| {
+            matches!(closed.try_recv(), Err(oneshot::error::TryRecvError::Empty))
+        };
+        let hangs = self.unclosed.as_mut().is_some_and(waits);
+        if !hangs {
+            self.unclosed = None;
+        }
+        hangs
     }
 }
 
@@ -240,6 +266,51 @@ mod tests {
             pictures: 25,
             end: Duration::from_secs(second + 1),
         })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_the_disk_hangs_on_the_last_file_no_other_thread_begins_and_then_it_goes_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let (events, mut happened) = tokio::sync::mpsc::unbounded_channel();
+        let lengths = Lengths {
+            fragment: Duration::from_secs(1),
+            segment: Duration::from_secs(60),
+            segment_bytes: u64::MAX,
+        };
+        let place = Place {
+            directory: directory.path().to_owned(),
+            camera: "front".into(),
+            template: "{camera}".into(),
+            reserve: 0,
+            queue: usize::MAX,
+            active: Active::default(),
+        };
+        let plan = Plan { lengths, pre_roll: Duration::ZERO, place, events, lost: Arc::default() };
+        let capture = Capture::detached(crate::config::model::Camera::new(
+            "front",
+            crate::config::model::Source::Test {},
+        ));
+        let (writer, disk) = Writer::hanging();
+        let session = Session { cutter: Cutter::new(lengths), writer, skipping: false };
+        let standing = Arc::new(Mutex::new(Standing { session: Some(session), ..Standing::default() }));
+        standing.lock().await.finish(&plan).await;
+
+        let reports = Reports::detached(1);
+        record(Arc::clone(&standing), capture.clone(), plan.clone(), reports.clone()).await;
+        let words = match happened.try_recv() {
+            Ok(Event::Failed { full: false, message }) => message,
+            other => panic!("{other:?}"),
+        };
+        assert!(words.contains("not closed yet"), "{words}");
+        assert!(standing.lock().await.session.is_none(), "no thread was started");
+
+        drop(disk);
+        let recording = tokio::spawn(record(Arc::clone(&standing), capture, plan, reports));
+        tokio::task::yield_now().await;
+        assert!(!recording.is_finished() && happened.try_recv().is_err());
+        recording.abort();
+        let _ = recording.await;
+        assert!(standing.lock().await.session.is_some());
     }
 
     #[tokio::test]

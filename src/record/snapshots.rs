@@ -1,5 +1,6 @@
 //! Snapshots on disk: the newest JPEG of a camera, stored with the time it was taken.
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
@@ -21,6 +22,8 @@ use crate::storage::media::{Kind, Media};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A picture younger than this is taken as it is.
 const NOW: Duration = Duration::from_secs(1);
+/// How long the disk may take.
+const DISK: Duration = Duration::from_secs(10);
 const ATTEMPTS: u32 = 1000;
 
 /// Cloning it clones references.
@@ -51,8 +54,12 @@ impl Snapshots {
         let stem = names::fill("{camera}_{date}_{time}", camera, unit.captured_at);
         let (directory, reserve) = (self.index.snapshots().to_owned(), self.index.reserve());
         let bytes = jpeg.len();
-        let stored =
-            tokio::task::spawn_blocking(move || store(directory, reserve, filename, &stem, &jpeg)).await;
+        let shown = directory.display().to_string();
+        let storing = tokio::task::spawn_blocking(move || store(directory, reserve, filename, &stem, &jpeg));
+        // What is stored later all the same gets into the index by itself.
+        let stored = tokio::time::timeout(DISK, storing).await.map_err(|_| {
+            RecordError::Dependency(format!("{shown}: the disk takes longer than {DISK:?} for a snapshot"))
+        })?;
         let (name, modified) = stored.map_err(|error| RecordError::Dependency(error.to_string()))??;
         let media = Media {
             name,
@@ -141,7 +148,8 @@ fn no_picture(capture: &Capture) -> RecordError {
     RecordError::Dependency(format!("camera {} gives no picture within {PATIENCE:?}{why}", capture.id()))
 }
 
-/// Stores a picture under a name that is free; the name, and when it was written.
+/// Stores a picture under a name that is free, picture and name on the medium; the name, and when it was
+/// written.
 fn store(
     directory: PathBuf,
     reserve: u64,
@@ -170,7 +178,12 @@ fn store(
             },
             Err(error) => return Err(failed(error)),
         };
-        let written = file.write_all(jpeg).and_then(|()| file.metadata()?.modified());
+        let written = file.write_all(jpeg).and_then(|()| {
+            file.sync_all()?;
+            // So that the name survives as well.
+            File::open(&directory)?.sync_all()?;
+            file.metadata()?.modified()
+        });
         return match written {
             Ok(modified) => Ok((name, millis(modified))),
             Err(error) => {

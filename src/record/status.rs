@@ -42,6 +42,10 @@ pub struct RecordingStatus {
     #[schema(value_type = Option<String>, format = DateTime)]
     #[serde(serialize_with = "telemetry::rfc3339_option")]
     pub until: Option<SystemTime>,
+    /// Of all its files, since the service started.
+    pub bytes_written: u64,
+    /// Times that the disk did not do, since the service started.
+    pub failures: u64,
     /// Pictures that the disk was too slow for, since the service started.
     pub lost_pictures: u64,
     /// Why it is not recording although it should, in words.

@@ -1,6 +1,9 @@
 //! The index of recordings and snapshots, and what was set for them by API. Used by `record`, which knows
 //! the files; nothing here touches them.
 
+use std::collections::HashMap;
+
+use futures_util::StreamExt as _;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
@@ -14,6 +17,8 @@ pub enum Kind {
 }
 
 impl Kind {
+    pub const ALL: [Kind; 2] = [Kind::Recording, Kind::Snapshot];
+
     pub const fn name(self) -> &'static str {
         match self {
             Kind::Recording => "recording",
@@ -36,6 +41,24 @@ pub struct Media {
     pub height: i64,
     pub kept: bool,
     pub modified: i64,
+}
+
+/// How a file was when it was read: another one means to read it anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub bytes: i64,
+    pub modified: i64,
+    pub kept: bool,
+}
+
+/// A file that is not kept, as far as retention is concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Removable {
+    pub kind: Kind,
+    pub name: String,
+    pub started: i64,
+    pub duration: i64,
+    pub bytes: i64,
 }
 
 /// Which ones; `None` is any. Times are milliseconds since 1970.
@@ -102,14 +125,45 @@ impl Database {
         Ok(row.as_ref().map(media).transpose()?)
     }
 
-    /// All of a kind, the oldest first.
+    /// How all files of a kind were, by name.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn all_media(&self, kind: Kind) -> Result<Vec<Media>, StorageError> {
-        let sql = "SELECT * FROM media WHERE kind = ? ORDER BY started, name";
-        let rows = sqlx::query(sql).bind(kind.name()).fetch_all(&self.pool).await?;
-        Ok(rows.iter().map(media).collect::<Result<_, _>>()?)
+    pub async fn seen_media(&self, kind: Kind) -> Result<HashMap<String, Seen>, StorageError> {
+        let sql = "SELECT name, bytes, modified, kept FROM media WHERE kind = ?";
+        let mut rows = sqlx::query_as(sql).bind(kind.name()).fetch(&self.pool);
+        let mut seen = HashMap::new();
+        while let Some(row) = rows.next().await {
+            let (name, bytes, modified, kept): (String, i64, i64, bool) = row?;
+            seen.insert(name, Seen { bytes, modified, kept });
+        }
+        Ok(seen)
+    }
+
+    /// The oldest files that are not kept, of all kinds; those after this one.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn removable_media(
+        &self,
+        after: Option<&Removable>,
+        limit: u32,
+    ) -> Result<Vec<Removable>, StorageError> {
+        let sql = "SELECT kind, name, started, duration, bytes FROM media INDEXED BY media_oldest \
+                   WHERE kept = 0 AND (started, kind, name) > (?, ?, ?) ORDER BY started, kind, name LIMIT ?";
+        let rows: Vec<(String, String, i64, i64, i64)> = sqlx::query_as(sql)
+            .bind(after.map_or(i64::MIN, |after| after.started))
+            .bind(after.map_or("", |after| after.kind.name()))
+            .bind(after.map_or("", |after| after.name.as_str()))
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await?;
+        let removable = |(kind, name, started, duration, bytes): (String, String, i64, i64, i64)| {
+            // What another version keeps here is not ours to delete.
+            let kind = Kind::ALL.into_iter().find(|known| known.name() == kind)?;
+            Some(Removable { kind, name, started, duration, bytes })
+        };
+        Ok(rows.into_iter().filter_map(removable).collect())
     }
 
     /// Writes these down, over what is there of the same names; all or none.
@@ -240,6 +294,30 @@ mod tests {
         assert_eq!(database.one_media(Kind::Recording, "b").await.unwrap(), None);
         assert_eq!(database.one_media(Kind::Recording, "a").await.unwrap(), Some(list[0].clone()));
         assert_eq!(database.one_media(Kind::Snapshot, "a").await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn retention_is_given_the_oldest_that_are_not_kept_one_page_after_the_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = Database::open(directory.path()).await.unwrap();
+        let list = [("c", 3, false), ("a", 1, false), ("b", 2, true)]
+            .map(|(name, started, kept)| recording(name, "front", started, kept));
+        database.put_media(Kind::Recording, &list).await.unwrap();
+        let list = [("a", 1), ("d", 4)].map(|(name, started)| recording(name, "front", started, false));
+        database.put_media(Kind::Snapshot, &list).await.unwrap();
+        let mut found: Vec<Removable> = Vec::new();
+        loop {
+            let page = database.removable_media(found.last(), 3).await.unwrap();
+            if page.is_empty() {
+                break;
+            }
+            found.extend(page);
+        }
+        let found: Vec<_> = found.iter().map(|one| (one.name.as_str(), one.kind)).collect();
+        let (recording, snapshot) = (Kind::Recording, Kind::Snapshot);
+        assert_eq!(found, [("a", recording), ("a", snapshot), ("c", recording), ("d", snapshot)]);
+        let seen = database.seen_media(Kind::Recording).await.unwrap();
+        assert_eq!((seen.len(), seen["b"]), (3, Seen { bytes: 1000, modified: 7, kept: true }));
     }
 
     #[tokio::test]

@@ -9,6 +9,8 @@ pub mod cameras;
 pub mod external;
 mod keys;
 pub mod media;
+mod printers;
+mod transforms;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -19,8 +21,10 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{SqlitePool, migrate::MigrateError, migrate::Migrator};
 
 pub use keys::ApiKey;
+pub use printers::{KeptCode, KeptPrinter};
+pub use transforms::left_behind;
 
-/// The database's file in the state directory.
+/// The database's file in the state directory, where `storage.database` names no other.
 pub const FILE: &str = "fanlight.db";
 
 /// A writer waits this long for another one.
@@ -33,9 +37,9 @@ static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StorageError {
-    #[error("{}: the directory cannot be made or written: {source}; see storage.directory", path.display())]
+    #[error("{}: the directory cannot be made or written: {source}; see storage.directory and storage.database", path.display())]
     Directory { path: PathBuf, source: std::io::Error },
-    #[error("{}: the database cannot be opened: {source}; see storage.directory", path.display())]
+    #[error("{}: the database cannot be opened: {source}; see storage.directory and storage.database", path.display())]
     Open { path: PathBuf, source: sqlx::Error },
     #[error("{}: the database cannot be brought to this version: {source}", path.display())]
     Migrate { path: PathBuf, source: MigrateError },
@@ -97,10 +101,20 @@ impl Database {
     /// # Errors
     /// With the path and the mend.
     pub async fn open(directory: &Path) -> Result<Self, StorageError> {
-        tokio::fs::create_dir_all(directory)
-            .await
-            .map_err(|source| StorageError::Directory { path: directory.to_owned(), source })?;
-        let path = directory.join(FILE);
+        Self::open_file(directory.join(FILE)).await
+    }
+
+    /// The same with its file wherever that is to be.
+    ///
+    /// # Errors
+    /// With the path and the mend.
+    pub async fn open_file(path: PathBuf) -> Result<Self, StorageError> {
+        let directory = path.parent().unwrap_or(Path::new(""));
+        if !directory.as_os_str().is_empty() {
+            tokio::fs::create_dir_all(directory)
+                .await
+                .map_err(|source| StorageError::Directory { path: directory.to_owned(), source })?;
+        }
         let options = SqliteConnectOptions::new()
             .filename(&path)
             .create_if_missing(true)

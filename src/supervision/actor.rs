@@ -308,8 +308,15 @@ impl<S: Subject> Actor<S> {
                 Action::Begin(attempt) => self.begin(attempt),
                 Action::End(_) => self.ending = Some(self.subject.end()),
                 Action::Abandon(_) => {
-                    self.ending = None;
                     self.vitals.froze();
+                    if let Some(ending) = self.ending.take() {
+                        let vitals = self.vitals.clone();
+                        // Nobody waits for it. A driver that answers late gives its device back then.
+                        tokio::spawn(async move {
+                            ending.await;
+                            vitals.thawed();
+                        });
+                    }
                 }
                 Action::Note(note) => self.log(&note),
             }

@@ -21,7 +21,7 @@ const NEVER: u64 = u64::MAX;
 /// Why only a new process helps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Doom {
-    /// So many attempts would not stop.
+    /// So many attempts would not stop, and have not since.
     Frozen { count: u64 },
     /// A supervisor loop ended that should not have.
     LoopDied { name: String },
@@ -51,6 +51,8 @@ struct Inner {
     /// Zero is no limit.
     frozen_limit: u32,
     frozen: AtomicU64,
+    /// Those of them that have not stopped since.
+    stuck: AtomicU64,
     doom: watch::Sender<Option<Doom>>,
     loops: Mutex<Vec<Arc<Loop>>>,
 }
@@ -69,6 +71,7 @@ impl Vitals {
             origin: Instant::now(),
             frozen_limit,
             frozen: AtomicU64::new(0),
+            stuck: AtomicU64::new(0),
             doom: watch::Sender::new(None),
             loops: Mutex::new(Vec::new()),
         }))
@@ -87,10 +90,16 @@ impl Vitals {
 
     /// Counts an attempt that did not stop in time.
     pub fn froze(&self) {
-        let count = self.0.frozen.fetch_add(1, Ordering::Relaxed) + 1;
+        self.0.frozen.fetch_add(1, Ordering::Relaxed);
+        let count = self.0.stuck.fetch_add(1, Ordering::Relaxed) + 1;
         if self.0.frozen_limit > 0 && count >= u64::from(self.0.frozen_limit) {
             self.doom(Doom::Frozen { count });
         }
+    }
+
+    /// One of those stopped after all: it holds its device no longer, as a driver that answered late.
+    pub fn thawed(&self) {
+        self.0.stuck.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Attempts of the whole process that did not stop in time.
@@ -197,6 +206,18 @@ mod tests {
         assert!(early.is_err());
         vitals.froze();
         assert_eq!(vitals.doomed().await, Doom::Frozen { count: 2 });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn attempts_that_stop_after_all_doom_nobody() {
+        let vitals = Vitals::new(2);
+        for _ in 0..5 {
+            vitals.froze();
+            vitals.thawed();
+        }
+        let doomed = tokio::time::timeout(Duration::from_secs(1), vitals.doomed()).await;
+        assert!(doomed.is_err());
+        assert_eq!(vitals.frozen(), 5, "they are counted");
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bambu;
 mod http;
 mod local;
 mod rtsp;

@@ -63,6 +63,43 @@ async fn a_self_signed_camera_is_taken_with_any_and_with_its_authority_and_refus
 }
 
 #[tokio::test]
+async fn a_pinned_camera_is_taken_with_its_certificate_and_digest_and_refused_in_words_with_another() {
+    let (own, other) = (SelfSigned::new(), SelfSigned::new());
+    let process =
+        CameraOptions::clip().tls(&own.certificate(), &own.key()).digest("bblp", "12345678").start();
+    let pinned = |pin: &SelfSigned| {
+        let keys = format!(", tls = \"pin\", fingerprint = {:?} }}", pin.fingerprint());
+        Capture::start(camera(&process.source().replace(" }", &keys)), &means())
+    };
+    let capture = pinned(&own);
+    assert!(take(capture.h264(), 3).await[0].keyframe);
+    capture.shutdown().await;
+
+    let capture = pinned(&other);
+    until_state(&capture, State::Refused).await;
+    let words = failure(&capture).await;
+    assert_says(&words, &["certificate", "known by", &own.fingerprint(), &process.url()]);
+    assert_eq!(capture.h264().counters().frames, 0, "nothing may flow");
+    capture.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_camera_whose_rtp_timestamps_stand_still_is_timed_by_its_pictures_arrival() {
+    let process = CameraOptions::pattern("320x240@25").with(&["--frozen-timestamps"]).start();
+    let capture = capture_of(&process);
+    let units = take(capture.h264(), 75).await;
+    assert!(units[0].keyframe);
+    assert!(units.windows(2).all(|pair| pair[0].pts < pair[1].pts), "time rises with every picture");
+    // Both are taken at the same place: they agree on any machine.
+    let (first, last) = (&units[10], &units[74]);
+    let (shown, passed) = (last.pts - first.pts, last.captured - first.captured);
+    assert!(shown.abs_diff(passed) < Duration::from_millis(100), "{shown:?} in {passed:?}");
+    assert!(shown > Duration::from_secs(1), "{shown:?}");
+    assert_eq!(capture.status().lifecycle.attempts, 1);
+    capture.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_missing_authority_file_is_said_by_its_path() {
     let own = SelfSigned::new();
     let process = CameraOptions::clip().tls(&own.certificate(), &own.key()).start();

@@ -348,6 +348,7 @@ fn factory(name: &str, state: &State) -> rtsp::RTSPMediaFactory {
 pub struct RealMediaMtx {
     pub api_port: u16,
     pub rtsp_port: u16,
+    pub srt_port: u16,
     directory: tempfile::TempDir,
     process: Option<Process>,
 }
@@ -361,13 +362,15 @@ impl RealMediaMtx {
             return None;
         }
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let mut server = Self { api_port: free_port(), rtsp_port: free_port(), directory, process: None };
+        let [api_port, rtsp_port, srt_port] = [(); 3].map(|()| free_port());
+        let mut server = Self { api_port, rtsp_port, srt_port, directory, process: None };
         // Without paths of its own: only what is made by the API is taken.
         let config = format!(
-            "api: yes\napiAddress: 127.0.0.1:{}\nrtspAddress: 127.0.0.1:{}\nrtspTransports: [tcp]\nrtmp: no\nsrt: no\n\
-             hls: yes\nhlsAddress: 127.0.0.1:{}\nwebrtc: no\npathDefaults:\n  recordPath: {}/%path/%Y-%m-%d_%H-%M-%S-%f\n",
+            "api: yes\napiAddress: 127.0.0.1:{}\nrtspAddress: 127.0.0.1:{}\nrtspTransports: [tcp]\nrtmp: no\n\
+             srt: yes\nsrtAddress: 127.0.0.1:{}\nhls: yes\nhlsAddress: 127.0.0.1:{}\nwebrtc: no\npathDefaults:\n  recordPath: {}/%path/%Y-%m-%d_%H-%M-%S-%f\n",
             server.api_port,
             server.rtsp_port,
+            server.srt_port,
             free_port(),
             server.recordings().display()
         );

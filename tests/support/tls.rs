@@ -29,6 +29,14 @@ impl SelfSigned {
         self.directory.path().join("cert.pem")
     }
 
+    /// SHA-256 of the certificate, as a configuration has it.
+    pub fn fingerprint(&self) -> String {
+        use rustls::pki_types::CertificateDer;
+        use rustls::pki_types::pem::PemObject as _;
+        let certificate = CertificateDer::from_pem_file(self.certificate()).expect("a certificate");
+        fanlight::tls::Fingerprint::of(&certificate).to_string()
+    }
+
     pub fn key(&self) -> PathBuf {
         self.directory.path().join("key.pem")
     }

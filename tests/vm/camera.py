@@ -16,6 +16,10 @@ WIDTH, HEIGHT = 640, 480
 PAYLOAD = 16384
 YUY2 = bytes.fromhex('5955593200001000800000aa00389b71')
 STALL = -32
+# The request with which pictures begin.
+COMMIT = bytes([0x21, 1, 0, 2, 1, 0])
+# What a host controller says of every transfer with a device that is not there any more.
+GONE = -71
 INTERVALS = (666666, 1000000, 2000000)
 FRAME_BYTES = WIDTH * HEIGHT * 2
 
@@ -45,10 +49,10 @@ def _configuration():
 class Camera:
     """One camera on one port, from plugging in to unplugging."""
 
-    def __init__(self, frames, product='Rig Camera', serial=None, vendor=0x1209, model=0x0001, mute=False, liar=False):
+    def __init__(self, frames, product='Rig Camera', serial=None, vendor=0x1209, model=0x0001, mute=False, liar=False, hung=False):
         self.frames, self.product, self.serial, self.mute = frames, product, serial, mute
-        self.vendor, self.model, self.liar = vendor, model, liar
-        self.brightness = 10
+        self.vendor, self.model, self.liar, self.hung = vendor, model, liar, hung
+        self.brightness, self.hangs = 10, 0
         self.port = None
 
     def plug(self, port):
@@ -57,26 +61,50 @@ class Camera:
         self.lock, self.waiting, self.halted = threading.Condition(), [], 0
         self.probe = bytearray(34)
         self.probe[2:8] = struct.pack('<BBI', 1, 1, INTERVALS[1])
-        for body in (self._serve, self._stream):
-            threading.Thread(target=body, daemon=True).start()
+        self.server = threading.Thread(target=self._serve, daemon=True)
+        self.server.start()
+        threading.Thread(target=self._stream, daemon=True).start()
         self.plugged = time.monotonic()
         with open(ATTACH, 'w') as attach:
             attach.write(f'{port} {theirs.fileno()} {port + 1} 3')
         theirs.close()
 
     def unplug(self):
+        """Pulls it out: as on a real bus, what is under way fails at once and so does what is asked after that.
+
+        vhci-hcd by itself leaves a request that is under way to its time limit of 5 s, with the driver's locks
+        held, and so it does with one that comes while it detaches. So the device goes first, by its hub's word,
+        and then the port, at which nobody asks for anything any more.
+        """
         if self.port is None:
             return
+        self.unplugged = time.monotonic()
         with self.lock:
             self.over = True
+            try:
+                for seq, _ in self.waiting:
+                    self._reply(seq, GONE, b'')
+            except OSError:
+                pass
+            self.waiting.clear()
             self.lock.notify_all()
-        self.unplugged = time.monotonic()
+        device = f'/sys/bus/usb/devices/1-{self.port + 1}'
+        self._write(device + '/remove', '1')
+        deadline = time.monotonic() + 10
+        while os.path.exists(device) and time.monotonic() < deadline:
+            time.sleep(0.005)
+        self._write(DETACH, str(self.port))
+        self.server.join(5)
+        self.socket.close()
+        self.port = None
+
+    @staticmethod
+    def _write(path, text):
         try:
-            with open(DETACH, 'w') as detach:
-                detach.write(str(self.port))
+            with open(path, 'w') as file:
+                file.write(text)
         except OSError:
             pass
-        self.socket.close()
 
     # Messages.
 
@@ -99,12 +127,21 @@ class Camera:
                     continue
                 length = struct.unpack('>I', head[24:28])[0]
                 out = b'' if inward else self._read(length)
-                if endpoint == 0:
+                if self.over:
+                    with self.lock:
+                        self._reply(seq, GONE, b'')
+                elif self.hung and head[40:46] == COMMIT:
+                    # Its firmware says nothing more; the driver waits for 5 s.
+                    self.hangs += 1
+                elif endpoint == 0:
                     self._answer(seq, self._control(head[40:48], out), length, inward)
                 else:
                     with self.lock:
-                        self.waiting.append((seq, length))
-                        self.lock.notify_all()
+                        if self.over:
+                            self._reply(seq, GONE, b'')
+                        else:
+                            self.waiting.append((seq, length))
+                            self.lock.notify_all()
         except (EOFError, OSError):
             with self.lock:
                 self.over = True

@@ -67,7 +67,7 @@ chmod +x "$work/initramfs/init"
 (cd "$work/initramfs" && find . | cpio -o -H newc --quiet) | gzip -1 >"$work/initramfs.gz"
 
 cat >"$work/out/run" <<TEXT
-export VM_KERNEL_MODULES=$tree/lib/modules/$version VM_VERSION=$version
+export VM_KERNEL_MODULES=$tree/lib/modules/$version VM_VERSION=$version VM_CYCLES=${VM_CYCLES:-50}
 exec sh $here/stage2 $binary $*
 TEXT
 

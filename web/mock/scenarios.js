@@ -55,5 +55,6 @@ export const scenarios = {
   mixed: several,
   down: (now) => several(now).slice(3, 4).map((each) => ({ ...each, outputs: outputs(now) })),
   none: () => [],
+  printers: () => [camera('1', 'Studio X1'), camera('2', 'Workbench A1')],
   starting: () => [camera('attic', 'Attic', { state: 'starting', fps: 0, frame_age_seconds: null, resolution: null, format: null })],
 };

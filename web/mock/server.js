@@ -3,12 +3,13 @@
 //
 //   node mock/server.js [--port 8090] [--from http://127.0.0.1:8080]
 //
-// The state is chosen by the page's sub-path: http://127.0.0.1:8090/{live,one,down,none,gone,outputs}/ (see scenarios.js).
+// The state is chosen by the page's sub-path: http://127.0.0.1:8090/{live,one,down,none,printers,…}/ (see scenarios.js).
 // POST /{scenario}/mock?gone=1 stops answering there, ?gone=0 begins again; ?transport=…&broken=1 breaks one transport.
 import { createReadStream, existsSync, statSync } from 'node:fs';
 import http from 'node:http';
 import { extname, join, normalize } from 'node:path';
 import { parseArgs } from 'node:util';
+import { printers } from './printers.js';
 import { scenarios } from './scenarios.js';
 
 const { values } = parseArgs({ options: { port: { type: 'string', default: '8090' }, from: { type: 'string', default: 'http://127.0.0.1:8080' } } });
@@ -76,7 +77,7 @@ function events(response, scenario) {
   response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
   let id = 0;
   const tell = () => {
-    const state = { version: '0.4.0', started, now: new Date().toISOString(), webrtc: { enabled: true }, livekit: { enabled: true }, cameras: scenario(Date.now()) };
+    const state = { version: '0.4.0', started, now: new Date().toISOString(), webrtc: { enabled: true }, livekit: { enabled: true }, cameras: scenario(Date.now()), printers: scenario === scenarios.printers ? printers(Date.now()) : [] };
     response.write(`id: ${++id}\nevent: state\ndata: ${JSON.stringify(state)}\n\n`);
   };
   tell();

@@ -61,7 +61,7 @@ describe('the state of the server', () => {
 });
 
 describe('the link', () => {
-  const server = (started: string): ServerState => ({ version: null, started, now: null, cameras: [], webrtc: true, livekit: true });
+  const server = (started: string): ServerState => ({ version: null, started, now: null, cameras: [], printers: [], webrtc: true, livekit: true });
   const after = (state: LinkState, now: number, ...events: Parameters<typeof reduce>[3][]): LinkState => events.reduce((sum, event) => reduce(sum, now, 0.5, event), state);
 
   test('is live with the first message, and gone since the first failure', () => {

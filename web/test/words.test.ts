@@ -1,7 +1,7 @@
 // What is written on the page, which columns the wall has, which transports are wanted, and what WHEP's headers mean.
 import { describe, expect, test } from 'vitest';
 import { Budget, limitsFor } from '../src/chain/budget.ts';
-import { hlsPath, offerOf, wantedKinds } from '../src/chain/offer.ts';
+import { hlsPaths, offerOf, wantedKinds } from '../src/chain/offer.ts';
 import { KINDS } from '../src/chain/kinds.ts';
 import { parseState } from '../src/state/parse.ts';
 import { iceServers, refusal, retryAfter } from '../src/transports/whepHttp.ts';
@@ -71,7 +71,8 @@ describe('the offer', () => {
     expect(offerOf(first, true, true, KINDS).kinds).toEqual(['whep', 'll-hls', 'mjpeg']);
     expect(offerOf(second, true, false, KINDS).kinds).toEqual(['livekit', 'll-hls', 'mjpeg']);
     expect(offerOf(second, true, true, ['mjpeg', 'snapshot']).kinds).toEqual(['mjpeg']);
-    expect(hlsPath(first)).toBe('/l');
+    expect(hlsPaths(first, true)).toEqual(['/l', '/h']);
+    expect(hlsPaths(first, false)).toEqual(['/h']);
   });
 
   test.each([['?transports=mjpeg,whep', ['whep', 'mjpeg']], ['?transports=HLS%20snapshots', ['ll-hls', 'snapshot']], ['?transports=x', [...KINDS]], ['', [...KINDS]]])(

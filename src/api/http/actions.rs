@@ -105,7 +105,7 @@ pub async fn act(state: &AppState, action: Option<&str>, request: &Request<'_>) 
             Ok(answer::json(StatusCode::CREATED, &state.recordings.start(camera()?.id(), options).await?))
         }
         "stop_recording" => Ok(answer::json(StatusCode::OK, &state.recordings.stop(camera()?.id()).await?)),
-        "set_controls" => controls::put(state, &camera()?, &controls).await,
+        "set_controls" => controls::put(state, camera()?.id(), &controls).await,
         _ => {
             let identity = Identity {
                 name: env!("CARGO_PKG_NAME"),

@@ -9,12 +9,13 @@ use utoipa::ToSchema;
 use warp::http::StatusCode;
 
 use super::answer::{self, Fault, Response};
-use super::{AppState, Request};
+use super::{AppState, Request, transforms};
 use crate::cameras::Presence;
 use crate::cameras::controls::ControlError;
-use crate::capture::Capture;
 use crate::capture::device::Control;
 use crate::capture::v4l2::Mode;
+use crate::control::Named;
+use crate::control::pictures::NotSet;
 
 /// The controls of a camera as they are now.
 #[derive(Debug, Serialize, ToSchema)]
@@ -46,8 +47,7 @@ pub struct Capabilities {
 
 pub async fn list(state: &AppState, id: Option<&str>) -> Result<Response, Fault> {
     let capture = state.camera(id)?;
-    let controls = state.cameras.controls(capture.id()).await.map_err(|error| fault(&capture, &error))?;
-    Ok(answer::json(StatusCode::OK, &ControlList { camera: capture.id().to_owned(), controls }))
+    view(capture.id(), state.control.controls(capture.id()).await)
 }
 
 pub async fn set(state: &AppState, id: Option<&str>, request: &Request<'_>) -> Result<Response, Fault> {
@@ -56,24 +56,27 @@ pub async fn set(state: &AppState, id: Option<&str>, request: &Request<'_>) -> R
         let message = format!("{error}; send {{\"controls\": {{\"brightness\": 10}}}}");
         Fault::new(StatusCode::BAD_REQUEST, "VALIDATION_ERROR", message, json!({}))
     })?;
-    put(state, &capture, &values.controls).await
+    put(state, capture.id(), &values.controls).await
 }
 
 /// Sets controls, for whoever asks.
 pub async fn put(
     state: &AppState,
-    capture: &Capture,
+    id: &str,
     values: &BTreeMap<String, Option<i64>>,
 ) -> Result<Response, Fault> {
-    let set = state.cameras.set_controls(capture.id(), values).await;
-    let controls = set.map_err(|error| fault(capture, &error))?;
-    tracing::info!(camera = capture.id(), "controls set over HTTP: {values:?}");
-    Ok(answer::json(StatusCode::OK, &ControlList { camera: capture.id().to_owned(), controls }))
+    view(id, state.control.set_controls(id, values).await)
+}
+
+fn view(id: &str, answer: Result<(Named, Vec<Control>), NotSet>) -> Result<Response, Fault> {
+    let (camera, controls) = answer.map_err(|error| not_set(id, &error))?;
+    let camera = camera.capture.id().to_owned();
+    Ok(answer::json(StatusCode::OK, &ControlList { camera, controls }))
 }
 
 pub async fn capabilities(state: &AppState, id: Option<&str>) -> Result<Response, Fault> {
     let capture = state.camera(id)?;
-    let device = state.control.describe(capture.id()).await.map_err(|error| fault(&capture, &error))?;
+    let device = state.control.describe(capture.id()).await.map_err(|error| fault(capture.id(), &error))?;
     let body = Capabilities {
         camera: capture.id().to_owned(),
         driver: device.driver,
@@ -127,14 +130,23 @@ fn added_by_api(id: &str) -> String {
     format!("camera {id} was added by API; DELETE /api/external-streams/{id} removes it")
 }
 
-fn fault(capture: &Capture, error: &ControlError) -> Fault {
-    let details = json!({ "camera": capture.id() });
+/// What REST says to something that was not set.
+pub fn not_set(id: &str, error: &NotSet) -> Fault {
+    match error {
+        NotSet::Refused(refusal) => Fault::refused(refusal),
+        NotSet::Pictures(error) => transforms::fault(id, error),
+        NotSet::Controls(error) => fault(id, error),
+    }
+}
+
+fn fault(id: &str, error: &ControlError) -> Fault {
+    let details = json!({ "camera": id });
     let (status, code) = match error {
-        ControlError::NoCamera(_) => return Fault::no_camera(capture.id()),
+        ControlError::NoCamera(_) => return Fault::no_camera(id),
         ControlError::None(_) => (StatusCode::NOT_IMPLEMENTED, "CONTROLS_UNSUPPORTED"),
         ControlError::Away(_) => (StatusCode::CONFLICT, "CAMERA_AWAY"),
         ControlError::Invalid(wrong) => {
-            let details = json!({ "camera": capture.id(), "wrong": wrong });
+            let details = json!({ "camera": id, "wrong": wrong });
             let message = format!("nothing was set, or not all: {error}");
             return Fault::new(StatusCode::BAD_REQUEST, "VALIDATION_ERROR", message, details);
         }

@@ -9,22 +9,33 @@ use serde_json::json;
 use warp::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::answer::Fault;
+use super::login;
 use super::routes::Target;
-use crate::access::{Access, Credentials, Denied, Door, REALM, Role, allow};
+use crate::access::{Access, Credentials, Denied, Door, Identity, REALM, Role, allow};
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
 /// The role that a target needs; `None` for those that everybody may ask: load balancers do, and JSON-RPC
 /// has a door of its own. `looks` is GET and HEAD.
 pub const fn needs(target: Target, looks: bool) -> Option<Role> {
     match target {
         Target::Health | Target::Ready | Target::Rpc => None,
+        // To log in there must be a page to do it on. It holds nothing that is not in every binary.
+        Target::Session | Target::Login | Target::Logout | Target::Asset | Target::Icon => None,
         // Watching is asked for by POST as well.
         Target::Whep | Target::WhepSession | Target::Signalling | Target::Go2rtc | Target::StandardToken => {
             Some(Role::Viewer)
         }
+        // It has the service listen on the network.
+        Target::FoundPrinters => Some(Role::Admin),
         _ if looks => Some(Role::Viewer),
         Target::Nodes
+        | Target::Printers
+        | Target::Printer
+        | Target::PrinterCertificate
+        | Target::PrinterTest
         | Target::Recording
         | Target::StoredSnapshot
         | Target::Retention
@@ -54,14 +65,36 @@ pub async fn enter(
     if open >= Some(needs) {
         return Ok(());
     }
-    let entered = match shown(headers) {
+    let entered = match identity(access, method, headers, client).await {
         None => allow(open, "a visitor", needs).map_err(|_| Denied::Login(needs.name())),
-        Some(shown) => match access.identify(client, shown.credentials()).await {
-            Ok(identity) => allow(Some(identity.role), &identity.name, needs),
-            Err(denied) => Err(denied),
-        },
+        Some(Ok(identity)) => allow(Some(identity.role), &identity.name, needs),
+        Some(Err(denied)) => Err(denied),
     };
-    entered.map_err(|denied| fault(&denied))
+    entered.map_err(|denied| if asks_by_page(headers) { refused(&denied) } else { fault(&denied) })
+}
+
+/// Who sends a request; `None` when it shows nothing that counts.
+pub async fn identity(
+    access: &Access,
+    method: &Method,
+    headers: &HeaderMap,
+    client: Option<IpAddr>,
+) -> Option<Result<Identity, Denied>> {
+    if let Some(shown) = shown(headers) {
+        return Some(access.identify(client, shown.credentials()).await);
+    }
+    access.session(login::token(method, headers)?).await.map(Ok)
+}
+
+/// Whether a page asks that has a login of its own: a browser's dialog would stand before it.
+fn asks_by_page(headers: &HeaderMap) -> bool {
+    let has = |name: HeaderName, word: &str| {
+        headers.get(name).and_then(|value| value.to_str().ok()).is_some_and(|value| value.contains(word))
+    };
+    headers.contains_key(X_REQUESTED_WITH)
+        || login::cookie(headers).is_some()
+        || has(SEC_FETCH_DEST, "empty")
+        || has(header::ACCEPT, "text/event-stream")
 }
 
 /// What a request shows, decoded.
@@ -94,7 +127,20 @@ fn shown(headers: &HeaderMap) -> Option<Shown> {
     Some(Shown::Token(rest.trim().to_owned()))
 }
 
+/// With the challenge by which browsers and programs know to log in.
 pub fn fault(denied: &Denied) -> Fault {
+    let fault = refused(denied);
+    if !matches!(denied, Denied::Login(_) | Denied::Wrong(_)) {
+        return fault;
+    }
+    match HeaderValue::from_str(&format!("Basic realm=\"{REALM}\", charset=\"UTF-8\"")) {
+        Ok(challenge) => fault.with(header::WWW_AUTHENTICATE, challenge),
+        Err(_) => fault,
+    }
+}
+
+/// Without it.
+pub fn refused(denied: &Denied) -> Fault {
     let message = denied.to_string();
     let (status, code) = match denied {
         Denied::Login(_) | Denied::Wrong(_) => (StatusCode::UNAUTHORIZED, "LOGIN_REQUIRED"),
@@ -104,13 +150,6 @@ pub fn fault(denied: &Denied) -> Fault {
     };
     let fault = Fault::new(status, code, message, json!({}));
     match denied {
-        Denied::Login(_) | Denied::Wrong(_) => {
-            let challenge = HeaderValue::from_str(&format!("Basic realm=\"{REALM}\", charset=\"UTF-8\""));
-            match challenge {
-                Ok(challenge) => fault.with(header::WWW_AUTHENTICATE, challenge),
-                Err(_) => fault,
-            }
-        }
         Denied::TooMany(wait) => fault.with(header::RETRY_AFTER, wait.as_secs() + 1),
         _ => fault,
     }
@@ -147,6 +186,19 @@ mod tests {
         ("DELETE /api/cameras/{id}", Role::Admin),
         ("PUT /api/cameras/{id}/transforms", Role::Admin),
         ("DELETE /api/cameras/{id}/transforms", Role::Admin),
+        ("POST /api/nodes/{id}/actions/{action}", Role::Operator),
+        ("POST /api/actions/{action}", Role::Operator),
+        ("POST /api/nodes", Role::Admin),
+        ("PUT /api/nodes/{id}", Role::Admin),
+        ("DELETE /api/nodes/{id}", Role::Admin),
+        ("POST /api/printers/{id}/command", Role::Operator),
+        ("GET /api/printers/found", Role::Admin),
+        ("POST /api/printers", Role::Admin),
+        ("POST /api/printers/test", Role::Admin),
+        ("PUT /api/printers/{id}", Role::Admin),
+        ("DELETE /api/printers/{id}", Role::Admin),
+        ("POST /api/printers/{id}/certificate", Role::Admin),
+        ("POST /api/printers/{id}/test", Role::Admin),
         ("POST /api/external-streams", Role::Admin),
         ("DELETE /api/external-streams/{id}", Role::Admin),
         ("PUT /api/external-streams/discovery", Role::Admin),
@@ -171,6 +223,12 @@ mod tests {
         "GET /health/detailed",
         "GET /ready",
         "GET /ws",
+        // The dashboard's page, on which one logs in.
+        "GET /assets/{file}",
+        "GET /icon.svg",
+        "GET /api/session",
+        "POST /api/login",
+        "POST /api/logout",
     ];
 
     #[test]

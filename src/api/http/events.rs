@@ -2,8 +2,9 @@
 //!
 //! One task ([`produce`]) looks at the cameras and writes the state down once for all clients, and only
 //! while there is one: at once when a camera's lifecycle changes, else at the next look, at most one
-//! event in [`SPACING`], at least one in [`REFRESH`]. There is no queue: a client that reads slowly gets
-//! the newest state when its socket drains. The stream ends with `bye` when the service stops.
+//! event in [`SPACING`], at least one in [`REFRESH`]. A camera that comes or goes is told of however short ago
+//! the last event was. There is no queue: a client that reads slowly gets the newest state when its socket
+//! drains. The stream ends with `bye` when the service stops.
 
 use std::convert::Infallible;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -26,11 +27,14 @@ use super::cameras::{self, CameraView};
 use super::{AppState, Request};
 use crate::cameras::Cameras;
 use crate::livekit;
+use crate::printers::view::PrinterView;
 use crate::supervision::any_change;
 use crate::telemetry;
 
-/// Events are at least this far apart.
+/// Events are at least this far apart, but for cameras that come and go.
 const SPACING: Duration = Duration::from_millis(500);
+/// And those are too.
+const LEAST: Duration = Duration::from_millis(20);
 /// How often the house is looked at for what tells nobody that it changed: viewers, formats, outputs.
 const LOOK: Duration = Duration::from_secs(1);
 /// An event is sent this often though nothing changed: for the figures, and to find clients that vanished.
@@ -53,6 +57,8 @@ pub struct HouseView {
     #[serde(serialize_with = "telemetry::rfc3339")]
     now: SystemTime,
     cameras: Vec<CameraView>,
+    /// With everything that is known of each but its access code.
+    printers: Vec<PrinterView>,
     webrtc: WebrtcView,
     livekit: LiveKitView,
 }
@@ -162,15 +168,23 @@ pub async fn produce(state: AppState) {
         let view = serde_json::to_value(view(&state));
         view.inspect_err(|error| tracing::error!(%error, "the state could not be written as JSON")).ok()
     };
-    let producing = run(&state.events, view, || change(&state.cameras));
+    let producing = run(&state.events, view, || changes(&state.cameras));
     stop.run_until_cancelled(producing).await;
 }
 
-/// `view` is the state now; `change` ends when a change after its call is known of.
-async fn run<F: Future<Output = ()>>(
+/// What ends when there is a change after it was made.
+struct Changes<L, S> {
+    /// Of a camera's lifecycle.
+    life: L,
+    /// Of the set of cameras or where one is plugged in.
+    set: S,
+}
+
+/// `view` is the state now; `changes` are those after its call.
+async fn run<L: Future<Output = ()>, S: Future<Output = ()>>(
     events: &Events,
     view: impl Fn() -> Option<Value>,
-    change: impl Fn() -> F,
+    changes: impl Fn() -> Changes<L, S>,
 ) {
     let mut count = 0_u64;
     let mut told: Option<(Instant, u64)> = None;
@@ -181,7 +195,7 @@ async fn run<F: Future<Output = ()>>(
             events.0.wanted.notified().await;
             continue;
         }
-        let changed = change();
+        let Changes { life, set } = changes();
         if let Some(view) = view() {
             let essence = essence(&view);
             let due = |(at, before): (Instant, u64)| before != essence || at.elapsed() >= REFRESH;
@@ -191,23 +205,26 @@ async fn run<F: Future<Output = ()>>(
                 events.tell(Some(format!("id: {count}\nevent: state\ndata: {view}\n\n").into()));
             }
         }
-        sleep(SPACING).await;
-        // Nothing that happens in the meantime is lost: the next look sees it.
-        let _ = timeout(LOOK - SPACING, changed).await;
+        sleep(LEAST).await;
+        let calm = async {
+            sleep(SPACING - LEAST).await;
+            // Nothing that happens in the meantime is lost: the next look sees it.
+            let _ = timeout(LOOK - SPACING, life).await;
+        };
+        tokio::select! {
+            () = calm => {}
+            () = set => {}
+        }
     }
 }
 
-/// Ends when a camera's lifecycle or the set of cameras changes after this call.
-fn change(cameras: &Cameras) -> impl Future<Output = ()> + use<> {
+fn changes(cameras: &Cameras) -> Changes<impl Future<Output = ()> + use<>, impl Future<Output = ()> + use<>> {
     let mut list = cameras.watch();
     list.mark_unchanged();
-    let any = any_change(cameras.all().iter().filter_map(|capture| capture.changes()));
-    async move {
-        tokio::select! {
-            () = any => {}
-            _ = list.changed() => {}
-        }
-    }
+    let life = any_change(cameras.all().iter().filter_map(|capture| capture.changes()));
+    // The set lives as long as the service.
+    let set = async move { drop(list.changed().await) };
+    Changes { life, set }
 }
 
 fn view(state: &AppState) -> HouseView {
@@ -217,6 +234,7 @@ fn view(state: &AppState) -> HouseView {
         started: state.started.at,
         now: SystemTime::now(),
         cameras: state.cameras.all().iter().map(|capture| cameras::view(state, capture)).collect(),
+        printers: state.printers.list().iter().map(|entry| PrinterView::of(entry, false, true)).collect(),
         webrtc: WebrtcView {
             enabled: config.cameras.iter().any(|camera| camera.outputs.whep),
             port: state.whep.port(),
@@ -229,13 +247,14 @@ fn view(state: &AppState) -> HouseView {
 /// count something rare. Figures that always move and times of day are not news.
 fn essence(view: &Value) -> u64 {
     const NEWS: &[&str] = &["attempts", "restarts", "frozen", "demand", "port"];
+    const PRINTS: &[&str] = &["percent", "remainingMinutes", "layer", "speedLevel"];
     const VIEWERS: &[&str] = &["mjpeg_viewers", "mjpeg", "webrtc", "rtsp", "hls"];
-    const TIMES: &[&str] = &["now", "since", "next_try"];
+    const TIMES: &[&str] = &["now", "since", "next_try", "lastUpdate"];
     fn walk(key: &str, value: &Value, hasher: &mut DefaultHasher) {
         key.hash(hasher);
         match value {
             Value::Number(number) => {
-                if NEWS.contains(&key) || VIEWERS.contains(&key) {
+                if [NEWS, PRINTS, VIEWERS].iter().any(|news| news.contains(&key)) {
                     number.hash(hasher);
                 }
             }
@@ -271,6 +290,7 @@ mod tests {
         view: RefCell<Value>,
         looks: Cell<u32>,
         changed: Notify,
+        plugged: Notify,
         events: Events,
     }
 
@@ -280,6 +300,7 @@ mod tests {
                 view: RefCell::new(json!({ "state": "live", "fps": 30 })),
                 looks: Cell::new(0),
                 changed: Notify::new(),
+                plugged: Notify::new(),
                 events: Events::default(),
             }
         }
@@ -290,8 +311,9 @@ mod tests {
                 self.looks.set(self.looks.get() + 1);
                 Some(self.view.borrow().clone())
             };
+            let changes = || Changes { life: self.changed.notified(), set: self.plugged.notified() };
             tokio::select! {
-                () = run(&self.events, look, || self.changed.notified()) => {}
+                () = run(&self.events, look, changes) => {}
                 () = test => {}
             }
         }
@@ -343,6 +365,25 @@ mod tests {
             let (event, at) = next(&mut client).await;
             assert!(event.starts_with("id: 2\n") && event.contains("live again"), "{event}");
             assert!(at - first >= SPACING, "{:?}", at - first);
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_camera_that_comes_or_goes_is_told_of_however_short_ago_the_last_event_was() {
+        let rig = Rig::new();
+        rig.during(async {
+            let mut client = rig.client();
+            next(&mut client).await;
+            next(&mut client).await;
+            for wait in [1, 30, 300, 700] {
+                sleep(Duration::from_millis(wait)).await;
+                let plugged = Instant::now();
+                rig.view.replace(json!({ "cameras": vec!["one"; wait as usize] }));
+                rig.plugged.notify_waiters();
+                let (_, at) = next(&mut client).await;
+                assert!(at - plugged <= LEAST, "{wait} ms: {:?}", at - plugged);
+            }
         })
         .await;
     }

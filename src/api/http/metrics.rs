@@ -1,5 +1,7 @@
 //! `/metrics`: figures as JSON, or as Prometheus text for who asks for it by `Accept`.
 
+mod printers;
+
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
@@ -12,10 +14,12 @@ use super::{AppState, probes};
 use crate::capture::status::{CameraStatus, OutletStatus};
 use crate::config::model::Camera;
 use crate::publish::status::OutputStatus;
+use crate::record::{RecordingState, RecordingStatus};
 use crate::serve::rtsp::Rtsp;
 use crate::serve::whep::Whep;
 use crate::supervision::lifecycle::State;
 use crate::telemetry;
+use printers::PrinterMetrics;
 
 /// The first camera's figures at the top, every camera's below.
 #[derive(Debug, Serialize, ToSchema)]
@@ -41,6 +45,9 @@ pub struct Metrics {
     cameras: Vec<CameraMetrics>,
     /// What is published to servers elsewhere.
     outputs: Vec<OutputStatus>,
+    /// What is recorded here.
+    recordings: Vec<RecordingStatus>,
+    printers: Vec<PrinterMetrics>,
     #[schema(value_type = String, format = DateTime)]
     #[serde(serialize_with = "telemetry::rfc3339")]
     timestamp: SystemTime,
@@ -203,6 +210,8 @@ fn collect(state: &AppState) -> Metrics {
         config: all.first().map(|capture| CameraConfig::of(capture.camera())),
         cameras,
         outputs: state.publishers.statuses(),
+        recordings: state.recordings.statuses(),
+        printers: state.printers.list().iter().map(PrinterMetrics::of).collect(),
         timestamp: SystemTime::now(),
     }
 }
@@ -301,7 +310,58 @@ fn prometheus(metrics: &Metrics) -> String {
         outlet.counters.demand as f64
     });
     outputs(&mut page, &metrics.outputs);
+    recordings(&mut page, &metrics.recordings);
+    printers::families(&mut page, &metrics.printers);
     page.0
+}
+
+/// What is recorded on the disk here.
+fn recordings(page: &mut Page, recordings: &[RecordingStatus]) {
+    page.family("fanlight_recording_state", "gauge", "1 for the state that the camera's recording is in.");
+    let states = [
+        (RecordingState::Off, "off"),
+        (RecordingState::Waiting, "waiting"),
+        (RecordingState::Recording, "recording"),
+        (RecordingState::Failed, "failed"),
+    ];
+    for recording in recordings {
+        for (state, name) in states {
+            let labels = [("camera", &*recording.camera), ("state", name)];
+            page.sample("fanlight_recording_state", &labels, f64::from(u8::from(recording.state == state)));
+        }
+    }
+    page.family("fanlight_recording_file", "gauge", "The file that is being written, or was last; always 1.");
+    for recording in recordings {
+        if let Some(file) = &recording.name {
+            let labels = [("camera", &*recording.camera), ("file", file.as_str())];
+            page.sample("fanlight_recording_file", &labels, 1.0);
+        }
+    }
+    page.family("fanlight_recording_error", "gauge", "Why it is not recording although it should; always 1.");
+    for recording in recordings {
+        if let Some(error) = &recording.error {
+            let labels = [("camera", &*recording.camera), ("error", error.as_str())];
+            page.sample("fanlight_recording_error", &labels, 1.0);
+        }
+    }
+    type Figure = fn(&RecordingStatus) -> f64;
+    let figures: [(&str, &str, &str, Figure); 5] = [
+        ("fanlight_recording_file_bytes", "gauge", "Bytes of that file.", |r| r.bytes as f64),
+        ("fanlight_recording_file_seconds", "gauge", "Its length.", |r| r.duration_seconds),
+        ("fanlight_recording_bytes_total", "counter", "Bytes of all files.", |r| r.bytes_written as f64),
+        ("fanlight_recording_failures_total", "counter", "Times that the disk did not do.", |r| {
+            r.failures as f64
+        }),
+        ("fanlight_recording_lost_total", "counter", "Pictures that the disk was too slow for.", |r| {
+            r.lost_pictures as f64
+        }),
+    ];
+    for (name, kind, help, value) in figures {
+        page.family(name, kind, help);
+        for recording in recordings {
+            page.sample(name, &[("camera", &*recording.camera)], value(recording));
+        }
+    }
 }
 
 /// What is published to servers elsewhere.

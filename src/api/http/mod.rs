@@ -1,9 +1,9 @@
 //! HTTP: routes, answers, the accept loop. The only place that knows warp.
 //!
 //! [`routes`] is the table of all paths; [`service`] answers a request by it. Areas have a file each:
-//! [`streams`] (MJPEG, snapshots), [`whep`] (WebRTC signalling), [`livekit`], [`system`], [`probes`],
-//! [`metrics`], [`cameras`], [`controls`], [`recordings`], [`files`], [`transforms`], [`stepper`], [`fleet`], [`actions`], [`events`], [`external`],
-//! [`assets`] (the dashboard),
+//! [`streams`] (MJPEG, snapshots), [`whep`] (WebRTC signalling), [`livekit`], [`login`], [`system`], [`probes`],
+//! [`metrics`], [`cameras`], [`controls`], [`recordings`], [`files`], [`transforms`], [`stepper`], [`printers`],
+//! [`fleet`], [`actions`], [`events`], [`external`], [`assets`] (the dashboard),
 //! [`page`] (the plain one), [`openapi`]; [`door`] asks who comes in.
 //! Nothing here waits for a camera except MJPEG, snapshot and WebRTC requests, which are bounded.
 
@@ -21,9 +21,11 @@ mod files;
 mod fleet;
 mod hosts;
 mod livekit;
+mod login;
 mod metrics;
 mod openapi;
 mod page;
+mod printers;
 mod probes;
 mod recordings;
 pub mod routes;
@@ -42,7 +44,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use hyper::upgrade::OnUpgrade;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use warp::Filter;
@@ -58,6 +60,7 @@ use crate::control::Control;
 use crate::control::external::External;
 use crate::fleet::Fleet;
 use crate::motion::Motion;
+use crate::printers::Printers;
 use crate::publish::Publishers;
 use crate::record::Recordings;
 use crate::serve::hls::Hls;
@@ -114,6 +117,9 @@ pub struct AppState {
     pub published: PublishedNow,
     pub publishers: Publishers,
     pub recordings: Recordings,
+    pub printers: Printers,
+    /// Places for clients that follow a printer.
+    pub printer_streams: Arc<Semaphore>,
     pub started: Started,
     /// What the machine is called.
     machine: Arc<str>,
@@ -148,6 +154,7 @@ impl AppState {
         stop: CancellationToken,
     ) -> Self {
         let recordings = Recordings::none(cameras.watch());
+        let printers = Printers::none(config.clone());
         let mjpeg = Mjpeg::new(cameras.watch(), stop.clone());
         let started = Started { at: SystemTime::now(), instant: Instant::now() };
         let control = Control::new(cameras.clone(), Publishers::none());
@@ -163,6 +170,7 @@ impl AppState {
             whep: whep.clone(),
             rtsp: None,
             recordings: recordings.clone(),
+            printers: printers.clone(),
             motion: Motion::none(),
             published: PublishedNow::default(),
             system: System::none(),
@@ -190,6 +198,8 @@ impl AppState {
             published: PublishedNow::default(),
             publishers: Publishers::none(),
             recordings,
+            printers,
+            printer_streams: Arc::new(Semaphore::new(printers::STREAMS)),
             started,
             machine: hosts::machine().into(),
             entrance: Entrance { listens: NOWHERE, http: NOWHERE, rpc_only: false },
@@ -214,6 +224,7 @@ impl AppState {
             whep: self.whep.clone(),
             rtsp: self.rtsp.clone(),
             recordings: self.recordings.clone(),
+            printers: self.printers.clone(),
             motion: self.motion.clone(),
             published: self.published.clone(),
             system: self.system.clone(),
@@ -318,20 +329,11 @@ async fn handle(state: &AppState, path: &str, request: &Request<'_>, fault: Opti
         Found::Route(target, _) if state.entrance.rpc_only && target != Target::Rpc => {
             Fault::no_path(path).into_response()
         }
-        Found::Route(target, params) => {
-            let entered = match known_host(state, target, request) {
-                Ok(()) => {
-                    let (method, headers) = (request.method, request.headers);
-                    door::enter(&state.access, target, method, headers, request.client).await
-                }
-                Err(fault) => Err(fault),
-            };
-            match entered {
-                Ok(()) => dispatch(state, target, params, request, &origins).await,
-                Err(fault) => Err(fault),
-            }
-            .unwrap_or_else(Fault::into_response)
+        Found::Route(target, params) => match enter(state, target, request).await {
+            Ok(()) => dispatch(state, target, params, request, &origins).await,
+            Err(fault) => Err(fault),
         }
+        .unwrap_or_else(Fault::into_response),
         Found::Preflight { allow, target } => {
             let mut response = answer::empty(StatusCode::NO_CONTENT);
             cors::preflight(response.headers_mut(), &allow);
@@ -361,6 +363,15 @@ fn known_host(state: &AppState, target: Target, request: &Request<'_>) -> Result
         return Ok(());
     }
     hosts::known(request.headers, &state.machine, &config.server.hosts)
+}
+
+/// The door, open for the dashboard's page: one can log in there.
+async fn enter(state: &AppState, target: Target, request: &Request<'_>) -> Result<(), Fault> {
+    known_host(state, target, request)?;
+    if target == Target::Page && assets::built() && request.query("action").is_none() {
+        return Ok(());
+    }
+    door::enter(&state.access, target, request.method, request.headers, request.client).await
 }
 
 async fn dispatch(
@@ -465,6 +476,19 @@ async fn dispatch(
             }
             record(state, target, params, request).await
         }
+        Target::Printers
+        | Target::Printer
+        | Target::PrinterStatus
+        | Target::PrinterStream
+        | Target::PrinterCommand
+        | Target::PrinterCertificate
+        | Target::PrinterTest
+        | Target::FoundPrinters => {
+            if !matches!(*request.method, Method::GET | Method::HEAD) {
+                cors::may_act(request.headers, origins)?;
+            }
+            printer(state, target, params, request).await
+        }
         Target::Stepper(ask) => {
             if ask != stepper::Ask::Status {
                 cors::may_act(request.headers, origins)?;
@@ -488,6 +512,15 @@ async fn dispatch(
             actions::act(state, params.action, request).await
         }
         Target::OpenApi => Ok(openapi::document()),
+        Target::Session => Ok(login::session(state, request).await),
+        Target::Login => {
+            cors::may_act(request.headers, origins)?;
+            login::login(state, request).await
+        }
+        Target::Logout => {
+            cors::may_act(request.headers, origins)?;
+            Ok(login::logout(state, request))
+        }
         Target::Viewers => whep::viewers::list(state, params.id),
         Target::Whep | Target::WhepSession | Target::Signalling | Target::Go2rtc | Target::Go2rtcSocket => {
             cors::may_watch(request.headers, origins)?;
@@ -512,6 +545,25 @@ async fn record(
         Target::StoredSnapshot => recordings::snapshot(state, params.file, request).await,
         Target::Retention => recordings::retention(state, request).await,
         _ => recordings::cleanup(state).await,
+    }
+}
+
+/// Printers: looked at, changed, asked to do something.
+async fn printer(
+    state: &AppState,
+    target: Target,
+    params: Params<'_>,
+    request: &Request<'_>,
+) -> Result<Response, Fault> {
+    match target {
+        Target::Printers => printers::all(state, request).await,
+        Target::Printer => printers::one(state, params.id, request).await,
+        Target::PrinterStatus => printers::status(state, params.id, request),
+        Target::PrinterStream => printers::status_stream(state, params.id, request),
+        Target::PrinterCommand => Ok(printers::command(state, params.id, request).await),
+        Target::PrinterCertificate => printers::accept(state, params.id, request).await,
+        Target::PrinterTest => printers::test(state, params.id, request).await,
+        _ => printers::found(state),
     }
 }
 

@@ -4,7 +4,7 @@ use utoipa::openapi::path::{
     HttpMethod, Operation, OperationBuilder, ParameterBuilder, ParameterIn, PathItem, Paths,
 };
 use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
-use utoipa::openapi::schema::{ObjectBuilder, SchemaFormat, Type};
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, SchemaFormat, Type};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Required, Response, ResponseBuilder, Schema};
 use utoipa::{OpenApi, ToSchema};
 use warp::http::StatusCode;
@@ -18,7 +18,9 @@ use super::events::HouseView;
 use super::external::LookFor;
 use super::fleet::{NodeList, NodeView, Overview};
 use super::livekit::{ServerToken, TokenRequest, ViewerToken};
+use super::login::{Login, SessionView};
 use super::metrics::{CameraConfig, Metrics};
+use super::printers::{AcceptCertificate, CommandAnswer, FoundPrinters, PrinterSettings, PrinterTest};
 use super::probes::{CameraStatusBody, Health, Ready};
 use super::recordings::{
     RecordingList, SnapshotList, StartRecording, StartTimelapse, StorageView, TakeSnapshot,
@@ -33,6 +35,8 @@ use crate::cameras::settings::Settings;
 use crate::config::transforms::Transforms;
 use crate::control::external::{Discovered, ExternalStream, ExternalStreams, NewStream, ScanInterval};
 use crate::livekit::viewer::ViewerConfig;
+use crate::printers::command::Command;
+use crate::printers::view::{PrinterView, StatusView};
 use crate::record::{Cleanup, RecordingInfo, RecordingStatus, Retention, SnapshotInfo, TimelapseStatus};
 use crate::supervision::published::Publisher;
 use crate::telemetry::system::SystemMetrics;
@@ -56,6 +60,8 @@ use crate::telemetry::system::SystemMetrics;
         ControlValues,
         Capabilities,
         TransformsView,
+        crate::control::pictures::Pictures,
+        crate::control::pictures::SetBy,
         Transforms,
         LiveKitRoom,
         crate::publish::status::OutputStatus,
@@ -100,6 +106,17 @@ use crate::telemetry::system::SystemMetrics;
         LookFor,
         Discovered,
         ScanInterval,
+        SessionView,
+        Login,
+        PrinterView,
+        PrinterSettings,
+        StatusView,
+        Command,
+        CommandAnswer,
+        AcceptCertificate,
+        PrinterTest,
+        FoundPrinters,
+        crate::printers::FieldError,
         crate::serve::ready::NotReady
     ))
 )]
@@ -223,6 +240,24 @@ fn operation(route: &Route) -> Operation {
             ("recordings", "An HLS playlist of a recording, also while it is being written")
         }
         Target::SnapshotFile => ("recordings", "A snapshot's file; ?download to save it"),
+        Target::Printers if verb == Verb::Post => ("printers", "Add a printer"),
+        Target::Printers => ("printers", "All printers, the first that was added first"),
+        Target::Printer => match verb {
+            Verb::Put => ("printers", "Change a printer; without accessCode it keeps the one that it has"),
+            Verb::Delete => ("printers", "Delete a printer: its streams and connections end"),
+            _ => ("printers", "One printer"),
+        },
+        Target::PrinterStatus => ("printers", "What a printer is doing"),
+        Target::PrinterStream => ("printers", "What a printer is doing, pushed as server-sent events"),
+        Target::PrinterCommand => ("printers", "Have a printer do something"),
+        Target::PrinterCertificate => {
+            ("printers", "Trust the certificate that a printer shows in place of the one that is known")
+        }
+        Target::PrinterTest if path.contains("{id}") => {
+            ("printers", "Try changes to a printer; without accessCode with the one that it has")
+        }
+        Target::PrinterTest => ("printers", "Try a printer before it is added"),
+        Target::FoundPrinters => ("printers", "Printers that announce themselves on the network; ask again"),
         Target::Stepper(ask) => ("stepper", ask.summary()),
         Target::Nodes => match (verb, path.contains("{id}")) {
             (Verb::Post, _) => ("fleet", "Register a node"),
@@ -236,6 +271,9 @@ fn operation(route: &Route) -> Operation {
         Target::Overview => ("fleet", "All nodes and how they are"),
         Target::Action => ("fleet", "Do what a manager asks: restart, snapshot, start_recording, …"),
         Target::OpenApi => ("pages", "This document"),
+        Target::Session => ("access", "Who asks, and what they may do"),
+        Target::Login => ("access", "Log in a browser: a cookie for a name and password, or for a key"),
+        Target::Logout => ("access", "End the browser's session"),
         Target::Viewers => ("cameras", "Who watches this camera by WebRTC, and how well it reaches them"),
         Target::Whep => ("webrtc", "WHEP: an offer makes a session"),
         Target::WhepSession if verb == Verb::Delete => ("webrtc", "WHEP: end a session"),
@@ -306,6 +344,17 @@ fn operation(route: &Route) -> Operation {
             operation = operation.parameter(parameter.description(Some(what)));
         }
     }
+    if matches!(
+        (target, verb),
+        (Target::Printers | Target::Printer | Target::PrinterStatus | Target::PrinterStream, Verb::Get)
+    ) {
+        let full = text("full", ParameterIn::Query, Required::False);
+        operation = operation.parameter(full.description(Some("1: with everything that is known")));
+    }
+    if target == Target::PrinterStream {
+        let last = text("Last-Event-ID", ParameterIn::Header, Required::False);
+        operation = operation.parameter(last.description(Some("The event that the client has already")));
+    }
     if let Some(body) = body(verb, target) {
         operation = operation.request_body(Some(body));
     }
@@ -374,12 +423,21 @@ fn body(verb: Verb, target: Target) -> Option<RequestBody> {
         (Target::ExternalStreams, Verb::Post) => needed::<NewStream>(),
         (Target::ScanInterval, Verb::Put) => needed::<ScanInterval>(),
         (Target::Discover, _) => optional::<LookFor>(),
+        (Target::Login, _) => {
+            let schema = Ref::from_schema_name(Login::name());
+            body.content("application/json", ContentBuilder::new().schema(Some(schema)).build()).build()
+        }
         (Target::Signalling, _) => body.content("application/json", message()).build(),
         (Target::StandardToken, _) => {
             let schema = Ref::from_schema_name(TokenRequest::name());
             let token = ContentBuilder::new().schema(Some(schema)).build();
             RequestBodyBuilder::new().content("application/json", token).build()
         }
+        (Target::Printers, Verb::Post) | (Target::Printer, Verb::Put) | (Target::PrinterTest, _) => {
+            needed::<PrinterSettings>()
+        }
+        (Target::PrinterCommand, _) => needed::<Command>(),
+        (Target::PrinterCertificate, _) => optional::<AcceptCertificate>(),
         (Target::CameraRecording, Verb::Post) => optional::<StartRecording>(),
         (Target::Timelapse, Verb::Post) => optional::<StartTimelapse>(),
         (Target::TakeSnapshot, _) => optional::<TakeSnapshot>(),
@@ -503,6 +561,79 @@ fn fleet_responses(verb: Verb, target: Target, one: bool) -> Vec<(&'static str, 
     list.push(("404", error("No such node or action, or no management here")));
     list.push(("503", error("The node does not answer, or the registry is not there")));
     list
+}
+
+/// Answers about printers.
+fn printer_responses(verb: Verb, target: Target) -> Vec<(&'static str, Response)> {
+    let none = || error("There is no such printer");
+    let origin = || error("A page of an origin that is not listed asked");
+    let fields = || error("details.fields says what is wrong with which field");
+    let kept = || error("Database or key file do not do their part");
+    match (target, verb) {
+        (Target::Printers, Verb::Post) => vec![
+            ("201", json::<PrinterView>("It is added; Location")),
+            ("400", fields()),
+            ("403", origin()),
+            ("409", error("There are as many as there may be")),
+            ("503", kept()),
+        ],
+        (Target::Printers, _) => {
+            let list = ArrayBuilder::new().items(Ref::from_schema_name(PrinterView::name()));
+            let content = ContentBuilder::new().schema(Some(list)).build();
+            let list = ResponseBuilder::new().description("All of them");
+            vec![("200", list.content("application/json", content).build())]
+        }
+        (Target::Printer, Verb::Put) => vec![
+            ("200", json::<PrinterView>("The printer as it is now")),
+            ("400", fields()),
+            ("403", origin()),
+            ("404", none()),
+            ("503", kept()),
+        ],
+        (Target::Printer, Verb::Delete) => {
+            vec![("204", Response::new("It is deleted")), ("403", origin()), ("404", none()), ("503", kept())]
+        }
+        (Target::Printer, _) => vec![("200", json::<PrinterView>("The printer")), ("404", none())],
+        (Target::PrinterStatus, _) => vec![("200", json::<StatusView>("The newest")), ("404", none())],
+        (Target::PrinterStream, _) => {
+            let mut response = json::<StatusView>("Events `status`, at once and at each change");
+            response.content =
+                response.content.into_values().map(|it| ("text/event-stream".to_owned(), it)).collect();
+            vec![
+                ("200", response),
+                ("404", none()),
+                ("503", error("As many clients follow as may; Retry-After")),
+            ]
+        }
+        (Target::PrinterCommand, _) => vec![
+            ("200", json::<CommandAnswer>("The printer has said that it will")),
+            ("400", json::<CommandAnswer>("This is no command")),
+            ("403", json::<CommandAnswer>("The printer obeys no programs: what to switch on there")),
+            ("404", json::<CommandAnswer>("There is no such printer")),
+            ("409", json::<CommandAnswer>("Not in what the printer is doing")),
+            ("422", json::<CommandAnswer>("Not with this printer, or it refuses")),
+            ("503", json::<CommandAnswer>("It is not connected")),
+            ("504", json::<CommandAnswer>("It has not answered")),
+        ],
+        (Target::PrinterCertificate, _) => vec![
+            ("200", json::<PrinterView>("It is trusted, and the printer is connected to again")),
+            ("403", origin()),
+            ("404", none()),
+            ("409", error("The printer shows no other certificate, or another one than that")),
+            ("503", kept()),
+        ],
+        (Target::PrinterTest, _) => vec![
+            ("200", json::<PrinterTest>("How far it came, a step at a time")),
+            ("400", fields()),
+            ("403", origin()),
+            ("404", none()),
+        ],
+        _ => vec![
+            ("200", json::<FoundPrinters>("Those that were heard; it is listened for a minute from now on")),
+            ("409", error("Searching is switched off")),
+            ("503", error("The port cannot be listened on")),
+        ],
+    }
 }
 
 /// Answers of the motor.
@@ -660,6 +791,7 @@ fn responses(route: &Route) -> Vec<(&'static str, Response)> {
             if verb != Verb::Get {
                 list.push(("403", error("A page of an origin that is not listed asked")));
                 list.push(("409", error("Encoders would begin anew: the reason; nothing was changed")));
+                list.push(("500", error("It is done, but could not be kept for the next start")));
             }
             if verb == Verb::Put {
                 list.push(("400", error("Not JSON, an unknown key, or a mask outside the picture")));
@@ -712,6 +844,26 @@ fn responses(route: &Route) -> Vec<(&'static str, Response)> {
         | Target::Storage
         | Target::Retention
         | Target::Cleanup => return record_responses(verb, target),
+        Target::Printers
+        | Target::Printer
+        | Target::PrinterStatus
+        | Target::PrinterStream
+        | Target::PrinterCommand
+        | Target::PrinterCertificate
+        | Target::PrinterTest
+        | Target::FoundPrinters => return printer_responses(verb, target),
+        Target::Session => vec![("200", json::<SessionView>("Also when nobody is logged in"))],
+        Target::Login => vec![
+            ("200", json::<SessionView>("Set-Cookie: fanlight_session, HttpOnly, SameSite=Strict")),
+            ("400", error("The body is neither of both")),
+            ("401", error("The login is wrong")),
+            ("403", error("A page of an origin that is not listed asked")),
+            ("429", error("Too many wrong logins from this address; Retry-After")),
+        ],
+        Target::Logout => vec![
+            ("204", Response::new("The cookie is gone")),
+            ("403", error("A page of an origin that is not listed asked")),
+        ],
         Target::Stepper(ask) => return stepper_responses(ask),
         Target::Nodes | Target::NodeStatus | Target::NodeAction | Target::Overview | Target::Action => {
             return fleet_responses(verb, target, path.contains("{id}"));

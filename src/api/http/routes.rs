@@ -77,6 +77,20 @@ pub enum Target {
     /// By which a browser plays a recording while it is being written.
     RecordingPlaylist,
     SnapshotFile,
+    /// The list of printers; adds one.
+    Printers,
+    /// One printer; changes and deletes it.
+    Printer,
+    PrinterStatus,
+    /// The same, pushed as server-sent events.
+    PrinterStream,
+    PrinterCommand,
+    /// Trusts the certificate that a printer shows now.
+    PrinterCertificate,
+    /// Tries a printer before it is added or changed.
+    PrinterTest,
+    /// Printers of the network.
+    FoundPrinters,
     /// The motor that turns the camera.
     Stepper(Ask),
     /// The nodes of a fleet.
@@ -87,6 +101,10 @@ pub enum Target {
     /// What a manager of many nodes asks of this one.
     Action,
     OpenApi,
+    /// Who asks.
+    Session,
+    Login,
+    Logout,
     /// Where offers are posted (WHEP).
     Whep,
     /// One viewer's session.
@@ -236,6 +254,18 @@ pub const ROUTES: &[Route] = &[
     get("/files/recordings/{file}", Target::RecordingFile),
     get("/files/recordings/{file}/index.m3u8", Target::RecordingPlaylist),
     get("/files/snapshots/{file}", Target::SnapshotFile),
+    get("/api/printers", Target::Printers),
+    post("/api/printers", Target::Printers),
+    get("/api/printers/found", Target::FoundPrinters),
+    post("/api/printers/test", Target::PrinterTest),
+    get("/api/printers/{id}", Target::Printer),
+    put("/api/printers/{id}", Target::Printer),
+    delete("/api/printers/{id}", Target::Printer),
+    get("/api/printers/{id}/status", Target::PrinterStatus),
+    get("/api/printers/{id}/status/stream", Target::PrinterStream),
+    post("/api/printers/{id}/command", Target::PrinterCommand),
+    post("/api/printers/{id}/certificate", Target::PrinterCertificate),
+    post("/api/printers/{id}/test", Target::PrinterTest),
     get("/api/stepper/status", Target::Stepper(Ask::Status)),
     post("/api/stepper/move", Target::Stepper(Ask::Move)),
     post("/api/stepper/home", Target::Stepper(Ask::Home)),
@@ -254,6 +284,9 @@ pub const ROUTES: &[Route] = &[
     get("/api/management/overview", Target::Overview),
     post("/api/actions/{action}", Target::Action),
     get("/api/openapi.json", Target::OpenApi),
+    get("/api/session", Target::Session),
+    post("/api/login", Target::Login),
+    post("/api/logout", Target::Logout),
     // WHEP, and WHEP at `<stream_url>/whep` for every stream_url that people have configured.
     post("/cameras/{id}/whep", Target::Whep),
     patch("/cameras/{id}/whep/{session}", Target::WhepSession),

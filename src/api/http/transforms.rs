@@ -6,41 +6,24 @@ use utoipa::ToSchema;
 use warp::http::StatusCode;
 
 use super::answer::{self, Fault, Response};
+use super::controls::not_set;
 use super::{AppState, Request};
-use crate::capture::{Capture, Impact};
+use crate::cameras::pictures::TransformError;
 use crate::config::transforms::Transforms;
+use crate::control::Named;
+use crate::control::pictures::Pictures;
 
 /// What is done to a camera's pictures now.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TransformsView {
     camera: String,
     #[serde(flatten)]
-    transforms: Transforms,
-    /// Whether any of it is on: a stream that the camera encodes itself is then decoded and encoded again.
-    active: bool,
-    /// What is re-encoded and why.
-    notes: Vec<String>,
-    /// After a change: whether encoders began anew for it, and why.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    restarted: Option<String>,
-}
-
-impl TransformsView {
-    fn of(capture: &Capture, restarted: Option<String>) -> Self {
-        let transforms = capture.transforms();
-        Self {
-            camera: capture.id().to_owned(),
-            active: transforms.any(),
-            transforms,
-            notes: capture.status().notes,
-            restarted,
-        }
-    }
+    pictures: Pictures,
 }
 
 pub fn show(state: &AppState, id: Option<&str>) -> Result<Response, Fault> {
     let capture = state.camera(id)?;
-    Ok(answer::json(StatusCode::OK, &TransformsView::of(&capture, None)))
+    Ok(view(state.control.pictures(capture.id()).map_err(|refusal| Fault::refused(&refusal))?))
 }
 
 /// Replaces all of them.
@@ -50,47 +33,45 @@ pub async fn change(state: &AppState, id: Option<&str>, request: &Request<'_>) -
         let message = format!("the body is not a JSON object of transforms: {error}");
         Fault::new(StatusCode::BAD_REQUEST, "VALIDATION_ERROR", message, json!({ "camera": capture.id() }))
     })?;
-    let wrong = new.check(capture.id(), capture.camera().display_name());
-    if !wrong.is_empty() {
-        let words: Vec<String> = wrong.iter().map(|(key, words)| format!("{key}: {words}")).collect();
-        let details = json!({ "camera": capture.id(), "wrong": words });
-        return Err(Fault::new(StatusCode::BAD_REQUEST, "VALIDATION_ERROR", words.join("; "), details));
-    }
-    apply(capture, new, request.query("restart").as_deref() == Some("true")).await
+    set(state, capture.id(), Some(new), request).await
 }
 
 /// Goes back to what the configuration says.
 pub async fn reset(state: &AppState, id: Option<&str>, request: &Request<'_>) -> Result<Response, Fault> {
     let capture = state.camera(id)?;
-    let configured = Transforms::of(capture.camera());
-    apply(capture, configured, request.query("restart").as_deref() == Some("true")).await
+    set(state, capture.id(), None, request).await
 }
 
-async fn apply(capture: Capture, new: Transforms, restart: bool) -> Result<Response, Fault> {
-    let changing = capture.clone();
-    // It waits for locks of running elements.
-    let changed = tokio::task::spawn_blocking(move || changing.transform(new, restart)).await;
-    let id = capture.id();
-    match changed {
-        Ok(Ok(Impact::Live)) => Ok(answer::json(StatusCode::OK, &TransformsView::of(&capture, None))),
-        Ok(Ok(Impact::Restart(why))) => {
-            Ok(answer::json(StatusCode::OK, &TransformsView::of(&capture, Some(why.to_owned()))))
+async fn set(
+    state: &AppState,
+    id: &str,
+    new: Option<Transforms>,
+    request: &Request<'_>,
+) -> Result<Response, Fault> {
+    let restart = request.query("restart").as_deref() == Some("true");
+    let set = state.control.set_pictures(id, new, restart).await;
+    set.map(view).map_err(|error| not_set(id, &error))
+}
+
+fn view((camera, pictures): (Named, Pictures)) -> Response {
+    let camera = camera.capture.id().to_owned();
+    answer::json(StatusCode::OK, &TransformsView { camera, pictures })
+}
+
+pub fn fault(id: &str, error: &TransformError) -> Fault {
+    let details = json!({ "camera": id });
+    let (status, code) = match error {
+        TransformError::NoCamera(_) => return Fault::no_camera(id),
+        TransformError::Invalid(wrong) => {
+            let details = json!({ "camera": id, "wrong": wrong });
+            return Fault::new(StatusCode::BAD_REQUEST, "VALIDATION_ERROR", error.to_string(), details);
         }
-        Ok(Err(impact)) => {
-            let why = match impact {
-                Impact::Restart(why) => why,
-                Impact::Live => "",
-            };
-            let message = format!(
-                "nothing was changed: encoders of camera {id:?} would begin anew, and its streams stop for about a \
-                 second, because {why}; ask again with ?restart=true"
-            );
+        TransformError::Restart { why, .. } => {
             let details = json!({ "camera": id, "reason": why });
-            Err(Fault::new(StatusCode::CONFLICT, "RESTART_NEEDED", message, details))
+            return Fault::new(StatusCode::CONFLICT, "RESTART_NEEDED", error.to_string(), details);
         }
-        Err(panic) => {
-            let message = format!("the change of camera {id:?} broke off: {panic}");
-            Err(Fault::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", message, json!({})))
-        }
-    }
+        TransformError::NotKept(_) => (StatusCode::INTERNAL_SERVER_ERROR, "NOT_KEPT"),
+        TransformError::Broken(_) => (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR"),
+    };
+    Fault::new(status, code, error.to_string(), details)
 }

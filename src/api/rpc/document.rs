@@ -9,6 +9,7 @@ use utoipa::{PartialSchema as _, ToSchema as _};
 use super::error::CODES;
 use super::methods::cameras::CameraUpdate;
 use super::methods::files::RecordingUpdate;
+use super::methods::printers::PrinterUpdate;
 use super::table::Method;
 
 /// The OpenRPC document.
@@ -16,6 +17,7 @@ pub fn openrpc(methods: &[Method]) -> Value {
     let mut schemas = Vec::new();
     CameraUpdate::schemas(&mut schemas);
     RecordingUpdate::schemas(&mut schemas);
+    PrinterUpdate::schemas(&mut schemas);
     for method in methods {
         (method.schemas)(&mut schemas);
     }
@@ -35,7 +37,7 @@ pub fn openrpc(methods: &[Method]) -> Value {
             "version": env!("CARGO_PKG_VERSION"),
             "description": "Cameras: states, streams, recordings. JSON-RPC 2.0 over WebSocket at /ws.",
         },
-        "methods": methods.iter().map(row).collect::<Vec<_>>(),
+        "methods": methods.iter().map(|method| row(method, &schemas)).collect::<Vec<_>>(),
         "components": { "schemas": schemas, "errors": errors },
         "x-notifications": [{
             "name": "camera_status_update",
@@ -45,11 +47,15 @@ pub fn openrpc(methods: &[Method]) -> Value {
             "name": "recording_status_update",
             "summary": "A recording began, waits, failed or ended.",
             "params": RecordingUpdate::schema(),
+        }, {
+            "name": "printer_status_update",
+            "summary": "A printer said something, came, went, or was changed or deleted.",
+            "params": PrinterUpdate::schema(),
         }],
     })
 }
 
-fn row(method: &Method) -> Value {
+fn row(method: &Method, schemas: &Map<String, Value>) -> Value {
     let params = serde_json::to_value((method.params)()).unwrap_or_default();
     let required = |name: &str| {
         params["required"].as_array().is_some_and(|required| required.iter().any(|each| each == name))
@@ -61,6 +67,10 @@ fn row(method: &Method) -> Value {
         let place = schema.pointer_mut(place).and_then(Value::as_object_mut);
         let description = place.and_then(|schema| schema.remove("description"));
         let mut param = json!({ "name": name, "required": required(name), "schema": schema });
+        // A reference leaves its words with the type.
+        let target = param["schema"]["$ref"].as_str().and_then(|target| target.rsplit('/').next());
+        let of_type = target.and_then(|name| schemas.get(name)).map(|schema| schema["description"].clone());
+        let description = description.or(of_type);
         if let (Some(description), Some(param)) = (description, param.as_object_mut()) {
             param.insert("description".into(), description);
         }

@@ -4,7 +4,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::access::Denied;
+use crate::cameras::controls::ControlError;
+use crate::cameras::pictures::TransformError;
 use crate::control::Refusal;
+use crate::control::pictures::NotSet;
+use crate::printers::{CommandError, PrinterError};
 use crate::record::RecordError;
 
 /// Every code that is used, for the documents: code, name, when.
@@ -16,11 +20,11 @@ pub const CODES: &[(i64, &str, &str)] = &[
     (-32603, "Internal error", "something broke here; the log says what"),
     (-32001, "Authentication failed or required", "`authenticate` first, or the token is not taken"),
     (-32002, "Permission denied", "the role does not suffice"),
-    (-32010, "Not found", "no such camera, file or stream"),
+    (-32010, "Not found", "no such camera, printer, file or stream"),
     (-32020, "Invalid state", "not possible as things are now"),
     (-32030, "Unsupported", "this camera or this service cannot do that"),
     (-32040, "Rate limit exceeded", "too many calls or connections; `data.retry_after_seconds`"),
-    (-32050, "Dependency failed", "the camera, the disk or the database did not do its part"),
+    (-32050, "Dependency failed", "the camera, the printer, the disk or the database did not do its part"),
 ];
 
 /// Why a call has no result.
@@ -115,6 +119,28 @@ impl From<RecordError> for Error {
     }
 }
 
+impl From<PrinterError> for Error {
+    fn from(error: PrinterError) -> Self {
+        let code = match &error {
+            PrinterError::NoPrinter(_) => -32010,
+            PrinterError::Invalid(_) => -32602,
+            _ => -32050,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<CommandError> for Error {
+    fn from(error: CommandError) -> Self {
+        let code = match &error {
+            CommandError::Invalid(_) => -32602,
+            CommandError::NotNow(_) => -32020,
+            _ => -32050,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         let code = match &refusal {
@@ -125,5 +151,30 @@ impl From<Refusal> for Error {
             Refusal::NoStream(_) => -32030,
         };
         Self::new(code, refusal.to_string())
+    }
+}
+
+impl From<NotSet> for Error {
+    fn from(error: NotSet) -> Self {
+        let code = match &error {
+            NotSet::Refused(refusal) => return refusal.clone().into(),
+            NotSet::Pictures(error) => match error {
+                TransformError::NoCamera(_) => -32010,
+                TransformError::Invalid(_) => -32602,
+                TransformError::Restart { why, .. } => {
+                    return Self::new(-32020, error.to_string()).detail("restart_needed", *why);
+                }
+                TransformError::NotKept(_) => -32050,
+                TransformError::Broken(_) => -32603,
+            },
+            NotSet::Controls(error) => match error {
+                ControlError::NoCamera(_) => -32010,
+                ControlError::None(_) => -32030,
+                ControlError::Away(_) => -32020,
+                ControlError::Invalid(_) => -32602,
+                ControlError::Device(_) | ControlError::Slow(_) | ControlError::NotKept(_) => -32050,
+            },
+        };
+        Self::new(code, error.to_string())
     }
 }

@@ -33,6 +33,7 @@ use crate::config::Config;
 use crate::control::external::External;
 use crate::control::{Control, Urls};
 use crate::motion::Motion;
+use crate::printers::Printers;
 use crate::record::Recordings;
 use crate::serve::mjpeg::Mjpeg;
 use crate::serve::rtsp::Rtsp;
@@ -55,6 +56,7 @@ pub struct House {
     pub whep: Whep,
     pub rtsp: Option<Rtsp>,
     pub recordings: Recordings,
+    pub printers: Printers,
     pub motion: Motion,
     pub published: PublishedNow,
     pub system: System,
@@ -140,7 +142,8 @@ impl Rpc {
     /// Tells subscribers what changes, until the service stops. One of these runs.
     pub async fn tell(self) {
         let stop = self.house().stop.clone();
-        let telling = async { tokio::join!(news::cameras(&self), news::recordings(&self)) };
+        let telling =
+            async { tokio::join!(news::cameras(&self), news::recordings(&self), news::printers(&self)) };
         stop.run_until_cancelled(telling).await;
     }
 
@@ -184,7 +187,7 @@ impl Rpc {
         counts.microseconds.fetch_add(took.as_micros() as u64, Ordering::Relaxed);
     }
 
-    /// Hands a notification about a camera to everybody who wants it. `text` writes it for clients that
+    /// Hands a notification about a camera, or a printer's, to everybody who wants it. `text` writes it for clients that
     /// reach HTTP at that address; those with the same address share the bytes.
     fn publish(&self, topic: Topic, camera: &str, text: impl Fn(&str) -> Option<String>) {
         let mut written: HashMap<&str, Option<Utf8Bytes>> = HashMap::new();

@@ -2,6 +2,7 @@
 //! is told as soon as supervision knows of it; figures that always move are no news.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::broadcast::error::RecvError;
@@ -10,13 +11,19 @@ use tokio::time::{sleep, timeout};
 use super::engine::notification;
 use super::methods::cameras::{CameraUpdate, Essence};
 use super::methods::files::RecordingUpdate;
+use super::methods::printers::PrinterUpdate;
 use super::{Rpc, Topic};
+use crate::printers::Entry;
+use crate::printers::state::PrinterState;
 use crate::supervision::any_change;
 
 /// Looks are at least this far apart: what flaps is told as it is then.
 const SPACING: Duration = Duration::from_millis(20);
 /// How often it is looked at for what tells nobody that it changed: the size of the pictures.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How often printers are looked at while somebody wants to be told: they say something once a second each.
+const PRINTERS_LOOK: Duration = Duration::from_millis(250);
 
 /// Tells `camera_status_update` until it is dropped.
 pub async fn cameras(rpc: &Rpc) {
@@ -70,6 +77,40 @@ pub async fn recordings(rpc: &Rpc) {
         };
         let topic = Topic::RecordingStatusUpdate;
         rpc.publish(topic, &update.id, |_| notification(topic.name(), &update).ok());
+    }
+}
+
+/// Tells `printer_status_update` until it is dropped.
+pub async fn printers(rpc: &Rpc) {
+    let topic = Topic::PrinterStatusUpdate;
+    let tell = |entry: &Entry, present| {
+        let id = entry.printer.id.to_string();
+        rpc.publish(topic, &id, |_| notification(topic.name(), &PrinterUpdate::of(entry, present)).ok());
+    };
+    let mut told: BTreeMap<i64, (Entry, Arc<PrinterState>)> = BTreeMap::new();
+    loop {
+        let list = rpc.house().printers.list();
+        let now: BTreeMap<i64, _> =
+            list.iter().map(|entry| (entry.printer.id, (entry.clone(), entry.state()))).collect();
+        if rpc.subscribers(topic) == 0 {
+            // What was true then is not told later.
+            told = now;
+            sleep(LOOK).await;
+            continue;
+        }
+        for (id, (entry, state)) in &now {
+            let same = told.get(id).is_some_and(|(old, before)| {
+                Arc::ptr_eq(&old.printer, &entry.printer) && Arc::ptr_eq(before, state)
+            });
+            if !same {
+                tell(entry, true);
+            }
+        }
+        for (entry, _) in told.iter().filter(|(id, _)| !now.contains_key(*id)).map(|(_, entry)| entry) {
+            tell(entry, false);
+        }
+        told = now;
+        sleep(PRINTERS_LOOK).await;
     }
 }
 

@@ -31,18 +31,23 @@ pub struct From {
 /// What notifications are about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+// They are the names of the notifications.
+#[allow(clippy::enum_variant_names)]
 pub enum Topic {
     CameraStatusUpdate,
     RecordingStatusUpdate,
+    PrinterStatusUpdate,
 }
 
 impl Topic {
-    pub const ALL: [Topic; 2] = [Topic::CameraStatusUpdate, Topic::RecordingStatusUpdate];
+    pub const ALL: [Topic; 3] =
+        [Topic::CameraStatusUpdate, Topic::RecordingStatusUpdate, Topic::PrinterStatusUpdate];
 
     pub const fn name(self) -> &'static str {
         match self {
             Topic::CameraStatusUpdate => "camera_status_update",
             Topic::RecordingStatusUpdate => "recording_status_update",
+            Topic::PrinterStatusUpdate => "printer_status_update",
         }
     }
 }

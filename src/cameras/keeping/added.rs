@@ -24,7 +24,8 @@ impl Cameras {
         let mut keeping = self.0.keeping.lock().await;
         if let Some((list, entries)) = keeping.add(camera, &self.all()).await? {
             self.show(list, entries);
-            keeping.persist().await;
+            drop(keeping);
+            self.persist().await;
         }
         Ok(())
     }
@@ -34,7 +35,8 @@ impl Cameras {
         let mut keeping = self.0.keeping.lock().await;
         let Some((list, entries)) = keeping.remove(id, &self.all()).await else { return false };
         self.show(list, entries);
-        keeping.persist().await;
+        drop(keeping);
+        self.persist().await;
         true
     }
 }
@@ -71,7 +73,8 @@ impl Keeping {
         if self.taken(id) {
             return Some((present.to_vec(), self.entries()));
         }
-        self.due.push(Due::Forget(id.to_owned()));
+        self.pictures.forget(id);
+        self.due.extend([Due::Forget(id.to_owned()), Due::Uncover(id.to_owned())]);
         Some(self.without(id, present).await)
     }
 
@@ -80,7 +83,7 @@ impl Keeping {
         let (ending, kept): (Vec<Capture>, Vec<Capture>) =
             present.iter().cloned().partition(|capture| capture.id() == id);
         futures_util::future::join_all(ending.iter().map(Capture::shutdown)).await;
-        let list = self.list(&kept, present);
+        let list = self.list(&kept);
         (list, self.entries())
     }
 }

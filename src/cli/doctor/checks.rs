@@ -125,7 +125,9 @@ fn element(facts: &Facts, package: &str, element: &str) -> Check {
 fn group_is_needed(group: &[&str], camera: &Camera) -> bool {
     let decoders = group.contains(&"avdec_h264");
     match &camera.source {
-        Source::Test {} | Source::Libcamera(_) | Source::Http(_) => !decoders && camera.outputs.h264(),
+        Source::Test {} | Source::Libcamera(_) | Source::Http(_) | Source::BambuJpeg(_) => {
+            !decoders && camera.outputs.h264()
+        }
         // H.264 cameras: decoded for pictures.
         Source::Rtsp(_) => decoders && (camera.outputs.mjpeg || camera.outputs.snapshot),
         Source::Auto {} | Source::V4l2(_) | Source::File(_) => false,
@@ -207,7 +209,7 @@ fn encoders(facts: &Facts, checks: &mut Vec<Check>) {
 }
 
 fn gives_jpeg(camera: &Camera) -> bool {
-    matches!(camera.source, Source::Http(_)) && !camera.transformed()
+    matches!(camera.source, Source::Http(_) | Source::BambuJpeg(_)) && !camera.transformed()
 }
 
 fn install(element: &str) -> String {

@@ -1,7 +1,7 @@
 //! Which elements the configuration needs: what a missing one means.
 
 use crate::config::Config;
-use crate::config::model::{Camera, HttpMode, Source};
+use crate::config::model::{Camera, HttpMode, Source, Target};
 use crate::config::transforms::Transforms;
 use crate::pipelines::elements;
 
@@ -27,6 +27,11 @@ pub fn role(element: &str, config: &Config, pi: bool) -> Role {
     let any = |wanted: fn(&Camera) -> bool| config.cameras.iter().any(wanted);
     let published =
         |kinds: &[&str]| config.publish.iter().any(|output| kinds.contains(&output.target.kind()));
+    let mediamtx = |by_srt: bool| {
+        let by =
+            |target: &Target| matches!(target, Target::Mediamtx(to) if to.url.starts_with("srt:") == by_srt);
+        config.publish.iter().any(|output| by(&output.target))
+    };
     let needed = |wanted: bool| if wanted { Role::Needed } else { Role::Spare };
     match element {
         _ if elements::needs_hardware(element) => Role::Hardware,
@@ -50,15 +55,19 @@ pub fn role(element: &str, config: &Config, pi: bool) -> Role {
         "souphttpsrc" | "multipartdemux" => {
             needed(any(|camera| matches!(&camera.source, Source::Http(http) if http.mode == HttpMode::Mjpeg)))
         }
-        "flvmux" | "rtmp2sink" | "h264timestamper" => needed(published(&["rtmp"])),
-        "rtspclientsink" => needed(published(&["mediamtx"])),
+        "flvmux" | "rtmp2sink" => needed(published(&["rtmp"])),
+        "h264timestamper" => needed(published(&["rtmp"]) || mediamtx(true)),
+        "mpegtsmux" | "srtsink" => needed(mediamtx(true)),
+        "rtspclientsink" => needed(mediamtx(false)),
         "webrtcbin" | "dtlsenc" | "srtpenc" | "sctpenc" | "nicesrc" | "nicesink" | "rtpbin"
         | "rtph264pay" => needed(published(&["livekit", "whip"])),
         "videoflip" => needed(any(|camera| Transforms::of(camera).turns())),
         "videorate" => needed(any(|camera| camera.fps > 0)),
         "h264parse" => needed(any(|camera| camera.outputs.h264())),
         "jpegenc" => needed(any(|camera| camera.outputs.mjpeg || camera.outputs.snapshot)),
-        "jpegdec" => needed(any(|camera| matches!(camera.source, Source::Http(_)) && camera.outputs.h264())),
+        "jpegdec" => needed(any(|camera| {
+            matches!(camera.source, Source::Http(_) | Source::BambuJpeg(_)) && camera.outputs.h264()
+        })),
         _ => Role::Needed,
     }
 }

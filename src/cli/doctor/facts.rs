@@ -263,6 +263,7 @@ fn peer(source: &Source) -> Peer {
         },
         Source::Rtsp(rtsp) => connect(&rtsp.url),
         Source::Http(http) => connect(&http.url),
+        Source::BambuJpeg(bambu) => reach(&bambu.host, bambu.port),
         Source::Auto {} | Source::Test {} | Source::Libcamera(_) => Peer::Unknown,
     }
 }
@@ -270,7 +271,11 @@ fn peer(source: &Source) -> Peer {
 /// One TCP connection, nothing said on it.
 fn connect(url: &str) -> Peer {
     let Some((host, port)) = host_and_port(url) else { return Peer::Unknown };
-    let addresses = match (host.as_str(), port).to_socket_addrs() {
+    reach(&host, port)
+}
+
+fn reach(host: &str, port: u16) -> Peer {
+    let addresses = match (host, port).to_socket_addrs() {
         Ok(addresses) => addresses,
         Err(error) => return Peer::Absent(format!("{host}: {error}")),
     };

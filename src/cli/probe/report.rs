@@ -170,8 +170,9 @@ const fn kind(kind: Kind) -> &'static str {
 /// The report on a camera that was opened.
 pub fn of_seen(target: &str, camera: &Camera, seen: &Seen, registered: impl Fn(&str) -> bool) -> Report {
     let given = matches!(&camera.source, Source::Rtsp(rtsp) if rtsp.username.is_some())
-        || matches!(&camera.source, Source::Http(http) if http.username.is_some());
-    let network = matches!(camera.source, Source::Rtsp(_) | Source::Http(_));
+        || matches!(&camera.source, Source::Http(http) if http.username.is_some())
+        || matches!(camera.source, Source::BambuJpeg(_));
+    let network = matches!(camera.source, Source::Rtsp(_) | Source::Http(_) | Source::BambuJpeg(_));
     let status = &seen.status;
     let Some(live_after) = seen.live_after else {
         let error = status.lifecycle.last_error.clone();
@@ -344,7 +345,8 @@ fn block(camera: &Camera, size: Option<Resolution>) -> String {
         Source::Libcamera(libcamera) => {
             lines.extend(libcamera.camera.as_ref().map(|name| format!("camera = {}", text(name))));
         }
-        Source::Auto {} | Source::Test {} => {}
+        // Nobody probes what has no URL of its own.
+        Source::BambuJpeg(_) | Source::Auto {} | Source::Test {} => {}
     }
     lines.join("\n")
 }

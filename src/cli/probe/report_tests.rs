@@ -20,6 +20,7 @@ fn rtsp(username: Option<&str>, url: &str) -> Camera {
         latency_ms: 100,
         tls: TlsCheck::Any,
         tls_ca_file: None,
+        fingerprint: None,
     };
     Camera::new("porch", Source::Rtsp(rtsp))
 }

@@ -64,6 +64,7 @@ fn read_url(target: &str) -> Result<Asked, String> {
             latency_ms: 100,
             tls: TlsCheck::Any,
             tls_ca_file: None,
+            fingerprint: None,
         })
     } else {
         Source::Http(Http { url, mode: HttpMode::Mjpeg, username, password, password_file: None })

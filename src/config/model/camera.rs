@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::super::networks::Network;
 use super::super::secret::Secret;
 use super::super::transforms::{Mask, Overlay, Transforms};
+use crate::tls::Fingerprint;
 
 /// One camera: something that can be captured, with a stable id.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -99,6 +100,8 @@ pub enum Source {
     V4l2(V4l2),
     Rtsp(Rtsp),
     Http(Http),
+    #[serde(rename = "bambu-jpeg")]
+    BambuJpeg(BambuJpeg),
     File(File),
 }
 
@@ -111,6 +114,7 @@ impl Source {
             Source::V4l2(_) => "v4l2",
             Source::Rtsp(_) => "rtsp",
             Source::Http(_) => "http",
+            Source::BambuJpeg(_) => "bambu-jpeg",
             Source::File(_) => "file",
         }
     }
@@ -178,12 +182,15 @@ pub struct Rtsp {
     pub transport: Transport,
     #[serde(default = "default_latency_ms")]
     pub latency_ms: u32,
-    /// For rtsps: `any` takes every certificate (cameras sign their own), `system` checks it against
-    /// the machine's authorities, `file` against `tls_ca_file`.
+    /// For rtsps: `any` takes every certificate (cameras sign their own), `pin` only the one of
+    /// `fingerprint`, `system` checks it against the machine's authorities, `file` against `tls_ca_file`.
     #[serde(default)]
     pub tls: TlsCheck,
     #[serde(default)]
     pub tls_ca_file: Option<PathBuf>,
+    /// SHA-256 of the certificate, for `pin`.
+    #[serde(default)]
+    pub fingerprint: Option<Fingerprint>,
 }
 
 fn default_latency_ms() -> u32 {
@@ -205,6 +212,7 @@ pub enum Transport {
 pub enum TlsCheck {
     #[default]
     Any,
+    Pin,
     System,
     File,
 }
@@ -233,6 +241,29 @@ pub enum HttpMode {
     Mjpeg,
     /// A JPEG fetched `fps` times a second (default 1).
     Jpeg,
+}
+
+/// The camera of a Bambu Lab A1 or P1: JPEGs over TLS on a port of its own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BambuJpeg {
+    /// A host name or an IP address, IPv6 without brackets.
+    pub host: String,
+    #[serde(default = "default_bambu_port")]
+    pub port: u16,
+    /// What the printer shows on its screen.
+    #[serde(default)]
+    pub access_code: Option<Secret>,
+    /// A file whose first line is the code; it is in `access_code` after loading.
+    #[serde(default)]
+    pub access_code_file: Option<PathBuf>,
+    /// SHA-256 of the only certificate that is taken; without it any is, for printers sign their own.
+    #[serde(default)]
+    pub fingerprint: Option<Fingerprint>,
+}
+
+const fn default_bambu_port() -> u16 {
+    6000
 }
 
 /// A video file, played over and over in real time.

@@ -108,10 +108,10 @@ pub struct PublishRtmp {
     pub identity: Option<String>,
 }
 
-/// A MediaMTX server, by RTSP; any other that takes RECORD, without `api`.
+/// A MediaMTX server, by RTSP or SRT; any other that takes RECORD, without `api`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PublishMediamtx {
-    /// `rtsp(s)://host:8554/path`: the path is that of the stream there.
+    /// `rtsp(s)://host:8554/path` or `srt://host:8890/path`: the path is that of the stream there.
     pub url: String,
     #[serde(default)]
     pub username: Option<String>,

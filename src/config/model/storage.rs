@@ -11,6 +11,8 @@ pub struct Storage {
     /// Default: `$STATE_DIRECTORY` under systemd, else `/var/lib/fanlight` where that may be written, else
     /// `$XDG_STATE_HOME/fanlight`, else `~/.local/state/fanlight`.
     pub directory: Option<PathBuf>,
+    /// The database's file. Default: `fanlight.db` in the directory.
+    pub database: Option<PathBuf>,
 }
 
 /// Recordings on disk. MB and GB are powers of ten.

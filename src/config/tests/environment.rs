@@ -32,6 +32,12 @@ fn each_variable_sets_its_key() {
         ("HLS_LOW_LATENCY", "OFF", "hls.low_latency", |c| !c.hls.low_latency),
         ("HLS_PART_DURATION_SECS", "0.5", "hls.part_seconds", |c| c.hls.part_seconds == 0.5),
         ("HLS_OUTPUT_DIR", "data/hls", "hls.output_dir", |c| c.hls.output_dir == Some("data/hls".into())),
+        ("DB_PATH", "data/printers.db", "storage.database", |c| {
+            c.storage.database == Some("data/printers.db".into())
+        }),
+        ("DATABASE_URL", "sqlite:///data/printers.db", "storage.database", |c| {
+            c.storage.database == Some("/data/printers.db".into())
+        }),
         ("LOG_FORMAT", "JSON", "log.format", |c| c.log.format == LogFormat::Json),
         ("LOG_LEVEL", "debug", "log.level", |c| c.log.level == "debug"),
         ("FANLIGHT_BIND", "0.0.0.0", "server.bind", |c| c.server.bind.is_unspecified()),
@@ -43,6 +49,9 @@ fn each_variable_sets_its_key() {
         ("APP_MODE", "Management", "management.enabled", |c| c.management.enabled),
         ("CORS_ORIGINS", "https://a, http://b:3000", "server.cors_origins", |c| {
             c.server.cors_origins == ["https://a", "http://b:3000"]
+        }),
+        ("PRINTER_RTSP_URL", "rtsps://{host}:322/live", "printers.rtsp_url", |c| {
+            c.printers.rtsp_url.as_deref() == Some("rtsps://{host}:322/live")
         }),
         ("LIVEKIT_HOST", "https://livekit.example.org", "livekit.url", |c| {
             c.livekit.url.as_deref() == Some("https://livekit.example.org")
@@ -93,11 +102,14 @@ fn a_bad_variable_falls_back_to_the_default_and_warns() {
         ("HLS_PART_DURATION_SECS", "5", "using the default, 0.333"),
         ("HLS_PART_DURATION_SECS", "2", "does not fit into a segment of 2 s"),
         ("HLS_OUTPUT_DIR", "a\u{7}b", "using the default, not set"),
+        ("DB_PATH", "a\u{7}b", "using the default, not set"),
+        ("DATABASE_URL", "postgres://db/x", "using the default, not set"),
         ("LOG_FORMAT", "xml", "write text or json; using the default, text"),
         ("LOG_LEVEL", "inof", "using the default, info"),
         ("FANLIGHT_BIND", "localhost", "using the default, 127.0.0.1"),
         ("FANLIGHT_PORT", "65536", "using the default, 8080"),
         ("FANLIGHT_RTSP_PORT", "rtsp", "using the default, 8554"),
+        ("PRINTER_RTSP_URL", "http://{host}/", "using the default, not set"),
         (
             "LIVEKIT_HOST",
             "sfu:7880",

@@ -3,16 +3,18 @@
 use std::collections::BTreeSet;
 
 use super::super::model::{
-    self, Autofocus, Camera, Http, Libcamera, LiveKit, Publish, PublishLiveKit, PublishMediamtx, PublishRtmp,
-    PublishTls, PublishWhip, Resolution, Rtsp, Source, Target, TlsCheck, Transport, V4l2,
+    self, Autofocus, BambuJpeg, Camera, Http, Libcamera, LiveKit, Publish, PublishLiveKit, PublishMediamtx,
+    PublishRtmp, PublishTls, PublishWhip, Resolution, Rtsp, Source, Target, TlsCheck, Transport, V4l2,
 };
 use super::super::transforms::{Mask, Overlay};
 use super::super::value::Kind;
 use super::*;
+use crate::tls::Fingerprint;
 
 fn load_uncommented(directory: &TempDir) -> Loaded {
     let names = [
         "anna.password",
+        "printer.code",
         "yard.password",
         "gate-ca.pem",
         "livekit.secret",
@@ -64,6 +66,7 @@ fn full() -> Config {
     let secret = || Some(Secret::new("x"));
     let text = || Some("x".to_string());
     let path = || Some(PathBuf::from("x"));
+    let fingerprint = Some(Fingerprint::of(b"x"));
     let sources = [
         Source::Auto {},
         Source::Test {},
@@ -88,6 +91,7 @@ fn full() -> Config {
             latency_ms: 100,
             tls: TlsCheck::Any,
             tls_ca_file: path(),
+            fingerprint,
         }),
         Source::Http(Http {
             url: "x".into(),
@@ -95,6 +99,13 @@ fn full() -> Config {
             username: text(),
             password: secret(),
             password_file: path(),
+        }),
+        Source::BambuJpeg(BambuJpeg {
+            host: "x".into(),
+            port: 6000,
+            access_code: secret(),
+            access_code_file: path(),
+            fingerprint,
         }),
         Source::File(model::File { path: "x".into() }),
     ];
@@ -107,9 +118,12 @@ fn full() -> Config {
     config.rtsp.tls_port = Some(1);
     config.rtsp.certificate = path();
     config.rtsp.key = path();
+    config.printers.rtsp_url = text();
     config.storage.directory = path();
     config.management.registry_path = path();
     config.management.tls_ca_file = path();
+    config.storage.database = path();
+    config.printers.key_file = path();
     config.stepper = model::Stepper {
         step_pin: Some(1),
         direction_pin: Some(1),
@@ -256,6 +270,7 @@ fn the_defaults_in_the_example_are_the_defaults_of_the_types() {
                  [camera.overlay]\n[[camera.mask]]\nx = 0.0\ny = 0.5\nwidth = 0.25\nheight = 0.5\n\
                  [[camera]]\nid = 'b'\nsource = { type = 'rtsp', url = 'rtsp://x' }\n\
                  [[camera]]\nid = 'c'\nsource = { type = 'http', url = 'http://x' }\n\
+                 [[camera]]\nid = 'd'\nsource = { type = 'bambu-jpeg', host = 'x', access_code = 'x' }\n\
                  [[publish]]\nid = 'p'\ntype = 'livekit'\nroom = 'x'\n\
                  [[publish]]\nid = 'q'\ntype = 'whip'\nurl = 'http://x'\n\
                  [[publish]]\nid = 'r'\ntype = 'rtmp'\nurl = 'rtmp://x/app'\nstream_key = 'x'\n\
@@ -266,6 +281,8 @@ fn the_defaults_in_the_example_are_the_defaults_of_the_types() {
         "camera.source.v4l2.device",
         "camera.source.rtsp.url",
         "camera.source.http.url",
+        "camera.source.bambu-jpeg.host",
+        "camera.source.bambu-jpeg.access_code",
         "publish.livekit.id",
         "publish.livekit.room",
         "publish.whip.id",

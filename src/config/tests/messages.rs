@@ -111,7 +111,7 @@ fn a_bad_file_names_line_key_and_what_is_allowed() {
             3,
             10,
             "camera.0.source.type",
-            &["has no type", "source = { type = \"auto\" }", "v4l2, rtsp, http or file"],
+            &["has no type", "source = { type = \"auto\" }", "v4l2, rtsp, http, bambu-jpeg or file"],
         ),
         (
             "[[camera]]\nid = \"a\"\nsource = { type = \"rstp\" }".into(),
@@ -150,6 +150,28 @@ fn a_bad_file_names_line_key_and_what_is_allowed() {
             1,
             "camera.0.source.username",
             &["another user"],
+        ),
+        (rtsp("url = \"rtsps://c/\"\ntls = \"pin\""), 6, 1, "camera.0.source.tls", &["needs fingerprint"]),
+        (
+            rtsp(&format!("url = \"rtsps://c/\"\nfingerprint = \"{}\"", "00".repeat(32))),
+            6,
+            1,
+            "camera.0.source.fingerprint",
+            &["tls = \"pin\""],
+        ),
+        (
+            "[[camera]]\nid = \"a\"\nsource = { type = \"bambu-jpeg\", host = \"1.2.3.4\" }".into(),
+            3,
+            12,
+            "camera.0.source.type",
+            &["access_code", "screen"],
+        ),
+        (
+            "[[camera]]\nid = \"a\"\nsource = { type = \"bambu-jpeg\", host = \"a:6000\", access_code = \"x\" }".into(),
+            3,
+            40,
+            "camera.0.source.host",
+            &["without port"],
         ),
         (rtsp("url = \"rtsps://c/\"\ntls = \"file\""), 6, 1, "camera.0.source.tls", &["needs tls_ca_file"]),
         (

@@ -75,6 +75,10 @@ fn urls(global: &Value, plan: &Mediamtx) -> BTreeMap<String, String> {
             urls.insert(name.to_owned(), url);
         }
     };
+    // Else its own address is known.
+    if on("rtsp") && plan.by_srt() {
+        add("rtsp", port("rtspAddress").map(|port| format!("rtsp://{host}:{port}/{path}")));
+    }
     if on("hls") {
         let http = scheme("hlsEncryption", "http");
         add("hls", port("hlsAddress").map(|port| format!("{http}://{host}:{port}/{path}/index.m3u8")));

@@ -51,6 +51,7 @@ use fans::Fans;
 use login::Doorkeeper;
 use reader::Socket;
 use tls::Renewed;
+pub(crate) use tls::acceptor;
 
 /// What the kernel keeps of a reader's pictures beyond what is on its way: all of it is latency.
 const NOTSENT_LOWAT: u32 = 128 * 1024;

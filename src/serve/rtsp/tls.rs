@@ -8,6 +8,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{CertificateError, Error, InconsistentKeys};
 use socket2::SockRef;
 use tokio::io::{AsyncWriteExt as _, copy};
 use tokio::net::{TcpStream, UnixStream};
@@ -23,7 +25,7 @@ const GOODBYE: Duration = Duration::from_secs(1);
 const BUFFER: usize = 64 * 1024;
 
 /// What is spoken with this certificate (chain) and key, both PEM.
-fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, String> {
+pub fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, String> {
     crate::tls::install();
     let unreadable =
         |path: &Path, error: rustls::pki_types::pem::Error| format!("{}: {error}", path.display());
@@ -34,9 +36,18 @@ fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, String> {
         return Err(format!("{}: there is no certificate in it", certificate.display()));
     }
     let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(key, error))?;
-    let config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(chain, secret);
-    let config =
-        config.map_err(|error| format!("{} with {}: {error}", certificate.display(), key.display()))?;
+    let unfit = |error: rustls::Error| format!("{} with {}: {error}", certificate.display(), key.display());
+    let builder = rustls::ServerConfig::builder().with_no_client_auth();
+    let secret = builder.crypto_provider().key_provider.load_private_key(secret).map_err(unfit)?;
+    let certified = CertifiedKey::new(chain, secret);
+    match certified.keys_match() {
+        Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
+        // One of version 1 can be served, only not compared: printers have such.
+        Err(Error::InvalidCertificate(CertificateError::Other(why)))
+            if why.to_string().contains("UnsupportedCertVersion") => {}
+        Err(error) => return Err(unfit(error)),
+    }
+    let config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 

@@ -51,7 +51,7 @@ describe('the dashboard is for everybody', () => {
     await live(page, 'cam');
     /** Tabs through everything once; returns what had the focus, and that each could be seen to have it. */
     const tour = async () => {
-      const controls = await page.page.locator('a[href]:visible, button:visible:not(:disabled), summary:visible, input:visible').count();
+      const controls = await page.page.locator('a[href]:visible, button:visible:not(:disabled), summary:visible, input:visible, select:visible').count();
       /** @type {Set<string>} */
       const reached = new Set();
       // From wherever the focus is, past the end of the page and around.

@@ -16,16 +16,21 @@ export function liveRoom(camera: Camera): RoomRef | null {
   return camera.livekit.find((room) => room.live) ?? null;
 }
 
-/** Low latency first, fMP4 before TS. */
-export function hlsPath(camera: Camera): string | null {
-  return camera.urls.hlsLlFmp4 ?? camera.urls.hlsLl ?? camera.urls.hls;
+/** The playlists of a camera, the best first: low latency before plain, fMP4 before TS. Those behind it are for when it is missing. */
+export function hlsPaths(camera: Camera, lowLatency: boolean): string[] {
+  const { hlsLlFmp4, hlsLl, hls } = camera.urls;
+  const quick = lowLatency || hls === null ? [hlsLlFmp4, hlsLl] : [];
+  return [...quick, hls].filter((path) => path !== null);
 }
+
+/** `VITE_HLS_LOW_LATENCY` as it was built in: on unless it says no. */
+export const wantsLowLatency = (text: string | undefined): boolean => !/^(false|0|no|off)$/i.test((text ?? '').trim());
 
 export function offerOf(camera: Camera, livekit: boolean, webrtc: boolean, wanted: readonly Kind[]): Offer {
   const has: Record<Kind, boolean> = {
     livekit: livekit && liveRoom(camera) !== null,
     whep: webrtc && camera.urls.whep !== null,
-    'll-hls': hlsPath(camera) !== null,
+    'll-hls': hlsPaths(camera, true).length > 0,
     mjpeg: camera.urls.stream !== null,
     snapshot: camera.urls.snapshot !== null,
   };

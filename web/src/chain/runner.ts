@@ -9,9 +9,11 @@ import type { Camera } from '../state/types.ts';
 import type { Budget } from './budget.ts';
 import { type Chain, type Command, create, type Event, handle, nextTick, slotOf } from './machine.ts';
 import { HIDDEN_MAX, type Kind } from './kinds.ts';
-import { hlsPath, liveRoom, offerOf } from './offer.ts';
+import { hlsPaths, liveRoom, offerOf, wantsLowLatency } from './offer.ts';
 import { Stage } from './stage.ts';
 import { type ChainView, view } from './view.ts';
+
+const LOW_LATENCY = wantsLowLatency(import.meta.env.VITE_HLS_LOW_LATENCY);
 
 /** What is on screen, a few times a second. */
 export interface Shown extends ChainView {
@@ -192,16 +194,19 @@ export class Runner {
   #make(kind: Kind): Transport | null {
     const camera = this.#camera;
     const path = {
-      livekit: null, whep: camera.urls.whep, 'll-hls': hlsPath(camera), mjpeg: camera.urls.stream, snapshot: camera.urls.snapshot,
+      livekit: null, whep: camera.urls.whep, 'll-hls': null, mjpeg: camera.urls.stream, snapshot: camera.urls.snapshot,
     }[kind];
     if (kind === 'livekit') {
       const room = liveRoom(camera);
       return room === null ? null : new LiveKit(this.#surroundings, room.room, room.identity);
     }
+    if (kind === 'll-hls') {
+      const paths = hlsPaths(camera, LOW_LATENCY);
+      return paths.length === 0 ? null : new HlsVideo(this.#surroundings, paths, LOW_LATENCY);
+    }
     if (path === null) return null;
     switch (kind) {
       case 'whep': return new Whep(this.#surroundings, path);
-      case 'll-hls': return new HlsVideo(this.#surroundings, path);
       case 'mjpeg': return new Mjpeg(this.#surroundings, path);
       case 'snapshot': return new Snapshot(this.#surroundings, path);
     }

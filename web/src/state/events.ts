@@ -1,4 +1,6 @@
 // Keeps the dashboard up to date: server-sent events, or polling where there are none. Thin I/O around link.ts.
+import { ask } from './ask.ts';
+import { object } from './json.ts';
 import { parseState } from './parse.ts';
 import { INITIAL, type LinkEvent, type LinkState, reduce, SILENCE_MAX } from './link.ts';
 import { ServerClock } from './clock.ts';
@@ -75,7 +77,7 @@ export class ServerLink {
     let spoken = false;
     source.addEventListener('state', (event: MessageEvent<string>) => {
       spoken = true;
-      this.#message(event.data, 'events');
+      this.#message(parsed(event.data), 'events');
     });
     source.addEventListener('bye', () => this.#failed());
     source.addEventListener('error', () => {
@@ -89,18 +91,14 @@ export class ServerLink {
 
   async #poll(): Promise<void> {
     const opening = ++this.#opening;
-    let text: string;
-    try {
-      const response = await fetch(url('api/cameras'), { signal: AbortSignal.timeout(4000), cache: 'no-store' });
-      if (!response.ok) throw new Error(`status ${response.status}`);
-      text = await response.text();
-    } catch {
-      if (opening === this.#opening) this.#failed();
+    const [answer, printers] = await Promise.all([ask('GET', 'api/cameras', { patience: 4000 }), ask('GET', 'api/printers?full=1', { patience: 4000 })]);
+    if (opening !== this.#opening) return;
+    if (!answer.ok) {
+      this.#failed();
       return;
     }
-    if (opening !== this.#opening) return;
     if (this.#state.way !== 'polling') this.#eventsAgainAt = Date.now() + EVENTS_AGAIN;
-    if (!this.#message(text, 'polling')) {
+    if (!this.#message({ ...object(answer.body), printers: printers.ok ? printers.body : [] }, 'polling')) {
       this.#failed();
       return;
     }
@@ -123,14 +121,8 @@ export class ServerLink {
     this.#eventsAgainAt = until;
   }
 
-  #message(data: string, way: 'events' | 'polling'): boolean {
-    let parsed: unknown;
-    try {
-      parsed = JSON.parse(data);
-    } catch {
-      return false;
-    }
-    const server = parseState(parsed);
+  #message(data: unknown, way: 'events' | 'polling'): boolean {
+    const server = parseState(data);
     if (server === null) return false;
     if (server.now !== null) this.clock.learn(server.now, Date.now());
     this.#take({ type: 'message', server, way });
@@ -160,5 +152,14 @@ export class ServerLink {
     this.#opening += 1;
     this.#source?.close();
     this.#source = null;
+  }
+}
+
+/** Null: no JSON. */
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
   }
 }

@@ -1,17 +1,7 @@
 // Makes the dashboard's state out of the server's JSON. Pure; never throws; what is missing or odd gets a harmless value.
+import { type Json, list, number, object, text, time } from './json.ts';
+import { parsePrinters } from './printersParse.ts';
 import type { Camera, Control, Lifecycle, LifecycleState, Output, RoomRef, ServerState, Urls, Viewers } from './types.ts';
-
-type Json = Record<string, unknown>;
-
-const object = (value: unknown): Json => (typeof value === 'object' && value !== null && !Array.isArray(value) ? value as Json : {});
-const list = (value: unknown): unknown[] => (Array.isArray(value) ? value : []);
-const text = (value: unknown): string | null => (typeof value === 'string' && value !== '' ? value : null);
-const number = (value: unknown): number | null => (typeof value === 'number' && Number.isFinite(value) ? value : null);
-
-function time(value: unknown): number | null {
-  const parsed = typeof value === 'string' ? Date.parse(value) : NaN;
-  return Number.isNaN(parsed) ? null : parsed;
-}
 
 const STATES: readonly string[] = ['idle', 'starting', 'live', 'stalled', 'backing_off', 'refused', 'stopping'];
 
@@ -140,5 +130,6 @@ export function parseState(value: unknown): ServerState | null {
     cameras: json.cameras.flatMap(camera),
     webrtc: object(json.webrtc).enabled !== false,
     livekit: object(json.livekit).enabled !== false,
+    printers: parsePrinters(json.printers),
   };
 }

@@ -1,6 +1,5 @@
 // Recordings on the server's disk: what there is on a day, and what a person does with one.
-import { words } from '../transports/types.ts';
-import { url } from './base.ts';
+import { ask, tell } from './ask.ts';
 
 export interface Recording {
   name: string;
@@ -67,31 +66,12 @@ export function placeOn(day: { from: number; to: number }, recording: Recording)
 /** What is on disk from `from` to `to`, or what went wrong in words. */
 export async function listRecordings(from: number, to: number): Promise<Listing | string> {
   const query = new URLSearchParams({ from: new Date(from).toISOString(), to: new Date(to).toISOString(), limit: '1000' });
-  try {
-    const response = await fetch(url(`api/recordings?${query.toString()}`), { cache: 'no-store', signal: AbortSignal.timeout(8000) });
-    if (!response.ok) return await reason(response);
-    return parseListing(await response.json()) ?? 'the server’s list cannot be read';
-  } catch (error) {
-    return words(error);
-  }
-}
-
-async function ask(method: string, path: string): Promise<string | null> {
-  try {
-    const response = await fetch(url(path), { method, signal: AbortSignal.timeout(8000) });
-    return response.ok ? null : await reason(response);
-  } catch (error) {
-    return words(error);
-  }
-}
-
-async function reason(response: Response): Promise<string> {
-  const body = await response.json().catch(() => null) as { error?: { message?: unknown } } | null;
-  const message = body?.error?.message;
-  return typeof message === 'string' ? message : `the server answered ${response.status}`;
+  const answer = await ask('GET', `api/recordings?${query.toString()}`);
+  if (!answer.ok) return answer.refusal.message;
+  return parseListing(answer.body) ?? 'the server’s list cannot be read';
 }
 
 const path = (name: string): string => `api/recordings/${encodeURIComponent(name)}`;
 /** Null when it was done; otherwise what went wrong, in words. */
-export const keepRecording = (name: string, kept: boolean): Promise<string | null> => ask(kept ? 'POST' : 'DELETE', `${path(name)}/keep`);
-export const deleteRecording = (name: string): Promise<string | null> => ask('DELETE', path(name));
+export const keepRecording = (name: string, kept: boolean): Promise<string | null> => tell(kept ? 'POST' : 'DELETE', `${path(name)}/keep`);
+export const deleteRecording = (name: string): Promise<string | null> => tell('DELETE', path(name));

@@ -1,6 +1,8 @@
 // What the server tells (`/api/events`, `/api/cameras`), as the dashboard uses it. parse.ts makes it from JSON, with what is missing
 // filled in, so that an older or newer server is no reason to show nothing.
 
+import type { Printer } from './printers.ts';
+
 /** State of anything supervised. A word that is not known is shown as it is. */
 export type LifecycleState = 'idle' | 'starting' | 'live' | 'stalled' | 'backing_off' | 'refused' | 'stopping';
 
@@ -92,6 +94,7 @@ export interface ServerState {
   /** The server's clock when it said this, ms. */
   now: number | null;
   cameras: Camera[];
+  printers: Printer[];
   webrtc: boolean;
   livekit: boolean;
 }

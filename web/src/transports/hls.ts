@@ -1,4 +1,4 @@
-// Low-latency HLS: by hls.js, and by the player itself in Safari. Plain HLS where the server has only that.
+// Low-latency HLS: by hls.js, and by the player itself in Safari. Plain HLS where the server has only that, or nothing else was built in.
 // hls.js is loaded when the first camera needs it.
 import type Hls from 'hls.js';
 import type { End } from '../chain/machine.ts';
@@ -32,33 +32,49 @@ export class HlsVideo implements Transport {
   readonly kind = 'll-hls';
   readonly element = createVideo();
   #surroundings: Surroundings;
-  #path: string;
+  /** The best first; the next one when one is missing. */
+  #paths: string[];
+  #lowLatency: boolean;
   #hls: Hls | null = null;
   #unwatch: (() => void) | null = null;
   #listener: Listener | null = null;
 
-  constructor(surroundings: Surroundings, path: string) {
+  constructor(surroundings: Surroundings, paths: string[], lowLatency: boolean) {
     this.#surroundings = surroundings;
-    this.#path = path;
+    this.#paths = [...paths];
+    this.#lowLatency = lowLatency;
   }
 
   start(listener: Listener): void {
     this.#listener = listener;
     this.#unwatch = watchFrames(this.element, (frame) => this.#listener?.frame(frame));
-    const url = this.#surroundings.url(this.#path).href;
-    if (playsItself(this.element)) this.#native(url);
-    else this.#library(url).catch((error: unknown) => this.#end({ class: 'failed', message: words(error) }));
+    if (playsItself(this.element)) this.#native();
+    else this.#library().catch((error: unknown) => this.#end({ class: 'failed', message: words(error) }));
   }
 
-  #native(url: string): void {
+  /** The next playlist to try. */
+  #next(): string | null {
+    const path = this.#paths.shift();
+    return path === undefined ? null : this.#surroundings.url(path).href;
+  }
+
+  #native(): void {
+    const begin = (url: string | null): void => {
+      if (url === null) return;
+      this.element.src = url;
+      play(this.element);
+    };
     this.element.addEventListener('error', () => {
-      this.#end({ class: 'failed', message: this.element.error?.message ?? 'the player gave up' });
+      if (this.#listener === null) return;
+      const fresh = this.element.readyState === HTMLMediaElement.HAVE_NOTHING;
+      const next = fresh ? this.#next() : null;
+      if (next === null) this.#end({ class: 'failed', message: this.element.error?.message ?? 'the player gave up' });
+      else begin(next);
     });
-    this.element.src = url;
-    play(this.element);
+    begin(this.#next());
   }
 
-  async #library(url: string): Promise<void> {
+  async #library(): Promise<void> {
     const { default: Player } = await import('hls.js/light');
     if (this.#listener === null) return;
     if (!Player.isSupported()) {
@@ -68,7 +84,7 @@ export class HlsVideo implements Transport {
     const quick = { maxTimeToFirstByteMs: 4000, maxLoadTimeMs: 8000, timeoutRetry: null, errorRetry: null };
     const patient = { ...quick, errorRetry: { maxNumRetry: 1, retryDelayMs: 300, maxRetryDelayMs: 300 } };
     const hls = new Player({
-      lowLatencyMode: true,
+      lowLatencyMode: this.#lowLatency,
       // Without a catch-up rate the gap that it joined with never closes.
       maxLiveSyncPlaybackRate: 1.2,
       backBufferLength: 4,
@@ -82,6 +98,11 @@ export class HlsVideo implements Transport {
     hls.on(Player.Events.ERROR, (_, data) => {
       if (data.fatal) {
         const status = data.response?.code;
+        const next = data.details === Player.ErrorDetails.MANIFEST_LOAD_ERROR && status === 404 ? this.#next() : null;
+        if (next !== null) {
+          hls.loadSource(next);
+          return;
+        }
         const code = status === undefined || status === 0 ? '' : ` (${status})`;
         this.#end({ class: 'failed', message: `${ERRORS[data.details] ?? data.details}${code}` });
       } else if (data.type === Player.ErrorTypes.NETWORK_ERROR) {
@@ -90,7 +111,8 @@ export class HlsVideo implements Transport {
     });
     hls.on(Player.Events.MANIFEST_PARSED, () => play(this.element));
     hls.attachMedia(this.element);
-    hls.loadSource(url);
+    const first = this.#next();
+    if (first !== null) hls.loadSource(first);
   }
 
   #end(end: End): void {

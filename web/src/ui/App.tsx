@@ -7,6 +7,9 @@ import { Header } from './Header.tsx';
 import { HelpDialog } from './HelpDialog.tsx';
 import { toggleFullscreen, useKeys, useRoute, useTheme } from './hooks.ts';
 import { CameraOff } from './Icons.tsx';
+import { usePrintsEnding } from './printers/notify.ts';
+import { PrintersPage } from './printers/PrintersPage.tsx';
+import { LoginDialog, LoginPage } from './Login.tsx';
 import { RecordingsPage } from './RecordingsPage.tsx';
 import { cameraHref, WALL_HREF } from './route.ts';
 import { ServerGone } from './ServerGone.tsx';
@@ -16,7 +19,9 @@ import { announcement } from './words.ts';
 const NEXT_THEME = { system: 'light', light: 'dark', dark: 'system' } as const;
 
 export function App() {
-  const { link } = useServices();
+  const { link, session: sessions } = useServices();
+  const { session, wanted } = useSyncExternalStore(sessions.subscribe, sessions.state);
+  const shut = session?.role === null;
   const state = useSyncExternalStore(link.subscribe, link.state);
   const route = useRoute();
   const [theme, setTheme] = useTheme();
@@ -24,14 +29,15 @@ export function App() {
   const [said, setSaid] = useState('');
   const main = useRef<HTMLElement>(null);
   const { server, phase } = state;
-  const gone = phase === 'gone';
+  const gone = phase === 'gone' && !shut;
   const camera = route.page === 'camera' ? server?.cameras.find((each) => each.id === route.id) : undefined;
 
   useEffect(() => {
-    const page = route.page === 'recordings' ? 'Recordings' : camera?.name;
+    const page = route.page === 'recordings' ? 'Recordings' : route.page === 'printers' ? 'Printers' : camera?.name;
     document.title = page === undefined ? 'Fanlight' : `${page} · Fanlight`;
   }, [camera, route.page]);
   useAnnouncements(server?.cameras, phase, setSaid);
+  usePrintsEnding(server?.printers, setSaid);
 
   const nextTheme = useCallback(() => setTheme(NEXT_THEME[theme]), [theme, setTheme]);
   const wall = route.page === 'wall';
@@ -50,12 +56,15 @@ export function App() {
 
   return (
     <>
-      <Header server={server} gone={gone} theme={theme} onTheme={nextTheme} onHelp={() => setHelp(true)}
+      <Header server={server} gone={gone} theme={theme} onTheme={nextTheme} onHelp={() => setHelp(true)} session={session}
+        onLogin={() => sessions.want(true)} onLogout={() => void sessions.logout()}
         onFullscreen={wall && document.fullscreenEnabled ? () => toggleFullscreen(main.current) : null} />
       {gone && <ServerGone state={state} />}
       <main ref={main} className={gone ? 'main gone' : 'main'}>
-        {server === null ? <Waiting gone={gone} /> : route.page === 'recordings'
+        {shut ? <LoginPage /> : server === null ? <Waiting gone={gone} /> : route.page === 'recordings'
           ? <RecordingsPage cameras={server.cameras} say={setSaid} />
+          : route.page === 'printers'
+          ? <PrintersPage server={server} serverGone={gone} returns={state.returns} say={setSaid} />
           : wall
           ? <Wall server={server} serverGone={gone} returns={state.returns} />
           : camera === undefined
@@ -63,6 +72,7 @@ export function App() {
             : <CameraPage key={camera.id} camera={camera} server={server} serverGone={gone} returns={state.returns} say={setSaid} />}
       </main>
       <p className="off-screen" role="status" aria-live="polite">{said}</p>
+      {wanted && !shut && session !== null && <LoginDialog onClose={() => sessions.want(false)} />}
       {help && <HelpDialog onClose={() => setHelp(false)} version={server?.version ?? null} />}
     </>
   );

@@ -15,6 +15,9 @@ import { Links } from './Links.tsx';
 import { Outputs } from './Outputs.tsx';
 import { NOTHING, Picture, type PictureHandle } from './Picture.tsx';
 import { cameraHref, WALL_HREF } from './route.ts';
+import { MaskEditor } from './transforms/MaskEditor.tsx';
+import { TransformsCard } from './transforms/TransformsCard.tsx';
+import { useTransforms } from './transforms/useTransforms.ts';
 import { cameraState } from './words.ts';
 
 interface Properties {
@@ -31,6 +34,7 @@ export function CameraPage({ camera, server, serverGone, returns, say }: Propert
   const [shown, setShown] = useState<Shown>(NOTHING);
   const [confirming, setConfirming] = useState(false);
   const [problem, setProblem] = useState<string | null>(null);
+  const transforming = useTransforms(camera.id, camera.name, serverGone, say);
   const full = useFullscreen() !== null;
   const video = shown.shown === 'livekit' || shown.shown === 'whep' || shown.shown === 'll-hls';
   const canFloat = video && document.pictureInPictureEnabled;
@@ -63,7 +67,9 @@ export function CameraPage({ camera, server, serverGone, returns, say }: Propert
     });
   };
   const { word, tone } = cameraState(camera, serverGone);
-  const [width, height] = [camera.width ?? shown.width ?? 16, camera.height ?? shown.height ?? 9];
+  const sideways = transforming !== null && transforming.applied.rotation % 180 !== 0;
+  const [wide, high] = [camera.width ?? 16, camera.height ?? 9];
+  const [width, height] = [shown.width ?? (sideways ? high : wide), shown.height ?? (sideways ? wide : high)];
 
   return (
     <div className="camera-page">
@@ -80,6 +86,7 @@ export function CameraPage({ camera, server, serverGone, returns, say }: Propert
         <div className="frame" style={{ aspectRatio: `${width} / ${height}`, '--ratio': width / height } as React.CSSProperties}>
           <Picture camera={camera} livekit={server.livekit} webrtc={server.webrtc} serverGone={serverGone} returns={returns} large
             handle={picture} onShown={setShown} />
+          {transforming?.drawing === true && <MaskEditor transforming={transforming} width={width} height={height} />}
         </div>
         <div className="under">
           <div className="title">
@@ -100,6 +107,7 @@ export function CameraPage({ camera, server, serverGone, returns, say }: Propert
       <div className="side">
         <Facts camera={camera} shown={shown} serverGone={serverGone} />
         <Controls key={camera.id} camera={camera} serverGone={serverGone} say={say} />
+        {transforming !== null && <TransformsCard transforming={transforming} disabled={serverGone} />}
         <Outputs outputs={camera.outputs} serverGone={serverGone} say={say} />
       </div>
       <Links camera={camera} />

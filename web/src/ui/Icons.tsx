@@ -29,3 +29,13 @@ export const Warning = icon(<path d="M10 3 2.5 16.5h15zM10 8.2v3.6M10 14.2v.1" /
 export const CameraOff = icon(<path d="M3 3l14 14M8.2 4.5h4.5l1.3 2h3v8.7M14.5 16H3V6.5h2.8" />);
 export const Plug = icon(<path d="M7 2.5v4M13 2.5v4M5 6.5h10v3a5 5 0 0 1-10 0zM10 14.5v3" />);
 export const Film = icon(<><rect x="3" y="4" width="14" height="12" rx="2" /><path d="m8.5 7.5 4 2.5-4 2.5z" fill="currentColor" stroke="none" /></>);
+export const Printer = icon(<><path d="M3.5 16.5v-13h13v13zM3.5 6.5h13M10 6.5v3M8.3 9.5h3.4M6.5 14h7" /></>);
+export const Pause = icon(<path d="M7 4.5v11M13 4.5v11" />);
+export const Play = icon(<path d="m6.5 4 9 6-9 6z" />);
+export const Stop = icon(<rect x="5" y="5" width="10" height="10" rx="1.5" />);
+export const Bulb = icon(<path d="M7.5 14.5c0-2-2.5-3-2.5-6a5 5 0 0 1 10 0c0 3-2.5 4-2.5 6zM8 17.5h4" />);
+export const Pen = icon(<path d="M3.5 16.5v-3l10-10 3 3-10 10zM11.5 5.5l3 3" />);
+export const Bin = icon(<path d="M3.5 5.5h13M8 5.5v-2h4v2M5.5 5.5l.7 11h7.6l.7-11M8.3 8.5v5M11.7 8.5v5" />);
+export const Bell = icon(<path d="M4 14.5h12c-1-1-1.5-2-1.5-5a4.5 4.5 0 0 0-9 0c0 3-.5 4-1.5 5zM8.5 17a1.6 1.6 0 0 0 3 0" />);
+export const Plus = icon(<path d="M10 4v12M4 10h12" />);
+export const Person = icon(<><circle cx="10" cy="7" r="3.3" /><path d="M3.5 17a6.5 6.5 0 0 1 13 0" /></>);

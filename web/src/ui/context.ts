@@ -3,11 +3,16 @@ import { createContext, use } from 'react';
 import type { Budget } from '../chain/budget.ts';
 import type { Kind } from '../chain/kinds.ts';
 import type { ServerLink } from '../state/events.ts';
+import type { Histories } from '../state/history.ts';
+import type { SessionLink } from '../state/session.ts';
 import type { Surroundings } from '../transports/types.ts';
 
 export interface Services {
   link: ServerLink;
+  session: SessionLink;
   surroundings: Surroundings;
+  /** Temperatures of printers, as they came. */
+  histories: Histories;
   budget: Budget;
   wanted: readonly Kind[];
 }

@@ -10,6 +10,7 @@ use crate::api::rpc::Rpc;
 use crate::api::rpc::error::Error;
 use crate::api::rpc::session::Session;
 use crate::api::rpc::table::{Method, Nothing, method, params};
+use crate::cameras::Presence;
 use crate::cameras::controls::ControlError;
 use crate::capture::device::Control;
 use crate::capture::status::OutletStatus;
@@ -45,15 +46,21 @@ params! {
 pub enum Status {
     /// It gives pictures, or would if somebody watched.
     Connected,
-    /// It gives none; it is tried again by itself.
+    /// It gives none; it is tried again by itself, or when it is plugged in.
     Disconnected,
     /// It refuses the credentials.
     Error,
 }
 
-impl From<State> for Status {
-    fn from(state: State) -> Self {
+impl Status {
+    pub fn of(camera: &Named) -> Self {
+        Self::when(camera.capture.status().lifecycle.state, camera.presence)
+    }
+
+    fn when(state: State, presence: Option<Presence>) -> Self {
         match state {
+            // Whatever its pipeline does: nobody gets pictures of it.
+            _ if presence == Some(Presence::Away) => Status::Disconnected,
             State::Live | State::Idle => Status::Connected,
             State::Starting | State::Stalled | State::BackingOff | State::Stopping => Status::Disconnected,
             State::Refused => Status::Error,
@@ -68,6 +75,7 @@ pub struct Essence {
     id: String,
     status: Status,
     state: State,
+    presence: Option<Presence>,
     name: String,
     resolution: Option<String>,
     fps: f64,
@@ -77,7 +85,9 @@ pub struct Essence {
 
 impl PartialEq for Essence {
     fn eq(&self, other: &Self) -> bool {
-        let of = |e: &Self| (e.device.clone(), e.status, e.state, e.name.clone(), e.resolution.clone());
+        let of = |e: &Self| {
+            (e.device.clone(), e.status, e.state, e.presence, e.name.clone(), e.resolution.clone())
+        };
         of(self) == of(other) && self.streams == other.streams
     }
 }
@@ -92,8 +102,9 @@ impl Essence {
                 rpc.house().config.borrow().hls.low_latency,
                 rpc.house().rtsp.as_ref(),
             ),
-            status: status.lifecycle.state.into(),
+            status: Status::when(status.lifecycle.state, camera.presence),
             state: status.lifecycle.state,
+            presence: camera.presence,
             id: status.id,
             name: status.name,
             resolution: status.resolution,
@@ -118,6 +129,8 @@ pub struct CameraUpdate {
     status: Status,
     /// The same in the words of health and REST.
     state: State,
+    /// Whether its device is plugged in; null where that is not known.
+    presence: Option<Presence>,
     name: String,
     /// `1280x720`; null until known.
     resolution: Option<String>,
@@ -131,10 +144,10 @@ pub struct CameraUpdate {
 
 impl CameraUpdate {
     pub fn of(essence: &Essence, base: &str) -> Self {
-        let Essence { device, id, status, state, name, resolution, fps, streams, last_error } =
+        let Essence { device, id, status, state, presence, name, resolution, fps, streams, last_error } =
             essence.clone();
         let streams = streams.at(base);
-        Self { device, id, status, state, name, resolution, fps, streams, last_error }
+        Self { device, id, status, state, presence, name, resolution, fps, streams, last_error }
     }
 }
 
@@ -336,5 +349,21 @@ mod tests {
         assert_eq!(offers.formats, ["YUY2", "mjpeg"]);
         assert_eq!(offers.resolutions, ["640x480", "1280x720"]);
         assert_eq!(offers.rates, [30.0, 10.0]);
+    }
+
+    #[test]
+    fn a_camera_that_is_unplugged_is_disconnected_also_while_nobody_watches() {
+        let (here, away) = (Some(Presence::Present), Some(Presence::Away));
+        for (state, presence, status) in [
+            (State::Idle, None, Status::Connected),
+            (State::Idle, here, Status::Connected),
+            (State::Idle, away, Status::Disconnected),
+            (State::Live, here, Status::Connected),
+            (State::Live, away, Status::Disconnected),
+            (State::BackingOff, here, Status::Disconnected),
+            (State::Refused, None, Status::Error),
+        ] {
+            assert_eq!(Status::when(state, presence), status, "{state:?} {presence:?}");
+        }
     }
 }

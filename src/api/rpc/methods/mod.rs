@@ -4,6 +4,8 @@
 pub mod cameras;
 mod external;
 pub mod files;
+mod pictures;
+pub mod printers;
 mod service;
 mod session;
 mod stepper;
@@ -15,9 +17,11 @@ use super::table::Method;
 pub fn all() -> Vec<Method> {
     let mut methods = session::methods();
     methods.extend(cameras::methods());
+    methods.extend(pictures::methods());
     methods.extend(streams::methods());
     methods.extend(files::methods());
     methods.extend(external::methods());
+    methods.extend(printers::methods());
     methods.extend(service::methods());
     methods.extend(stepper::methods());
     methods

@@ -85,7 +85,7 @@ struct Stopped {
     end_time: SystemTime,
     /// Seconds.
     duration: f64,
-    /// Whether it runs on because somebody watches.
+    /// Whether it runs on because something takes it: viewers, a recording, an output.
     stream_continues: bool,
 }
 
@@ -125,7 +125,7 @@ async fn url(session: Arc<Session>, params: Device) -> Result<StreamUrl, Error> 
         stream_url: best(&session, &camera)?,
         stream_name: camera.capture.id().to_owned(),
         streams: session.rpc.urls(&camera.capture, &session.from.base),
-        available: Status::from(camera.capture.status().lifecycle.state) == Status::Connected,
+        available: Status::of(&camera) == Status::Connected,
         active_consumers: demand(&camera),
         device: camera.alias,
     })
