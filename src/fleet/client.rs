@@ -22,6 +22,7 @@ use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
 use super::node::{Auth, Node};
+use crate::tls::{self, Fingerprint};
 
 /// Headers of an answer are no longer than this.
 const LARGEST_HEAD: usize = 32 << 10;
@@ -124,6 +125,16 @@ impl Client {
         head.unwrap_or(Err(AskError::TooLong(question.within)))
     }
 
+    /// Whose certificate is taken: the one that the node is known by, or what authorities vouch for.
+    fn trust(&self, node: &Node) -> Result<Arc<ClientConfig>, AskError> {
+        let Some(text) = &node.fingerprint else { return Ok(Arc::clone(&self.tls)) };
+        let expected: Fingerprint = text
+            .parse()
+            .map_err(|_| AskError::Refused("its fingerprint is none of a certificate".to_owned()))?;
+        let pinned = tls::pinned(Some(expected)).map_err(|error| AskError::Refused(error.to_string()))?;
+        Ok(pinned.0)
+    }
+
     async fn connect(&self, node: &Node, question: &Question<'_>) -> Result<Open, AskError> {
         let url = Url::parse(&format!("{}{}", node.base_url, question.path))
             .map_err(|error| AskError::Refused(format!("its address is no URL: {error}")))?;
@@ -137,7 +148,7 @@ impl Client {
         let request = request(node, question, &url)?;
         if url.scheme() == "https" {
             let name = ServerName::try_from(host).map_err(|error| AskError::Refused(error.to_string()))?;
-            let stream = TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream).await;
+            let stream = TlsConnector::from(self.trust(node)?).connect(name, stream).await;
             return exchange(stream.map_err(unreachable)?, request).await;
         }
         exchange(stream, request).await
@@ -307,6 +318,48 @@ mod tests {
             let error = anywhere().ask(&node(&format!("http://{address}")), &question).await.unwrap_err();
             assert!(expected(&error), "{error:?}");
         }
+    }
+
+    /// Serves one certificate that no authority has signed.
+    async fn https() -> SocketAddr {
+        use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+        use rustls::sign::{CertifiedKey, SingleCertAndKey};
+        let key = include_bytes!("../../tests/fixtures/printers/v1-key.der").to_vec();
+        let key = rustls::crypto::ring::sign::any_supported_type(&PrivateKeyDer::Pkcs8(
+            PrivatePkcs8KeyDer::from(key),
+        ));
+        let certified = CertifiedKey::new(vec![CertificateDer::from(CERTIFICATE)], key.unwrap());
+        let config = rustls::ServerConfig::builder()
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+                let _ = stream.read(&mut [0; 2048]).await;
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").await;
+                let _ = stream.flush().await;
+            }
+        });
+        address
+    }
+
+    const CERTIFICATE: &[u8] = include_bytes!("../../tests/fixtures/printers/v1.der");
+
+    #[tokio::test]
+    async fn a_node_by_https_is_known_by_its_certificate_or_by_an_authority_and_no_other_is_taken() {
+        let client = anywhere();
+        let address = https().await;
+        let mut node = node(&format!("https://{address}"));
+        let unknown = client.ask(&node, &question("/")).await.unwrap_err();
+        assert!(matches!(unknown, AskError::Unreachable(_)), "{unknown:?}");
+        node.fingerprint = Some(Fingerprint::of(CERTIFICATE).to_string());
+        assert_eq!(client.ask(&node, &question("/")).await.unwrap().status, 200);
+        node.fingerprint = Some("ab".repeat(32));
+        let other = client.ask(&node, &question("/")).await.unwrap_err();
+        assert!(matches!(other, AskError::Unreachable(_)), "{other:?}");
     }
 
     #[tokio::test]

@@ -96,16 +96,22 @@ pub fn ready(state: &AppState, id: Option<&str>) -> Result<Response, Fault> {
         .collect();
     let decisive = chosen.and_then(|index| judged.get(index));
     let refusal: Option<&NotReady> = decisive.and_then(|(_, verdict)| verdict.as_ref().err());
-    let ready = decisive.is_some() && refusal.is_none();
+    // Whoever looks after others needs no camera to be ready.
+    let manages = decisive.is_none() && state.fleet.is_some();
+    let ready = manages || (decisive.is_some() && refusal.is_none());
     let status = decisive.map(|(status, _)| status);
     let body = Ready {
         status: if ready { "ready" } else { "not_ready" },
-        reason: if decisive.is_none() {
+        reason: if manages {
+            None
+        } else if decisive.is_none() {
             Some(Cause::CameraNotStarted)
         } else {
             refusal.map(|refusal| refusal.reason)
         },
-        message: if decisive.is_none() {
+        message: if manages {
+            None
+        } else if decisive.is_none() {
             Some("no camera is configured or found; see `fanlight doctor`".to_owned())
         } else {
             refusal.map(|refusal| refusal.message.clone())
