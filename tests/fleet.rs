@@ -41,7 +41,10 @@ fn code(answer: &Response) -> (u16, String) {
 #[test]
 fn nodes_are_registered_changed_and_deleted_as_the_contract_says() {
     let manager = manager();
-    assert_eq!((manager.get("/ready").status, manager.get("/api/cameras").json()), (200, json!([])));
+    assert_eq!(
+        (manager.get("/ready").status, manager.get("/api/cameras").json()),
+        (200, json!({ "cameras": [] }))
+    );
     assert_eq!(manager.get("/api/nodes").json(), json!({ "nodes": [] }));
     let mut secret = node("hall", "http://10.0.0.5:8080");
     secret["auth"] = json!({ "type": "bearer", "token": "fl_very_secret" });
