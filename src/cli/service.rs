@@ -133,7 +133,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     let (directory, database, memory) = storage(&config).await;
     let udev = devices(&config);
     let (streams, scan_seconds) = added(database.as_ref().ok()).await;
-    let ids = streams.iter().map(|stream| stream.id.clone());
+    let ids = expected(&streams, database.as_ref().ok()).await;
     let cameras = Cameras::open(&config, &means, memory, udev.is_some(), ids).await;
     hls.cameras(&cameras.all());
     let publishers = Publishers::start(&config, cameras.watch(), &means);
@@ -406,6 +406,17 @@ async fn fleet(config: &Config, directory: &Path) -> anyhow::Result<Option<Fleet
     let (within, fresh) = (seconds(management.probe_timeout_seconds), seconds(management.probe_seconds));
     let fleet = Fleet::open(opened.await?, client, within, fresh).await;
     Ok(Some(fleet))
+}
+
+/// The cameras that other rooms are going to add.
+async fn expected(streams: &[KeptStream], database: Option<&Database>) -> Vec<String> {
+    let mut ids: Vec<String> = streams.iter().map(|stream| stream.id.clone()).collect();
+    if let Some(database) = database {
+        // One that cannot be read is told of by the printers' own room.
+        let printers = database.printers().await.unwrap_or_default();
+        ids.extend(printers.iter().flat_map(|(id, _)| printers::camera_ids(*id)));
+    }
+    ids
 }
 
 /// Where devices are told of, if they are to be discovered and can be.
