@@ -246,7 +246,7 @@ impl Printers {
         .await
     }
 
-    /// Changes a printer; without an access code it keeps the one that it has. Its worker starts anew, unless
+    /// Changes a printer; without an access code it keeps the one that it has, as far as that may be. Its worker starts anew, unless
     /// there is nothing to change.
     ///
     /// # Errors
@@ -261,6 +261,7 @@ impl Printers {
             if settings.is_of(&old.printer) {
                 return Ok(old);
             }
+            settings.may_keep_code(&old.printer).map_err(PrinterError::Invalid)?;
             let code = match &settings.access_code {
                 Some(code) => printers.0.vault.seal(code)?,
                 None => old.kept.code.clone(),
@@ -354,6 +355,9 @@ impl Printers {
         let others = others.filter(|it| own.as_ref().is_none_or(|own| own.printer.id != it.id));
         let known = own.as_ref().filter(|own| own.locked.is_none()).map(|own| &*own.printer);
         let settings = Settings::read(body, others, known.is_none()).map_err(PrinterError::Invalid)?;
+        if let Some(known) = known {
+            settings.may_keep_code(known).map_err(PrinterError::Invalid)?;
+        }
         let code = settings.access_code.or_else(|| known.map(|known| known.access_code.clone()));
         let same = own.as_ref().filter(|own| own.printer.serial == settings.serial);
         let printer = Printer {

@@ -111,6 +111,24 @@ impl Settings {
             && self.rtsp_url == *rtsp_url
             && self.access_code.as_ref().is_none_or(|code| code == access_code)
     }
+
+    /// Whether the access code that is kept of `old` may be used with these settings, where they bring none.
+    /// It is told to nobody, and nobody may have it sent elsewhere: only to the certificate that is known.
+    ///
+    /// # Errors
+    /// The field that is missing then.
+    pub fn may_keep_code(&self, old: &Printer) -> Result<(), Vec<FieldError>> {
+        let other = match () {
+            () if self.access_code.is_some() => return Ok(()),
+            () if self.serial != old.serial => "another serial number is another printer",
+            () if self.host != old.host && old.pin.is_none() => {
+                "the printer's certificate is not known yet, by which it would be told from others at the new \
+                 address"
+            }
+            () => return Ok(()),
+        };
+        Err(vec![FieldError::new("accessCode", format!("{other}: write its access code as well"))])
+    }
 }
 
 /// The body as it is read, and what was found wrong.
@@ -357,6 +375,29 @@ mod tests {
         let all = wrong(read(json!({}), &[], true));
         assert_eq!(all, ["name", "host", "serial", "accessCode"]);
         assert_eq!(wrong(read(json!({}), &[], false)), ["name", "host", "serial"]);
+    }
+
+    #[test]
+    fn the_code_that_is_kept_goes_to_no_other_machine() {
+        let unknown = printer(1, "192.168.1.10", "00M1234ABC");
+        let known = Printer { pin: Some(Fingerprint::of(b"x")), ..unknown.clone() };
+        let may = |field: &str, value: &str, code: bool, old: &Printer| {
+            let mut body = body(field, value);
+            if !code {
+                body["accessCode"] = Value::Null;
+            }
+            let settings = read(body, &[], false).unwrap();
+            settings.may_keep_code(old).map_err(|errors| errors[0].field.clone())
+        };
+        let missing = || Err("accessCode".to_owned());
+        for old in [&unknown, &known] {
+            assert_eq!(may("name", "Other", false, old), Ok(()));
+            assert_eq!(may("serial", "00M9999999", false, old), missing());
+            assert_eq!(may("serial", "00M9999999", true, old), Ok(()));
+            assert_eq!(may("host", "192.168.1.66", true, old), Ok(()));
+        }
+        assert_eq!(may("host", "192.168.1.66", false, &unknown), missing());
+        assert_eq!(may("host", "192.168.1.66", false, &known), Ok(()));
     }
 
     #[test]
