@@ -19,7 +19,6 @@ use crate::tls::Fingerprint;
 /// Every printer has this one user.
 const USER: &str = "bblp";
 const RTSPS_PORT: u16 = 322;
-const RTSP_PORT: u16 = 554;
 const PATH: &str = "/streaming/live/1";
 /// How the id of a camera begins that cannot have its printer's.
 const BESIDE: &str = "printer-";
@@ -76,7 +75,7 @@ fn source(
     let bracketed = bracketed(&printer.host);
     let for_all = settings.rtsp_url.as_ref().map(|url| url.replace("{host}", &bracketed));
     if let Some(set) = printer.rtsp_url.clone().or(for_all) {
-        return Ok(rtsp(&set, printer, pin));
+        return rtsp(&set, printer, pin);
     }
     let model = match state.model {
         Model::Unknown => Model::from_serial(&printer.serial),
@@ -89,15 +88,15 @@ fn source(
             port: settings.jpeg_port,
             access_code: Some(printer.access_code.clone()),
             access_code_file: None,
-            fingerprint: pin,
+            fingerprint: Some(pin.ok_or_else(unmet)?),
         })),
         (_, Some(OFF)) => {
             Err("LAN Only Liveview is off; switch it on at the printer's screen: Settings → LAN \
                                Only → LAN Only Liveview"
                 .into())
         }
-        (_, Some(told)) => Ok(rtsp(&at(&bracketed, told).unwrap_or_else(own), printer, pin)),
-        (Some(CameraProtocol::Rtsps), None) => Ok(rtsp(&own(), printer, pin)),
+        (_, Some(told)) => rtsp(&at(&bracketed, told).unwrap_or_else(own), printer, pin),
+        (Some(CameraProtocol::Rtsps), None) => rtsp(&own(), printer, pin),
         (None, None) if state.last_update.is_none() => {
             Err("its model is not known before the printer is connected".into())
         }
@@ -108,21 +107,22 @@ fn source(
     }
 }
 
-/// The address that a printer tells, at the host where it really is.
+/// The address that a printer tells, at the host where it really is. Encrypted, or none: it gets the code.
 fn at(host: &str, told: &str) -> Option<String> {
-    let url = Url::parse(told).ok()?;
-    let port = match url.scheme() {
-        "rtsps" => RTSPS_PORT,
-        "rtsp" => RTSP_PORT,
-        _ => return None,
-    };
-    let port = url.port().unwrap_or(port);
-    Some(format!("{}://{host}:{port}{}", url.scheme(), &url[Position::BeforePath..]))
+    let url = Url::parse(told).ok().filter(|url| url.scheme() == "rtsps")?;
+    let port = url.port().unwrap_or(RTSPS_PORT);
+    Some(format!("rtsps://{host}:{port}{}", &url[Position::BeforePath..]))
 }
 
-/// A camera at this address. The printer's code and certificate are for the printer itself: another host is
-/// logged in to with what stands in its address.
-fn rtsp(address: &str, printer: &Printer, pin: Option<Fingerprint>) -> Source {
+/// Whoever is at the printer's address would get the access code, and nobody knows yet who that is.
+fn unmet() -> String {
+    "it comes when the printer is connected, and known by its certificate".into()
+}
+
+/// A camera at this address. The printer's code and certificate are for the printer itself, and the code is
+/// given to that certificate alone: what is not encrypted or at another host is logged in to with what stands
+/// in its address.
+fn rtsp(address: &str, printer: &Printer, pin: Option<Fingerprint>) -> Result<Source, String> {
     let (url, inside) = config::take_credentials(address);
     let parsed = Url::parse(&url).ok();
     let host = parsed.as_ref().and_then(|url| url.host_str()).unwrap_or_default();
@@ -130,11 +130,14 @@ fn rtsp(address: &str, printer: &Printer, pin: Option<Fingerprint>) -> Source {
     let encrypted = parsed.as_ref().is_some_and(|url| url.scheme() == "rtsps");
     let (username, password): (Option<String>, Option<Secret>) = match inside {
         Some(inside) => (Some(inside.username), inside.password),
-        None if own => (Some(USER.into()), Some(printer.access_code.clone())),
+        None if own && encrypted => {
+            pin.ok_or_else(unmet)?;
+            (Some(USER.into()), Some(printer.access_code.clone()))
+        }
         None => (None, None),
     };
     let fingerprint = pin.filter(|_| own && encrypted);
-    Source::Rtsp(Rtsp {
+    Ok(Source::Rtsp(Rtsp {
         url,
         username,
         password,
@@ -144,7 +147,7 @@ fn rtsp(address: &str, printer: &Printer, pin: Option<Fingerprint>) -> Source {
         tls: if fingerprint.is_some() { TlsCheck::Pin } else { TlsCheck::Any },
         tls_ca_file: None,
         fingerprint,
-    })
+    }))
 }
 
 /// A host as it stands in a URL.
@@ -173,6 +176,10 @@ mod tests {
         }
     }
 
+    fn pin() -> Option<Fingerprint> {
+        Some(Fingerprint::of(b"x"))
+    }
+
     fn told(url: Option<&str>) -> PrinterState {
         PrinterState {
             rtsp_url: url.map(str::to_owned),
@@ -183,7 +190,7 @@ mod tests {
 
     fn of(printer: &Printer, state: &PrinterState) -> Result<Source, String> {
         let settings = config::model::Printers::default();
-        decide("1".into(), printer, state, None, &settings).map(|camera| camera.source)
+        decide("1".into(), printer, state, pin(), &settings).map(|camera| camera.source)
     }
 
     #[test]
@@ -199,7 +206,8 @@ mod tests {
             ("00M1234ABC", Some("rtsps://u:p@10.0.0.9:322/a"), "rtsps://192.0.2.7:322/a"),
             ("00M1234ABC", Some(""), "rtsps://192.0.2.7:322/streaming/live/1"),
             ("00M1234ABC", Some("http://x/"), "rtsps://192.0.2.7:322/streaming/live/1"),
-            ("22E1234ABC", Some("rtsp://10.0.0.9/a"), "rtsp://192.0.2.7:554/a"),
+            // It would get the code in plain text.
+            ("22E1234ABC", Some("rtsp://10.0.0.9/a"), "rtsps://192.0.2.7:322/streaming/live/1"),
             // A model that nobody knows, by what it tells.
             ("ZZZ1234ABC", Some("rtsps://10.0.0.9:322/a"), "rtsps://192.0.2.7:322/a"),
         ] {
@@ -243,7 +251,7 @@ mod tests {
             ..config::model::Printers::default()
         };
         let url = |printer: &Printer, state: &PrinterState| {
-            let camera = decide("1".into(), printer, state, None, &settings).unwrap();
+            let camera = decide("1".into(), printer, state, pin(), &settings).unwrap();
             let Source::Rtsp(rtsp) = camera.source else { panic!() };
             (rtsp.url, rtsp.username, rtsp.password.map(|password| password.expose().to_owned()))
         };
@@ -256,7 +264,9 @@ mod tests {
         assert_eq!(url(&own, &off).0, "rtsps://[fd00::20]:8322/all");
         own.rtsp_url = Some("rtsps://[fd00::20]/mine".into());
         assert_eq!(url(&own, &off), ("rtsps://[fd00::20]/mine".into(), user("bblp"), code()));
-        // Another machine never gets the printer's code.
+        // Another machine never gets the printer's code, nor does anybody in plain text.
+        own.rtsp_url = Some("rtsp://[fd00::20]/mine".into());
+        assert_eq!(url(&own, &off), ("rtsp://[fd00::20]/mine".into(), None, None));
         own.rtsp_url = Some("rtsp://cam.local/porch".into());
         assert_eq!(url(&own, &off), ("rtsp://cam.local/porch".into(), None, None));
         own.rtsp_url = Some("rtsp://u:p@cam.local/porch".into());
@@ -282,11 +292,29 @@ mod tests {
     }
 
     #[test]
+    fn nobody_gets_the_code_before_the_printers_certificate_is_known() {
+        let settings = config::model::Printers::default();
+        let unmet =
+            |printer: &Printer| decide("1".into(), printer, &told(None), None, &settings).map(|it| it.source);
+        for serial in ["00M1234ABC", "01P1234ABC"] {
+            assert!(unmet(&printer(serial)).unwrap_err().contains("when the printer is connected"), "{serial}");
+        }
+        let mut x1 = printer("00M1234ABC");
+        x1.rtsp_url = Some("rtsps://192.0.2.7/x".into());
+        assert!(unmet(&x1).is_err());
+        for elsewhere in ["rtsps://cam.local/x", "rtsp://192.0.2.7/x"] {
+            x1.rtsp_url = Some(elsewhere.into());
+            let Source::Rtsp(rtsp) = unmet(&x1).unwrap() else { panic!() };
+            assert_eq!((rtsp.username, rtsp.password), (None, None), "{elsewhere}");
+        }
+    }
+
+    #[test]
     fn a_cameras_id_is_the_printers_unless_the_configuration_has_it() {
         assert_eq!(id(1, |_| false), "1");
         assert_eq!(id(1, |id| id == "1"), "printer-1");
         let settings = config::model::Printers::default();
-        let camera = decide("1".into(), &printer("00M1234ABC"), &told(None), None, &settings).unwrap();
+        let camera = decide("1".into(), &printer("00M1234ABC"), &told(None), pin(), &settings).unwrap();
         assert_eq!((camera.id.as_str(), camera.display_name(), camera.idle), ("1", "Studio", Idle::Close));
     }
 }
