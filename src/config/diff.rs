@@ -201,8 +201,9 @@ fn named(changes: &[(bool, &'static str)]) -> Vec<&'static str> {
 }
 
 /// What of `[printers]` can change while it runs.
-fn at_once(printers: &Printers) -> (bool, bool) {
-    (printers.expose_access_code, printers.search)
+fn at_once(printers: &Printers) -> Printers {
+    let defaults = Printers::default();
+    Printers { key_file: defaults.key_file, mqtt_port: defaults.mqtt_port, ..printers.clone() }
 }
 
 /// What of `[rtsp]` can change while it runs.
@@ -399,7 +400,16 @@ mod tests {
             (|c| c.livekit.rooms = vec!["r".into()], &[], &["livekit"]),
             (|c| c.storage.database = Some("x".into()), &["storage.database"], &[]),
             (|c| c.printers.key_file = Some("x".into()), &["printers.key_file"], &[]),
+            (|c| c.printers.mqtt_port = 1, &["printers.mqtt_port"], &[]),
             (|c| c.printers.search = false, &[], &["printers"]),
+            (|c| c.printers.expose_access_code = true, &[], &["printers"]),
+            (|c| c.printers.jpeg_port = 1, &[], &["printers"]),
+            (|c| c.printers.rtsp_url = Some("x".into()), &[], &["printers"]),
+            (|c| c.printers.record = true, &[], &["printers"]),
+            (|c| c.printers.timelapse_seconds = 1.0, &[], &["printers"]),
+            (|c| c.printers.timelapse_fps = 1, &[], &["printers"]),
+            (|c| c.printers.snapshot_at_end = true, &[], &["printers"]),
+            (|c| c.printers.snapshot_on_error = true, &[], &["printers"]),
             (|c| c.discovery.enabled = false, &["discovery.enabled"], &[]),
             (|c| c.stepper.invert = true, &["stepper"], &[]),
             (|c| c.management.enabled = true, &["management"], &[]),
