@@ -209,6 +209,24 @@ fn an_access_code_is_told_to_nobody_unless_that_is_configured() {
 }
 
 #[test]
+fn a_code_that_is_kept_is_sent_to_no_other_machine() {
+    let service = Fanlight::start(&config(""));
+    let id = add(&service, &studio());
+    for (field, value) in [("serial", "00M9999999"), ("host", "127.0.0.9")] {
+        let mut other = studio();
+        other["accessCode"] = Value::Null;
+        other[field] = value.into();
+        for (method, path) in
+            [("PUT", format!("/api/printers/{id}")), ("POST", format!("/api/printers/{id}/test"))]
+        {
+            let answer = send(&service, method, &path, &other);
+            assert_eq!((answer.status, fields(&answer)), (400, vec!["accessCode".to_owned()]), "{field}");
+        }
+    }
+    assert_eq!(service.get(&format!("/api/printers/{id}")).json()["host"], "127.0.0.1");
+}
+
+#[test]
 fn access_codes_are_sealed_with_the_key_file_and_a_lost_one_costs_nothing_else() {
     let directory = tempfile::tempdir().unwrap();
     let (key, kept) = (directory.path().join("printers.key"), directory.path().join("printers.db"));
@@ -250,7 +268,8 @@ fn access_codes_are_sealed_with_the_key_file_and_a_lost_one_costs_nothing_else()
 
 #[test]
 fn viewers_look_operators_command_and_admins_change_printers() {
-    let service = Fanlight::start(&config("[access]\nrequired = true\nwatch = \"login\"\n"));
+    let service =
+        Fanlight::start(&config("expose_access_code = true\n[access]\nrequired = true\nwatch = \"login\"\n"));
     let key = |role: &str| {
         let output = Command::new(env!("CARGO_BIN_EXE_fanlight"))
             .arg("--config")
@@ -271,7 +290,15 @@ fn viewers_look_operators_command_and_admins_change_printers() {
     let answer = ask(2, "POST", "/api/printers", &studio());
     assert_eq!(answer.status, 201, "{}", answer.text());
     let path = format!("/api/printers/{}", answer.json()["id"]);
+    for (role, code) in [(0, Value::Null), (1, Value::Null), (2, json!("sesame88"))] {
+        assert_eq!(ask(role, "GET", "/api/printers", &Value::Null).json()[0]["accessCode"], code, "{role}");
+        assert_eq!(ask(role, "GET", &path, &Value::Null).json()["accessCode"], code, "{role}");
+    }
     let nothing = json!({});
+    let refused = ask(0, "POST", &format!("{path}/command"), &nothing).json();
+    assert!(refused["ok"] == false && refused["error"].is_string(), "{refused}");
+    let stranger = send(&service, "POST", &format!("{path}/command"), &nothing);
+    assert_eq!((stranger.status, stranger.json()["ok"].clone()), (401, json!(false)), "{}", stranger.text());
     for (role, method, suffix, allowed) in [
         (0, "GET", "", true),
         (0, "GET", "/status", true),
@@ -305,6 +332,8 @@ fn pages_of_other_origins_change_no_printer() {
     ] {
         let answer = request(service.port(), method, &path, &foreign, b"{}").unwrap();
         assert_eq!(answer.status, 403, "{method} {path}: {}", answer.text());
+        let told = answer.json()["error"].clone();
+        assert_eq!(told.is_string(), path.ends_with("/command"), "{path}: {told}");
     }
 }
 

@@ -22,7 +22,7 @@ pub struct PrinterView {
     pub name: String,
     pub host: String,
     pub serial: String,
-    /// Null unless `printers.expose_access_code` is on.
+    /// Null unless `printers.expose_access_code` is on and an admin asks.
     pub access_code: Option<String>,
     /// Whether there is one that can be used: it may be sealed with a key file that is lost.
     pub has_access_code: bool,

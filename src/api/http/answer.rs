@@ -211,6 +211,16 @@ impl Fault {
     }
 }
 
+impl Fault {
+    /// With a body made of the message, where a path has answers of its own.
+    pub fn into_answer<T: Serialize>(self, body: impl FnOnce(String) -> T) -> Response {
+        let Inner { status, message, headers, .. } = *self.0;
+        let mut response = json(status, &body(message));
+        response.headers_mut().extend(headers);
+        response
+    }
+}
+
 impl From<Refusal> for Fault {
     fn from(refusal: Refusal) -> Self {
         Self::refused(&refusal)

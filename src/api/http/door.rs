@@ -73,6 +73,15 @@ pub async fn enter(
     entered.map_err(|denied| if asks_by_page(headers) { refused(&denied) } else { fault(&denied) })
 }
 
+/// Whether whoever sends this may do what needs `role`.
+pub async fn may(access: &Access, role: Role, request: &super::Request<'_>) -> bool {
+    if access.anonymous(Door::Http) >= Some(role) {
+        return true;
+    }
+    let who = identity(access, request.method, request.headers, request.client).await;
+    matches!(who, Some(Ok(who)) if who.role >= role)
+}
+
 /// Who sends a request; `None` when it shows nothing that counts.
 pub async fn identity(
     access: &Access,

@@ -324,16 +324,19 @@ pub fn service(
 /// `fault` is what was wrong with the request before it was looked at.
 async fn handle(state: &AppState, path: &str, request: &Request<'_>, fault: Option<Fault>) -> Response {
     let origins = state.config().server.cors_origins.clone();
+    // Whatever comes before a printer's command is told as the command's own answers are.
+    let commands = matches!(routes::find(&Method::POST, path), Found::Route(Target::PrinterCommand, _));
+    let told = if commands { printers::command_refused } else { Fault::into_response };
     let mut response = match routes::find(request.method, path) {
-        Found::Route(..) if fault.is_some() => fault.map(Fault::into_response).unwrap_or_default(),
+        Found::Route(..) if fault.is_some() => fault.map(told).unwrap_or_default(),
         Found::Route(target, _) if state.entrance.rpc_only && target != Target::Rpc => {
-            Fault::no_path(path).into_response()
+            told(Fault::no_path(path))
         }
         Found::Route(target, params) => match enter(state, target, request).await {
             Ok(()) => dispatch(state, target, params, request, &origins).await,
             Err(fault) => Err(fault),
         }
-        .unwrap_or_else(Fault::into_response),
+        .unwrap_or_else(told),
         Found::Preflight { allow, target } => {
             let mut response = answer::empty(StatusCode::NO_CONTENT);
             cors::preflight(response.headers_mut(), &allow);
@@ -346,7 +349,7 @@ async fn handle(state: &AppState, path: &str, request: &Request<'_>, fault: Opti
             }
             response
         }
-        Found::WrongMethod { allow } => Fault::wrong_method(request.method, path, &allow).into_response(),
+        Found::WrongMethod { allow } => told(Fault::wrong_method(request.method, path, &allow)),
         Found::Nothing => Fault::no_path(path).into_response(),
     };
     cors::apply(response.headers_mut(), request.headers, &origins);
@@ -358,8 +361,13 @@ async fn handle(state: &AppState, path: &str, request: &Request<'_>, fault: Opti
 fn known_host(state: &AppState, target: Target, request: &Request<'_>) -> Result<(), Fault> {
     let looks = matches!(*request.method, Method::GET | Method::HEAD);
     let talks = matches!(target, Target::Rpc | Target::Go2rtcSocket);
+    if looks && !talks { Ok(()) } else { named_here(state, request) }
+}
+
+/// Whether a name of this machine is asked, while nobody has to log in.
+fn named_here(state: &AppState, request: &Request<'_>) -> Result<(), Fault> {
     let config = state.config.borrow();
-    if (looks && !talks) || config.access.configured() {
+    if config.access.configured() {
         return Ok(());
     }
     hosts::known(request.headers, &state.machine, &config.server.hosts)

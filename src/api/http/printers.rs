@@ -21,7 +21,8 @@ use warp::Reply;
 use warp::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::answer::{self, Fault, Response};
-use super::{AppState, Request};
+use super::{AppState, Request, cors, door};
+use crate::access::Role;
 use crate::printers::command::{Command, CommandError};
 use crate::printers::models::Model;
 use crate::printers::state::PrinterState;
@@ -132,7 +133,7 @@ impl From<PrinterError> for Fault {
 
 /// GET lists them, POST adds one.
 pub async fn all(state: &AppState, request: &Request<'_>) -> Result<Response, Fault> {
-    let (printers, exposes) = (&state.printers, state.printers.exposes());
+    let (printers, exposes) = (&state.printers, exposes(state, request).await);
     if *request.method != Method::POST {
         let full = full(request);
         let list = printers.list();
@@ -158,12 +159,17 @@ pub async fn one(state: &AppState, id: Option<&str>, request: &Request<'_>) -> R
         }
         _ => printers.get(id)?,
     };
-    Ok(answer::json(StatusCode::OK, &PrinterView::of(&entry, printers.exposes(), full(request))))
+    Ok(answer::json(StatusCode::OK, &PrinterView::of(&entry, exposes(state, request).await, full(request))))
 }
 
 pub fn status(state: &AppState, id: Option<&str>, request: &Request<'_>) -> Result<Response, Fault> {
     let entry = state.printers.get(id.unwrap_or_default())?;
     Ok(answer::json(StatusCode::OK, &StatusView::of(&entry, full(request))))
+}
+
+/// What comes before a command and refuses it, in the form of a command's answer.
+pub fn command_refused(fault: Fault) -> Response {
+    fault.into_answer(|error| CommandAnswer { ok: false, error: Some(error) })
 }
 
 pub async fn command(state: &AppState, id: Option<&str>, request: &Request<'_>) -> Response {
@@ -193,7 +199,7 @@ pub async fn accept(state: &AppState, id: Option<&str>, request: &Request<'_>) -
     let body = Value::Object(body(request)?);
     let AcceptCertificate { fingerprint } = serde_json::from_value(body).map_err(|error| bad_body(&error))?;
     let entry = state.printers.accept_certificate(id.unwrap_or_default(), fingerprint).await?;
-    Ok(answer::json(StatusCode::OK, &PrinterView::of(&entry, state.printers.exposes(), true)))
+    Ok(answer::json(StatusCode::OK, &PrinterView::of(&entry, exposes(state, request).await, true)))
 }
 
 /// Tries a printer, or changes to one that there is.
@@ -331,6 +337,15 @@ fn event_stream(body: impl Stream<Item = Bytes> + Send + Sync + 'static) -> Resp
     // nginx would keep events back until its buffer is full.
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     response
+}
+
+/// Whether access codes are told: if that is configured, to those who may change printers. A page of
+/// another origin, or one that had its name lead here, is none of them.
+async fn exposes(state: &AppState, request: &Request<'_>) -> bool {
+    state.printers.exposes()
+        && super::named_here(state, request).is_ok()
+        && cors::may_act(request.headers, &state.config().server.cors_origins).is_ok()
+        && door::may(&state.access, Role::Admin, request).await
 }
 
 /// Whether details are asked for.

@@ -63,8 +63,9 @@ struct PrinterList {
 async fn list(session: Arc<Session>, params: ListPrinters) -> Result<PrinterList, Error> {
     let printers = &session.rpc.house().printers;
     let (list, full) = (printers.list(), params.full.unwrap_or_default());
+    let exposes = printers.exposes() && session.role() >= Some(Role::Admin);
     Ok(PrinterList {
-        printers: list.iter().map(|entry| PrinterView::of(entry, printers.exposes(), full)).collect(),
+        printers: list.iter().map(|entry| PrinterView::of(entry, exposes, full)).collect(),
         total: list.len(),
         connected: list.iter().filter(|entry| StatusView::of(entry, false).connected).count(),
     })
