@@ -30,7 +30,9 @@ pub struct Reach {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReachError {
-    #[error("{0} is {1}; name it in external.allow_networks if that is meant")]
+    #[error(
+        "{0} is {1}; name it in external.allow_networks (a printer: printers.allow_networks) if that is meant"
+    )]
     Refused(IpAddr, &'static str),
     #[error("{0:?} cannot be looked up: {1}")]
     Lookup(String, String),
@@ -76,8 +78,20 @@ impl Reach {
     pub fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, ReachError> {
         let host = host.trim_matches(['[', ']']);
         let lookup = |words: String| ReachError::Lookup(host.to_owned(), words);
-        let found = (host, port).to_socket_addrs().map_err(|error| lookup(error.to_string()))?;
-        self.permitted(found, &own()).unwrap_or_else(|| Err(lookup("it has no address".to_owned())))
+        self.those(host, (host, port).to_socket_addrs().map_err(|error| lookup(error.to_string()))?)
+    }
+
+    /// Those of the addresses that `host` was found to have that may be gone to.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn those(
+        &self,
+        host: &str,
+        found: impl Iterator<Item = SocketAddr>,
+    ) -> Result<Vec<SocketAddr>, ReachError> {
+        let none = || ReachError::Lookup(host.to_owned(), "it has no address".to_owned());
+        self.permitted(found, &own()).unwrap_or_else(|| Err(none()))
     }
 
     /// Those of `found` that may be gone to, or why the first one may not. `None`: there is none at all.

@@ -33,6 +33,7 @@ fn settings(printer: &Simulated) -> LinkSettings {
         serial: printer.serial.clone(),
         access_code: Secret::new(CODE),
         pin: None,
+        confined: None,
     }
 }
 
@@ -243,6 +244,7 @@ async fn what_cannot_be_reached_or_is_no_printer_is_told_by_step() {
         serial: "00M00A000000001".into(),
         access_code: Secret::new(CODE),
         pin: None,
+        confined: None,
     };
     let failed = link::test(&gone, Patience::default()).await;
     assert!(matches!(failed, Err((Step::Reach, _))), "{failed:?}");
@@ -273,6 +275,7 @@ async fn a_printer_at_an_address_is_greeted_by_its_serial_number() {
         serial: SERIAL.into(),
         access_code: Secret::new(CODE),
         pin: None,
+        confined: None,
     };
     // Of digits alone it is no name, and none is said.
     for (serial, name) in [(SERIAL, Some("00m00a000000001")), ("030123456789012", None)] {
@@ -414,6 +417,7 @@ impl Broker {
             serial: SERIAL.into(),
             access_code: Secret::new(CODE),
             pin: None,
+            confined: None,
         }
     }
 

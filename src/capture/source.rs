@@ -22,7 +22,7 @@ use super::shared::Shared;
 use super::tap::Tap;
 use super::timeline::Timeline;
 use crate::config;
-use crate::config::model::{Camera, Http, HttpMode, Rtsp, Source, TlsCheck};
+use crate::config::model::{BambuJpeg, Camera, Http, HttpMode, Rtsp, Source, TlsCheck};
 use crate::pipelines::{Library, Parameters, build};
 use crate::reach::{Reach, ReachError};
 use crate::supervision::{Failure, Reports, Subject};
@@ -205,14 +205,18 @@ fn assemble(
 fn confined(camera: &Camera, source: &Source) -> Result<Source, Failure> {
     let Some(networks) = &camera.confined else { return Ok(source.clone()) };
     let reach = Reach::new(networks.clone());
-    let pinned = |url: &str| {
-        reach.pinned(url).map_err(|error| match error {
-            ReachError::Lookup(..) => Failure::absent(error.to_string()),
-            error => Failure::refused(error.to_string()),
-        })
+    let failed = |error: ReachError| match error {
+        ReachError::Lookup(..) => Failure::absent(error.to_string()),
+        error => Failure::refused(error.to_string()),
     };
+    let pinned = |url: &str| reach.pinned(url).map_err(failed);
     Ok(match source {
         Source::Rtsp(rtsp) => Source::Rtsp(Rtsp { url: pinned(&rtsp.url)?, ..rtsp.clone() }),
+        Source::BambuJpeg(bambu) => {
+            let found = reach.resolve(&bambu.host, bambu.port).map_err(failed)?;
+            let host = found.first().map_or_else(|| bambu.host.clone(), |found| found.ip().to_string());
+            Source::BambuJpeg(BambuJpeg { host, ..bambu.clone() })
+        }
         Source::Http(http) => Source::Http(Http { url: pinned(&http.url)?, ..http.clone() }),
         other => other.clone(),
     })

@@ -96,6 +96,7 @@ impl Difference {
             (storage.database != old.storage.database, "storage.database"),
             (printers.key_file != old.printers.key_file, "printers.key_file"),
             (printers.mqtt_port != old.printers.mqtt_port, "printers.mqtt_port"),
+            (printers.allow_networks != old.printers.allow_networks, "printers.allow_networks"),
             (*stepper != old.stepper, "stepper"),
             (*management != old.management, "management"),
             (rtsp.enabled != rtsp_before.enabled, "rtsp.enabled"),
@@ -202,8 +203,8 @@ fn named(changes: &[(bool, &'static str)]) -> Vec<&'static str> {
 
 /// What of `[printers]` can change while it runs.
 fn at_once(printers: &Printers) -> Printers {
-    let defaults = Printers::default();
-    Printers { key_file: defaults.key_file, mqtt_port: defaults.mqtt_port, ..printers.clone() }
+    let Printers { key_file, mqtt_port, allow_networks, .. } = Printers::default();
+    Printers { key_file, mqtt_port, allow_networks, ..printers.clone() }
 }
 
 /// What of `[rtsp]` can change while it runs.
@@ -403,6 +404,7 @@ mod tests {
             (|c| c.printers.mqtt_port = 1, &["printers.mqtt_port"], &[]),
             (|c| c.printers.search = false, &[], &["printers"]),
             (|c| c.printers.expose_access_code = true, &[], &["printers"]),
+            (|c| c.printers.allow_networks = vec!["::1".parse().unwrap()], &["printers.allow_networks"], &[]),
             (|c| c.printers.jpeg_port = 1, &[], &["printers"]),
             (|c| c.printers.rtsp_url = Some("x".into()), &[], &["printers"]),
             (|c| c.printers.record = true, &[], &["printers"]),

@@ -179,6 +179,7 @@ const PRINTERS: &[Key] = &[
     key("expose_access_code", Kind::Flag),
     key("key_file", Kind::Path),
     key("search", Kind::Flag),
+    key("allow_networks", Kind::List(&Kind::Network)),
     key("mqtt_port", Kind::Whole { min: 1, max: 65535, unit: "" }),
     key("jpeg_port", Kind::Whole { min: 1, max: 65535, unit: "" }),
     key("rtsp_url", Kind::Url(&["rtsp", "rtsps"])),

@@ -297,7 +297,10 @@ mod tests {
         let unmet =
             |printer: &Printer| decide("1".into(), printer, &told(None), None, &settings).map(|it| it.source);
         for serial in ["00M1234ABC", "01P1234ABC"] {
-            assert!(unmet(&printer(serial)).unwrap_err().contains("when the printer is connected"), "{serial}");
+            assert!(
+                unmet(&printer(serial)).unwrap_err().contains("when the printer is connected"),
+                "{serial}"
+            );
         }
         let mut x1 = printer("00M1234ABC");
         x1.rtsp_url = Some("rtsps://192.0.2.7/x".into());

@@ -21,6 +21,7 @@ use super::reducer::{Action, Event, Moment, Patience, Reducer, not_connected};
 use super::session;
 use super::state::PrinterState;
 use crate::capture::knock::{Knock, Knocker};
+use crate::config::Network;
 use crate::config::Secret;
 use crate::supervision::{self, Handle, Reports, Snapshot, Subject, Timing, Vitals};
 use crate::tls::Fingerprint;
@@ -40,6 +41,8 @@ pub struct LinkSettings {
     pub access_code: Secret,
     /// The certificate that was learnt before.
     pub pin: Option<Fingerprint>,
+    /// Where it may be, as of a [camera](crate::config::model::Camera::confined); `None`: anywhere.
+    pub confined: Option<Vec<Network>>,
 }
 
 /// What is known of the printer's certificate.

@@ -10,6 +10,8 @@
 //! decides, out of what [`report`] reads, [`merge`] puts together and [`reading`] makes a [`state`] of.
 //! [`models`] and [`hms`] are what is known of the machines, [`command`] what they may be asked.
 //!
+//! [`reach`] says where printers may be.
+//!
 //! [`camera`] says which camera a printer has, [`pictures`] puts it among the cameras; [`hooks`] says what a
 //! print is an occasion for, [`recording`] does it.
 
@@ -24,6 +26,7 @@ pub mod models;
 pub mod mqtt;
 mod pictures;
 pub mod printer;
+mod reach;
 mod reading;
 mod recording;
 pub mod reducer;
@@ -225,6 +228,7 @@ impl Printers {
             let list = printers.list();
             let settings = Settings::read(&body, list.iter().map(|entry| &*entry.printer), true)
                 .map_err(PrinterError::Invalid)?;
+            printers.may_reach(&settings).await?;
             if list.len() >= MOST {
                 return Err(PrinterError::TooMany(MOST));
             }
@@ -262,6 +266,7 @@ impl Printers {
                 return Ok(old);
             }
             settings.may_keep_code(&old.printer).map_err(PrinterError::Invalid)?;
+            printers.may_reach(&settings).await?;
             let code = match &settings.access_code {
                 Some(code) => printers.0.vault.seal(code)?,
                 None => old.kept.code.clone(),
@@ -358,6 +363,7 @@ impl Printers {
         if let Some(known) = known {
             settings.may_keep_code(known).map_err(PrinterError::Invalid)?;
         }
+        self.may_reach(&settings).await?;
         let code = settings.access_code.or_else(|| known.map(|known| known.access_code.clone()));
         let same = own.as_ref().filter(|own| own.printer.serial == settings.serial);
         let printer = Printer {
@@ -410,6 +416,11 @@ impl Printers {
         tracing::info!(printer = printer.id, "printer {} is known by its certificate {shown}", printer.name);
         let printer = Arc::new(Printer { pin: Some(shown), ..(*old.printer).clone() });
         self.put(Entry { printer, kept: Arc::new(kept), ..old });
+    }
+
+    async fn may_reach(&self, settings: &Settings) -> Result<(), PrinterError> {
+        let config = Arc::clone(&self.0.means.config.borrow());
+        reach::check(settings, &config).await.map_err(PrinterError::Invalid)
     }
 
     fn database(&self) -> Result<&Database, PrinterError> {

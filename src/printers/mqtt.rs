@@ -19,7 +19,9 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::link::LinkSettings;
+use super::reach;
 use super::report::MESSAGE_LIMIT;
+use crate::reach::{Reach, ReachError};
 use crate::supervision::Failure;
 use crate::tls::{Fingerprint, pinned};
 
@@ -126,9 +128,22 @@ impl Connection {
     ) -> Result<Self, Broken> {
         let LinkSettings { host, port, serial, access_code, .. } = settings;
         let host = host.trim_matches(['[', ']']);
-        let tcp = TcpStream::connect((host, *port)).await.map_err(|error| {
-            Broken::at(Step::Reach, Failure::absent(format!("{host} port {port}: {error}")))
-        })?;
+        let away = |words: String| Broken::at(Step::Reach, Failure::absent(words));
+        let tcp = match &settings.confined {
+            None => TcpStream::connect((host, *port)).await,
+            Some(networks) => {
+                let found = reach::resolve(&Reach::new(networks.clone()), host, *port).await;
+                let found = found.map_err(|error| match error {
+                    ReachError::Refused(..) => {
+                        Broken::at(Step::Reach, Failure::refused(reach::words(&error)))
+                    }
+                    error => away(error.to_string()),
+                })?;
+                // Not to the name: it could mean another address by now.
+                TcpStream::connect(found.as_slice()).await
+            }
+        };
+        let tcp = tcp.map_err(|error| away(format!("{host} port {port}: {error}")))?;
         // Packets are small and somebody waits for each.
         let _ = tcp.set_nodelay(true);
         *step = Step::Tls;

@@ -12,6 +12,7 @@ use super::Means;
 use super::camera;
 use super::link::Certificate;
 use super::printer::Printer;
+use super::reach;
 use super::state::PrinterState;
 use crate::capture::Capture;
 use crate::capture::status::CameraStatus;
@@ -50,6 +51,7 @@ pub async fn keep(
             let pin = pin(&certificates.borrow_and_update()).or(printer.pin);
             let id = camera::id(printer.id, |id| config.cameras.iter().any(|camera| camera.id == id));
             camera::decide(id, &printer, &state, pin, &config.printers)
+                .map(|camera| reach::confine(camera, printer.rtsp_url.as_deref(), &config))
         };
         if wanted.as_ref().ok() != present.as_ref() {
             present = put(&means, present, wanted.as_ref().ok()).await;

@@ -56,7 +56,7 @@ pub struct Step {
 /// Tries a printer.
 pub async fn run(printer: &Printer, means: &Means) -> Vec<Step> {
     let config = Arc::clone(&means.config.borrow());
-    let settings = link_settings(printer, config.printers.mqtt_port);
+    let settings = link_settings(printer, &config);
     let patience = Patience { connect: CONNECTED_WITHIN, ..Patience::default() };
     let reached = link::test(&settings, patience).await;
     match reached {
@@ -94,14 +94,18 @@ async fn camera(
 ) -> Step {
     let step = |ok, message| Step { name: What::Camera, ok, message };
     let Some(state) = heard else { return step(None, NOT_TRIED.into()) };
-    let settings = means.config.borrow().printers.clone();
+    let config = Arc::clone(&means.config.borrow());
     let id = format!("test-of-{}", printer.id);
-    match super::camera::decide(id, printer, state, certificate, &settings) {
+    match super::camera::decide(id, printer, state, certificate, &config.printers) {
         Err(why) => step(Some(false), why),
-        Ok(camera) => match pictures::look(camera, means).await {
-            Ok(what) => step(Some(true), format!("it gives pictures: {what}")),
-            Err(why) => step(Some(false), why),
-        },
+        Ok(camera) => {
+            match pictures::look(super::reach::confine(camera, printer.rtsp_url.as_deref(), &config), means)
+                .await
+            {
+                Ok(what) => step(Some(true), format!("it gives pictures: {what}")),
+                Err(why) => step(Some(false), why),
+            }
+        }
     }
 }
 

@@ -20,6 +20,7 @@ use super::recording;
 use super::reducer::Patience;
 use super::state::PrinterState;
 use super::{Inner, Means, Printers};
+use crate::config::Config;
 use crate::supervision::{Snapshot, Timing};
 use crate::tls::Fingerprint;
 
@@ -55,7 +56,7 @@ impl Worker {
         registry: Weak<Inner>,
     ) -> Self {
         let config = Arc::clone(&means.config.borrow());
-        let settings = link_settings(&printer, config.printers.mqtt_port);
+        let settings = link_settings(&printer, &config);
         let timing = Timing::from(&config.supervision);
         let link =
             Link::start(&printer.id.to_string(), settings, Patience::default(), &timing, &means.vitals);
@@ -135,13 +136,14 @@ impl Worker {
 }
 
 /// What it takes to reach a printer.
-pub fn link_settings(printer: &Printer, port: u16) -> LinkSettings {
+pub fn link_settings(printer: &Printer, config: &Config) -> LinkSettings {
     LinkSettings {
         host: printer.host.clone(),
-        port,
+        port: config.printers.mqtt_port,
         serial: printer.serial.clone(),
         access_code: printer.access_code.clone(),
         pin: printer.pin,
+        confined: Some(super::reach::networks(config)),
     }
 }
 

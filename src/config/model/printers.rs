@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::super::networks::Network;
 use serde::{Deserialize, Serialize};
 
 /// Bambu Lab printers in LAN mode; they are added by page and API.
@@ -14,6 +15,9 @@ pub struct Printers {
     pub key_file: Option<PathBuf>,
     /// Whether printers of the network are listened for while somebody adds one.
     pub search: bool,
+    /// Networks that are let through though they would be refused otherwise: loopback, link-local, this
+    /// machine's own addresses.
+    pub allow_networks: Vec<Network>,
     /// Where printers speak MQTT.
     pub mqtt_port: u16,
     /// Where A1 and P1 give their pictures.
@@ -37,6 +41,7 @@ impl Default for Printers {
             expose_access_code: false,
             key_file: None,
             search: true,
+            allow_networks: Vec::new(),
             mqtt_port: 8883,
             jpeg_port: 6000,
             rtsp_url: None,
