@@ -144,6 +144,14 @@ fn what_is_wrong_is_told_field_by_field_and_changes_nothing() {
     add(&service, &other);
     let answer = send(&service, "PUT", &format!("/api/printers/{id}"), &other);
     assert_eq!(fields(&answer), ["host", "serial"]);
+    let mut metadata = studio();
+    metadata["host"] = "169.254.169.254".into();
+    metadata["serial"] = "00M7777".into();
+    metadata["rtspUrl"] = "rtsp://[fe80::1]/x".into();
+    for (method, path) in [("POST", "/api/printers".to_owned()), ("PUT", format!("/api/printers/{id}"))] {
+        assert_eq!(fields(&send(&service, method, &path, &metadata)), ["host", "rtspUrl"], "{method}");
+    }
+    assert_eq!(fields(&send(&service, "POST", "/api/printers/test", &metadata)), ["host", "rtspUrl"]);
     assert_eq!(service.get("/api/printers").json().as_array().unwrap().len(), 2);
     let answer = request(service.port(), "POST", "/api/printers", &[], b"[1]").unwrap();
     assert_eq!(answer.status, 400, "{}", answer.text());

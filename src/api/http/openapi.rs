@@ -608,7 +608,13 @@ fn printer_responses(verb: Verb, target: Target) -> Vec<(&'static str, Response)
         (Target::PrinterCommand, _) => vec![
             ("200", json::<CommandAnswer>("The printer has said that it will")),
             ("400", json::<CommandAnswer>("This is no command")),
-            ("403", json::<CommandAnswer>("The printer obeys no programs: what to switch on there")),
+            ("401", json::<CommandAnswer>("A login is needed")),
+            (
+                "403",
+                json::<CommandAnswer>(
+                    "Not for this role or origin, or the printer obeys no programs: what to do",
+                ),
+            ),
             ("404", json::<CommandAnswer>("There is no such printer")),
             ("409", json::<CommandAnswer>("Not in what the printer is doing")),
             ("422", json::<CommandAnswer>("Not with this printer, or it refuses")),
