@@ -2,9 +2,9 @@
 //! before it where the source's pictures are encoded.
 //!
 //! The H.264 encoder feeds both H.264 outlets; the realtime outlet has one of its own only for a camera
-//! that sends B-frames. A pipeline of its own, so that it comes and goes with its viewers without renegotiating the source
-//! or disturbing a neighbour. It takes the newest raw picture when it falls behind; of encoded ones it
-//! loses whole access units up to an IDR picture.
+//! that sends B-frames. Each is a pipeline of its own, so that it comes and goes with its viewers without
+//! renegotiating the source or disturbing a neighbour. It takes the newest raw picture when it falls behind;
+//! of encoded ones it loses whole access units up to an IDR picture.
 
 use std::cmp::Ordering;
 use std::path::PathBuf;
