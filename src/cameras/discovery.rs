@@ -85,11 +85,18 @@ impl Cameras {
         }
     }
 
-    /// Changes the settings of a discovered camera, which starts anew with them. Whether there is one.
+    /// Changes the settings of a discovered camera, which starts anew with them. Whether there is one. Goes through
+    /// once begun, whether somebody waits or not.
     ///
     /// # Errors
     /// In words: what is not possible.
     pub async fn change(&self, id: &str, change: &Map<String, Value>) -> Result<bool, String> {
+        let (cameras, id, change) = (self.clone(), id.to_owned(), change.clone());
+        let changed = tokio::spawn(async move { cameras.change_settings(&id, &change).await });
+        changed.await.unwrap_or_else(|panic| Err(format!("the change broke off: {panic}")))
+    }
+
+    async fn change_settings(&self, id: &str, change: &Map<String, Value>) -> Result<bool, String> {
         let mut keeping = self.0.keeping.lock().await;
         let Some((list, entries)) = keeping.change(id, change, &self.all()).await? else { return Ok(false) };
         self.show(list, entries);
@@ -98,8 +105,14 @@ impl Cameras {
         Ok(true)
     }
 
-    /// Forgets a discovered camera that is away, with its alias and its settings. Whether there was one.
+    /// Forgets a discovered camera that is away, with its alias and its settings. Whether there was one. Goes through
+    /// once begun, whether somebody waits or not.
     pub async fn forget(&self, id: &str) -> bool {
+        let (cameras, id) = (self.clone(), id.to_owned());
+        tokio::spawn(async move { cameras.forget_away(&id).await }).await.unwrap_or(false)
+    }
+
+    async fn forget_away(&self, id: &str) -> bool {
         let mut keeping = self.0.keeping.lock().await;
         let Some((list, entries)) = keeping.forget(id, &self.all()).await else { return false };
         self.show(list, entries);

@@ -417,10 +417,15 @@ impl Keeping {
         configured.chain(own).chain(self.visible().map(|camera| (camera.clone(), false)))
     }
 
+    /// Those of the expected who have an alias, which is theirs while they are not here.
+    fn waiting(&self) -> impl Iterator<Item = &str> {
+        self.expected.iter().map(String::as_str).filter(|id| self.aliases.number(id).is_some())
+    }
+
     /// The captures of those; who is in `present` goes on.
     fn list(&mut self, present: &[Capture]) -> Vec<Capture> {
         let here = self.wanted().map(|(camera, _)| camera.id);
-        let ids: Vec<String> = here.chain(self.expected.iter().cloned()).collect();
+        let ids: Vec<String> = here.chain(self.waiting().map(ToOwned::to_owned)).collect();
         self.aliases_due |= self.aliases.give(ids.iter().map(String::as_str));
         let wanted: Vec<_> = self.wanted().collect();
         let Some(means) = self.means.clone() else { return present.to_vec() };
@@ -527,7 +532,8 @@ impl Keeping {
                 Some(Row::Keep(self.kept(known)))
             }
             Due::Forget(id) => Some(Row::Forget(id)),
-            Due::Uncover(id) => Some(Row::Uncover(id)),
+            // What was set since then is nothing that was forgotten.
+            Due::Uncover(id) => (!self.pictures.has(&id)).then_some(Row::Uncover(id)),
         };
         let rows = due.into_iter().filter_map(row).collect();
         let aliases = aliases.then(|| self.aliases.all().clone());

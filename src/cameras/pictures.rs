@@ -81,6 +81,11 @@ impl Wishes {
         self.of.insert(id.to_owned(), transforms.map_or(Wish::Configured, Wish::Set));
     }
 
+    /// Whether somebody said something of this camera.
+    pub fn has(&self, id: &str) -> bool {
+        self.of.contains_key(id)
+    }
+
     pub fn forget(&mut self, id: &str) {
         self.of.remove(id);
     }

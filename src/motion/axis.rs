@@ -17,6 +17,8 @@ use crate::config::model::{Stepper, StepperDriver};
 
 /// The second time it goes to the switch, it goes this much more slowly.
 const CREEP: f64 = 0.25;
+/// Degrees per second; anything slower stands.
+const SLOWEST: f64 = 0.01;
 /// Off the switch by this many degrees at most.
 const OFF_SWITCH: f64 = 20.0;
 
@@ -67,7 +69,7 @@ struct Run {
 impl Run {
     fn due(&self) -> Option<Duration> {
         let more = self.done < self.ramp.steps();
-        more.then(|| self.begin + Duration::from_secs_f64(self.ramp.due(self.done + 1)))
+        more.then(|| self.begin.saturating_add(span(self.ramp.due(self.done + 1))))
     }
 
     fn step(&mut self, due: Duration, now: Duration) -> Action {
@@ -75,6 +77,11 @@ impl Run {
         self.done += 1;
         Action::Step(self.forward)
     }
+}
+
+/// Seconds of a plan; what no duration can hold is for ever.
+fn span(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }
 
 #[derive(Clone, Debug)]
@@ -183,6 +190,9 @@ impl Axis {
     /// Something broke beside the axis: a line that cannot be set. It stands, and says why.
     pub fn fail(&mut self, words: String, now: Duration) {
         self.stop(now);
+        // Whether the last step was made, nobody knows; the runner takes the power away.
+        self.exact = false;
+        self.power = false;
         self.power_due = None;
         self.error = Some(words);
     }
@@ -331,6 +341,7 @@ impl Axis {
         if !way.is_finite() || way.abs() > 1.0 {
             return Err(Refusal::Invalid("a jog is -1 to 1 of the speed"));
         }
+        let way = if way.abs() * self.speed < SLOWEST { 0.0 } else { way };
         let until = now + Duration::from_secs_f64(self.config.jog_timeout_seconds);
         let forward = way > 0.0;
         if let Doing::Jog { run, until: end, braking } = &mut self.doing {
@@ -370,7 +381,8 @@ impl Axis {
     fn stop(&mut self, now: Duration) {
         self.queue.clear();
         if let Doing::Move(run) | Doing::Jog { run, .. } | Doing::Home { run, .. } = &self.doing {
-            let going = run.done > 0 && run.done < run.ramp.steps();
+            let braking = matches!(self.doing, Doing::Jog { braking: true, .. });
+            let going = (run.done > 0 || braking) && run.done < run.ramp.steps();
             self.exact &= !going;
             self.rest(now);
         }
@@ -401,7 +413,7 @@ impl Axis {
 
     fn begin(&mut self, doing: Doing) {
         self.doing = doing;
-        if !self.power {
+        if !self.power_due.unwrap_or(self.power) {
             self.power_due = Some(true);
         }
     }
@@ -417,7 +429,7 @@ impl Axis {
 
     fn allowed(&self, speed: f64) -> Result<f64, Refusal> {
         let most = self.config.max_speed;
-        (speed.is_finite() && speed > 0.0 && speed <= most).then_some(speed).ok_or(Refusal::Speed(most))
+        (SLOWEST..=most).contains(&speed).then_some(speed).ok_or(Refusal::Speed(most))
     }
 
     fn end_of(&self, run: &Run) -> i64 {

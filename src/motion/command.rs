@@ -75,7 +75,7 @@ pub enum Refusal {
     Limits { asked: f64, min: f64, max: f64 },
     #[error("there is no preset {0:?}; /api/stepper/status lists them (stepper.presets)")]
     NoPreset(String),
-    #[error("a speed is more than 0 and at most {0} degrees per second (stepper.max_speed)")]
+    #[error("a speed is 0.01 to {0} degrees per second (stepper.max_speed)")]
     Speed(f64),
     #[error("{0}")]
     Invalid(&'static str),

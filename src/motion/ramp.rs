@@ -50,6 +50,8 @@ impl Phase {
 impl Ramp {
     /// From rest to rest.
     pub fn new(steps: u64, limits: Limits) -> Self {
+        // Without speed there is no way.
+        let steps = if limits.speed > 0.0 && limits.acceleration > 0.0 { steps } else { 0 };
         let (way, Limits { speed, acceleration }) = (steps as f64, limits);
         // A short move never comes up to speed.
         let top = speed.min((way * acceleration).sqrt());

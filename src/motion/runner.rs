@@ -71,6 +71,9 @@ impl Runner {
                 None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match order {
+                // Whoever gave up waiting was told so: only what stops is done all the same.
+                Ok(Order { command, answer })
+                    if answer.is_closed() && !matches!(command, Command::Stop | Command::Disable) => {}
                 Ok(Order { command, answer }) => {
                     let now = self.now();
                     let followed = self.axis.command(&command, now);

@@ -34,6 +34,12 @@ pub fn id(printer: i64, taken: impl Fn(&str) -> bool) -> String {
     id_beside(&own).filter(|_| taken(&own)).unwrap_or(own)
 }
 
+/// All ids that the printer's camera may have.
+pub fn ids(printer: i64) -> [String; 2] {
+    let own = printer.to_string();
+    [format!("{BESIDE}{own}"), own]
+}
+
 /// What stands in for an id that is another camera's; `None` for one that stands in already.
 pub fn id_beside(own: &str) -> Option<String> {
     (!own.starts_with(BESIDE)).then(|| format!("{BESIDE}{own}"))

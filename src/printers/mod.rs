@@ -51,6 +51,7 @@ use crate::record::Recordings;
 use crate::storage::{Database, KeptPrinter};
 use crate::supervision::{Snapshot, Timing, Vitals};
 use crate::tls::Fingerprint;
+pub use camera::ids as camera_ids;
 pub use command::{Command, CommandError};
 pub use error::PrinterError;
 pub use link::{Link, LinkSettings};
@@ -295,6 +296,9 @@ impl Printers {
             printers.show(rest);
             entry.gone.cancel();
             entry.worker.end().await;
+            for camera in camera::ids(entry.printer.id) {
+                printers.0.means.cameras.remove(&camera).await;
+            }
             tracing::info!(printer = entry.printer.id, "printer {} is deleted", entry.printer.name);
             Ok(())
         })

@@ -82,7 +82,8 @@ pub async fn keep(
 /// Brings the cameras to `wanted`; the one that is among them then.
 async fn put(means: &Means, present: Option<Camera>, wanted: Option<&Camera>) -> Option<Camera> {
     if let Some(present) = present.filter(|present| wanted.is_none_or(|wanted| wanted.id != present.id)) {
-        means.cameras.remove(&present.id).await;
+        // What was set for it, a mask above all, holds when it is back.
+        means.cameras.withdraw(&present.id).await;
     }
     let mut camera = wanted?.clone();
     if means.cameras.add(camera.clone()).await.is_ok() {

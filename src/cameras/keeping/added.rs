@@ -30,7 +30,18 @@ impl Cameras {
         Ok(())
     }
 
-    /// Takes an added camera away: its viewers' streams end. Whether there was one.
+    /// Takes an added camera away for a while: its viewers' streams end; its alias, and what was set for it, wait
+    /// for its return. Whether there was one.
+    pub async fn withdraw(&self, id: &str) -> bool {
+        let mut keeping = self.0.keeping.lock().await;
+        let Some((list, entries)) = keeping.withdraw(id, &self.all()).await else { return false };
+        self.show(list, entries);
+        drop(keeping);
+        self.persist().await;
+        true
+    }
+
+    /// Takes an added camera away for good, withdrawn or not, and forgets what was set for it. Whether it was known.
     pub async fn remove(&self, id: &str) -> bool {
         let mut keeping = self.0.keeping.lock().await;
         let Some((list, entries)) = keeping.remove(id, &self.all()).await else { return false };
@@ -66,12 +77,21 @@ impl Keeping {
         Ok(Some(self.without(&id, present).await))
     }
 
-    async fn remove(&mut self, id: &str, present: &[Capture]) -> Option<Shown> {
+    async fn withdraw(&mut self, id: &str, present: &[Capture]) -> Option<Shown> {
         let place = self.added.iter().position(|added| added.id == id)?;
         self.added.remove(place);
-        self.expected.remove(id);
         if self.taken(id) {
             return Some((present.to_vec(), self.entries()));
+        }
+        Some(self.without(id, present).await)
+    }
+
+    async fn remove(&mut self, id: &str, present: &[Capture]) -> Option<Shown> {
+        let added = self.added.len();
+        self.added.retain(|camera| camera.id != id);
+        let known = self.expected.remove(id) || self.added.len() < added;
+        if !known || self.taken(id) {
+            return known.then(|| (present.to_vec(), self.entries()));
         }
         self.pictures.forget(id);
         self.due.extend([Due::Forget(id.to_owned()), Due::Uncover(id.to_owned())]);

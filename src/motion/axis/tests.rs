@@ -115,6 +115,11 @@ fn what_cannot_be_done_is_refused_with_why_and_changes_nothing() {
         (to(Target::Preset("attic".into())), Refusal::NoPreset("attic".into())),
         (Command::Speed(50.1), Refusal::Speed(50.0)),
         (Command::Speed(0.0), Refusal::Speed(50.0)),
+        (Command::Speed(1e-300), Refusal::Speed(50.0)),
+        (
+            Command::Move { target: Target::Degrees(1.0), speed: Some(1e-9), queue: false },
+            Refusal::Speed(50.0),
+        ),
         (Command::Speed(f64::NAN), Refusal::Speed(50.0)),
         (Command::Home, Refusal::NoSwitch),
         (Command::Jog(1.1), Refusal::Invalid("a jog is -1 to 1 of the speed")),
@@ -216,6 +221,35 @@ fn a_jog_brakes_when_it_is_not_asked_for_again_and_never_leaves_the_limits() {
     bench.ask(Command::Jog(0.0)).unwrap();
     bench.seconds(2.0);
     assert!(bench.really < 900 && bench.axis.status().state == State::Idle);
+}
+
+#[test]
+fn power_that_was_taken_or_lost_is_given_again_before_the_next_step() {
+    let mut bench = Bench::new(config());
+    bench.go(5.0).unwrap();
+    bench.seconds(5.0);
+    // Both before the thread comes to do anything.
+    bench.ask(Command::Disable).unwrap();
+    bench.go(10.0).unwrap();
+    bench.seconds(5.0);
+    assert_eq!(bench.really, 100);
+    assert!(bench.axis.status().enabled && *bench.power.last().unwrap());
+    bench.axis.fail("a line cannot be set".into(), bench.now);
+    let status = bench.axis.status();
+    assert!(!status.exact && !status.enabled && status.error.is_some());
+    bench.go(12.0).unwrap();
+    bench.seconds(5.0);
+    assert_eq!((bench.really, bench.power.last()), (120, Some(&true)));
+}
+
+#[test]
+fn a_jog_that_is_too_slow_to_be_one_does_not_move() {
+    let mut bench = Bench::new(config());
+    for way in [1e-300, -1e-9, 0.0] {
+        bench.ask(Command::Jog(way)).unwrap();
+        bench.seconds(2.0);
+        assert_eq!((bench.axis.status().state, bench.really), (State::Idle, 0));
+    }
 }
 
 proptest! {
