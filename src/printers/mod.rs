@@ -61,7 +61,7 @@ use ssdp::{Announcement, Search};
 pub use state::PrinterState;
 use trial::Step;
 use vault::Vault;
-use worker::Worker;
+use worker::{Lasting, Worker};
 
 /// More than one house has; each is a connection and a task.
 const MOST: usize = 200;
@@ -119,6 +119,7 @@ pub struct Entry {
     pub gone: CancellationToken,
     /// Its state, whichever worker it has.
     told: watch::Sender<Arc<PrinterState>>,
+    lasting: Lasting,
     kept: Arc<KeptPrinter>,
     worker: Worker,
 }
@@ -178,7 +179,7 @@ impl Printers {
         for (id, kept) in kept {
             let kept = printers.sealed(id, kept).await;
             let told = watch::Sender::default();
-            list.push(printers.entry(id, kept, told, CancellationToken::new()));
+            list.push(printers.entry(id, kept, told, CancellationToken::new(), Lasting::default()));
         }
         printers.show(list);
         printers
@@ -238,7 +239,8 @@ impl Printers {
                 pin: None,
             };
             let id = database.add_printer(&kept).await?;
-            let entry = printers.entry(id, kept, watch::Sender::default(), CancellationToken::new());
+            let (told, gone) = (watch::Sender::default(), CancellationToken::new());
+            let entry = printers.entry(id, kept, told, gone, Lasting::default());
             tracing::info!(printer = id, "printer {} at {} is added", entry.printer.name, entry.printer.host);
             printers.show(list.iter().cloned().chain([entry.clone()]).collect());
             Ok(entry)
@@ -430,7 +432,8 @@ impl Printers {
     /// Puts another worker in the place of a printer's present one.
     async fn restart(&self, old: &Entry, kept: KeptPrinter) -> Entry {
         old.worker.end().await;
-        let entry = self.entry(old.printer.id, kept, old.told.clone(), old.gone.clone());
+        let (told, gone, lasting) = (old.told.clone(), old.gone.clone(), old.lasting.clone());
+        let entry = self.entry(old.printer.id, kept, told, gone, lasting);
         self.put(entry.clone());
         entry
     }
@@ -442,6 +445,7 @@ impl Printers {
         kept: KeptPrinter,
         told: watch::Sender<Arc<PrinterState>>,
         gone: CancellationToken,
+        lasting: Lasting,
     ) -> Entry {
         let (access_code, locked) = match self.0.vault.open_code(&kept.code) {
             Ok(code) => (code, None),
@@ -461,10 +465,13 @@ impl Printers {
             pin: kept.pin.as_deref().and_then(|pin| pin.parse().ok()),
         });
         let worker = match &locked {
-            None => Worker::start(Arc::clone(&printer), &self.0.means, told.clone(), Arc::downgrade(&self.0)),
+            None => {
+                let registry = Arc::downgrade(&self.0);
+                Worker::start(Arc::clone(&printer), &self.0.means, told.clone(), &lasting, registry)
+            }
             Some(_) => Worker::none(),
         };
-        Entry { printer, locked, gone, told, kept: Arc::new(kept), worker }
+        Entry { printer, locked, gone, told, lasting, kept: Arc::new(kept), worker }
     }
 
     /// Seals a code that was kept as text, now that there is a key.
