@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::command::{Command, CommandError};
-use super::link::{Certificate, Link, LinkSettings};
+use super::link::{Certificate, Known, Link, LinkSettings};
 use super::pictures::{self, Shown};
 use super::printer::Printer;
 use super::recording;
@@ -33,6 +33,7 @@ const RECORDED_WITHIN: Duration = Duration::from_secs(1);
 pub struct Lasting {
     /// Held by the one that may put the printer's camera among the cameras and take it away.
     turn: Arc<tokio::sync::Mutex<()>>,
+    known: Known,
 }
 
 /// The owner of one printer. Cloning it clones a reference.
@@ -67,8 +68,14 @@ impl Worker {
         let config = Arc::clone(&means.config.borrow());
         let settings = link_settings(&printer, config.printers.mqtt_port);
         let timing = Timing::from(&config.supervision);
-        let link =
-            Link::start(&printer.id.to_string(), settings, Patience::default(), &timing, &means.vitals);
+        let link = Link::resume(
+            &printer.id.to_string(),
+            settings,
+            Patience::default(),
+            lasting.known.clone(),
+            &timing,
+            &means.vitals,
+        );
         let following = {
             let tell = tell(link.watch(), told);
             let pin = follow_pin(Arc::clone(&printer), link.certificate(), registry);
