@@ -40,7 +40,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::cameras::Cameras;
@@ -49,7 +49,7 @@ use crate::config::{Config, Secret};
 use crate::pipelines::Library;
 use crate::record::Recordings;
 use crate::storage::{Database, KeptPrinter};
-use crate::supervision::{Snapshot, Timing, Vitals};
+use crate::supervision::{Snapshot, State, Timing, Vitals};
 use crate::tls::Fingerprint;
 pub use camera::ids as camera_ids;
 pub use command::{Command, CommandError};
@@ -65,6 +65,8 @@ use worker::{Lasting, Worker};
 
 /// More than one house has; each is a connection and a task.
 const MOST: usize = 200;
+/// Connection tests at a time.
+const TRIALS: usize = 2;
 
 /// What printers work with. Cloning it clones references.
 #[derive(Clone, Debug)]
@@ -94,6 +96,11 @@ impl Means {
     }
 }
 
+/// Before anything was heard of it.
+fn untold() -> watch::Sender<Arc<PrinterState>> {
+    watch::Sender::new(Arc::new(PrinterState { stale: true, ..PrinterState::default() }))
+}
+
 /// The registry. Cloning it clones a reference.
 #[derive(Clone, Debug)]
 pub struct Printers(Arc<Inner>);
@@ -106,6 +113,7 @@ struct Inner {
     list: watch::Sender<Arc<[Entry]>>,
     /// One change at a time.
     changing: Mutex<()>,
+    trials: Semaphore,
     search: Search,
 }
 
@@ -173,12 +181,13 @@ impl Printers {
             means,
             list: watch::Sender::new(Arc::from([])),
             changing: Mutex::default(),
+            trials: Semaphore::new(TRIALS),
             search: Search::default(),
         }));
         let mut list = Vec::new();
         for (id, kept) in kept {
             let kept = printers.sealed(id, kept).await;
-            let told = watch::Sender::default();
+            let told = untold();
             list.push(printers.entry(id, kept, told, CancellationToken::new(), Lasting::default()));
         }
         printers.show(list);
@@ -194,6 +203,7 @@ impl Printers {
             means,
             list: watch::Sender::new(Arc::from([])),
             changing: Mutex::default(),
+            trials: Semaphore::new(TRIALS),
             search: Search::default(),
         }))
     }
@@ -239,7 +249,7 @@ impl Printers {
                 pin: None,
             };
             let id = database.add_printer(&kept).await?;
-            let (told, gone) = (watch::Sender::default(), CancellationToken::new());
+            let (told, gone) = (untold(), CancellationToken::new());
             let entry = printers.entry(id, kept, told, gone, Lasting::default());
             tracing::info!(printer = id, "printer {} at {} is added", entry.printer.name, entry.printer.host);
             printers.show(list.iter().cloned().chain([entry.clone()]).collect());
@@ -260,7 +270,10 @@ impl Printers {
             let list = printers.list();
             let others = list.iter().map(|entry| &*entry.printer).filter(|it| it.id != old.printer.id);
             let settings = Settings::read(&body, others, false).map_err(PrinterError::Invalid)?;
-            if settings.is_of(&old.printer) {
+            // The same access code again may be right now: a printer that refused it is tried anew.
+            let refused = old.lifecycle().is_some_and(|link| link.state == State::Refused);
+            let again = settings.access_code.is_some() && refused;
+            if settings.is_of(&old.printer) && !again {
                 return Ok(old);
             }
             let code = match &settings.access_code {
@@ -348,7 +361,7 @@ impl Printers {
     /// used where the body has none. A step that fails is no error.
     ///
     /// # Errors
-    /// When there is no such printer, or a field is wrong.
+    /// When there is no such printer, a field is wrong, or too many are being tried.
     pub async fn test(&self, id: Option<&str>, body: &Map<String, Value>) -> Result<Vec<Step>, PrinterError> {
         let own = id.map(|id| self.get(id)).transpose()?;
         let list = self.list();
@@ -367,6 +380,7 @@ impl Printers {
             serial: settings.serial,
             rtsp_url: settings.rtsp_url,
         };
+        let _trial = self.0.trials.try_acquire().map_err(|_| PrinterError::Busy(TRIALS))?;
         Ok(trial::run(&printer, &self.0.means).await)
     }
 
@@ -400,12 +414,21 @@ impl Printers {
             return;
         }
         let kept = KeptPrinter { pin: Some(shown.to_string()), ..(*old.kept).clone() };
-        if let Ok(database) = self.database()
-            && let Err(error) = database.keep_printer(printer.id, &kept).await
-        {
-            tracing::error!(printer = printer.id, "the printer's certificate cannot be kept: {error}");
+        let written = match self.database() {
+            Ok(database) => database.keep_printer(printer.id, &kept).await.map_err(PrinterError::from),
+            Err(error) => Err(error),
+        };
+        let name = &printer.name;
+        match written {
+            Ok(()) => {
+                tracing::info!(printer = printer.id, "printer {name} is known by its certificate {shown}")
+            }
+            Err(error) => tracing::error!(
+                printer = printer.id,
+                "printer {name} is known by its certificate {shown} until the service ends, and met anew after \
+                 that: {error}"
+            ),
         }
-        tracing::info!(printer = printer.id, "printer {} is known by its certificate {shown}", printer.name);
         let printer = Arc::new(Printer { pin: Some(shown), ..(*old.printer).clone() });
         self.put(Entry { printer, kept: Arc::new(kept), ..old });
     }
