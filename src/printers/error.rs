@@ -27,6 +27,8 @@ pub enum PrinterError {
     NoSearch,
     #[error("{0}")]
     Search(String),
+    #[error("{0} printers are being tested already; try again in a moment")]
+    Busy(usize),
     #[error("the change of a printer broke off; the log says why")]
     Broken,
 }

@@ -56,6 +56,27 @@ pub enum Certificate {
     Changed { pinned: Fingerprint, offered: Fingerprint },
 }
 
+/// What is known of a printer while its links come and go: what was asked of it a moment ago is not asked again.
+/// Cloning it clones a reference.
+#[derive(Clone, Debug)]
+pub struct Known {
+    origin: Instant,
+    /// As it was when the last connection ended, and of which machine.
+    last: Arc<Mutex<Option<(String, Reducer)>>>,
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self { origin: Instant::now(), last: Arc::default() }
+    }
+}
+
+impl Known {
+    fn last(&self) -> MutexGuard<'_, Option<(String, Reducer)>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// One printer's link. Every method but [`Link::command`] and [`Link::shutdown`] returns at once.
 #[derive(Debug)]
 pub struct Link {
@@ -68,7 +89,7 @@ pub struct Link {
 pub struct Shared {
     pub settings: LinkSettings,
     pub patience: Patience,
-    origin: Instant,
+    known: Known,
     reducer: Mutex<Reducer>,
     state: watch::Sender<Arc<PrinterState>>,
     certificate: watch::Sender<Certificate>,
@@ -93,10 +114,52 @@ impl Link {
         vitals: &Vitals,
     ) -> Self {
         let reducer = Reducer::new(&settings.serial, patience);
+        Self::with(label, settings, reducer, patience, Known::default(), timing, vitals)
+    }
+
+    /// Starts a link that takes the place of another one of the same printer, and goes on with what that one knew.
+    pub fn resume(
+        label: &str,
+        settings: LinkSettings,
+        patience: Patience,
+        known: Known,
+        timing: &Timing,
+        vitals: &Vitals,
+    ) -> Self {
+        let last = known.last().clone().filter(|(serial, _)| *serial == settings.serial);
+        let reducer = match last {
+            Some((_, last)) => last.resumed(patience),
+            None => Reducer::new(&settings.serial, patience),
+        };
+        Self::with(label, settings, reducer, patience, known, timing, vitals)
+    }
+
+    /// Starts a second link beside the printer's own, for a look.
+    pub fn visit(
+        label: &str,
+        settings: LinkSettings,
+        patience: Patience,
+        timing: &Timing,
+        vitals: &Vitals,
+    ) -> Self {
+        let mut reducer = Reducer::new(&settings.serial, patience);
+        reducer.make_guest();
+        Self::with(label, settings, reducer, patience, Known::default(), timing, vitals)
+    }
+
+    fn with(
+        label: &str,
+        settings: LinkSettings,
+        reducer: Reducer,
+        patience: Patience,
+        known: Known,
+        timing: &Timing,
+        vitals: &Vitals,
+    ) -> Self {
         let certificate = settings.pin.map_or(Certificate::Unknown, Certificate::Pinned);
         let shared = Arc::new(Shared {
             patience,
-            origin: Instant::now(),
+            known,
             state: watch::Sender::new(Arc::new(reducer.state().clone())),
             reducer: Mutex::new(reducer),
             certificate: watch::Sender::new(certificate),
@@ -206,9 +269,13 @@ pub async fn test(
 impl Shared {
     /// Takes in what happened and shows what has become of it.
     pub fn handle(&self, event: Event<'_>) -> Vec<Action> {
-        let at = Moment { now: self.origin.elapsed(), wall: SystemTime::now() };
+        let at = Moment { now: self.known.origin.elapsed(), wall: SystemTime::now() };
         let mut reducer = self.reducer.lock().unwrap_or_else(PoisonError::into_inner);
+        let over = matches!(event, Event::Disconnected(_));
         let actions = reducer.handle(at, event);
+        if over {
+            *self.known.last() = Some((self.settings.serial.clone(), reducer.clone()));
+        }
         self.state.send_if_modified(|shown| {
             let changed = **shown != *reducer.state();
             if changed {
@@ -221,7 +288,7 @@ impl Shared {
 
     pub fn next_deadline(&self) -> Option<Instant> {
         let reducer = self.reducer.lock().unwrap_or_else(PoisonError::into_inner);
-        reducer.next_deadline().map(|at| self.origin + at)
+        reducer.next_deadline().map(|at| self.known.origin + at)
     }
 
     pub fn pin(&self) -> Option<Fingerprint> {

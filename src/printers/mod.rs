@@ -43,7 +43,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::cameras::Cameras;
@@ -52,7 +52,7 @@ use crate::config::{Config, Secret};
 use crate::pipelines::Library;
 use crate::record::Recordings;
 use crate::storage::{Database, KeptPrinter};
-use crate::supervision::{Snapshot, Timing, Vitals};
+use crate::supervision::{Snapshot, State, Timing, Vitals};
 use crate::tls::Fingerprint;
 pub use camera::ids as camera_ids;
 pub use command::{Command, CommandError};
@@ -64,10 +64,12 @@ use ssdp::{Announcement, Search};
 pub use state::PrinterState;
 use trial::Step;
 use vault::Vault;
-use worker::Worker;
+use worker::{Lasting, Worker};
 
 /// More than one house has; each is a connection and a task.
 const MOST: usize = 200;
+/// Connection tests at a time.
+const TRIALS: usize = 2;
 
 /// What printers work with. Cloning it clones references.
 #[derive(Clone, Debug)]
@@ -97,6 +99,11 @@ impl Means {
     }
 }
 
+/// Before anything was heard of it.
+fn untold() -> watch::Sender<Arc<PrinterState>> {
+    watch::Sender::new(Arc::new(PrinterState { stale: true, ..PrinterState::default() }))
+}
+
 /// The registry. Cloning it clones a reference.
 #[derive(Clone, Debug)]
 pub struct Printers(Arc<Inner>);
@@ -109,6 +116,7 @@ struct Inner {
     list: watch::Sender<Arc<[Entry]>>,
     /// One change at a time.
     changing: Mutex<()>,
+    trials: Semaphore,
     search: Search,
 }
 
@@ -122,6 +130,7 @@ pub struct Entry {
     pub gone: CancellationToken,
     /// Its state, whichever worker it has.
     told: watch::Sender<Arc<PrinterState>>,
+    lasting: Lasting,
     kept: Arc<KeptPrinter>,
     worker: Worker,
 }
@@ -175,13 +184,14 @@ impl Printers {
             means,
             list: watch::Sender::new(Arc::from([])),
             changing: Mutex::default(),
+            trials: Semaphore::new(TRIALS),
             search: Search::default(),
         }));
         let mut list = Vec::new();
         for (id, kept) in kept {
             let kept = printers.sealed(id, kept).await;
-            let told = watch::Sender::default();
-            list.push(printers.entry(id, kept, told, CancellationToken::new()));
+            let told = untold();
+            list.push(printers.entry(id, kept, told, CancellationToken::new(), Lasting::default()));
         }
         printers.show(list);
         printers
@@ -196,6 +206,7 @@ impl Printers {
             means,
             list: watch::Sender::new(Arc::from([])),
             changing: Mutex::default(),
+            trials: Semaphore::new(TRIALS),
             search: Search::default(),
         }))
     }
@@ -242,7 +253,8 @@ impl Printers {
                 pin: None,
             };
             let id = database.add_printer(&kept).await?;
-            let entry = printers.entry(id, kept, watch::Sender::default(), CancellationToken::new());
+            let (told, gone) = (untold(), CancellationToken::new());
+            let entry = printers.entry(id, kept, told, gone, Lasting::default());
             tracing::info!(printer = id, "printer {} at {} is added", entry.printer.name, entry.printer.host);
             printers.show(list.iter().cloned().chain([entry.clone()]).collect());
             Ok(entry)
@@ -262,7 +274,10 @@ impl Printers {
             let list = printers.list();
             let others = list.iter().map(|entry| &*entry.printer).filter(|it| it.id != old.printer.id);
             let settings = Settings::read(&body, others, false).map_err(PrinterError::Invalid)?;
-            if settings.is_of(&old.printer) {
+            // The same access code again may be right now: a printer that refused it is tried anew.
+            let refused = old.lifecycle().is_some_and(|link| link.state == State::Refused);
+            let again = settings.access_code.is_some() && refused;
+            if settings.is_of(&old.printer) && !again {
                 return Ok(old);
             }
             settings.may_keep_code(&old.printer).map_err(PrinterError::Invalid)?;
@@ -352,7 +367,7 @@ impl Printers {
     /// used where the body has none. A step that fails is no error.
     ///
     /// # Errors
-    /// When there is no such printer, or a field is wrong.
+    /// When there is no such printer, a field is wrong, or too many are being tried.
     pub async fn test(&self, id: Option<&str>, body: &Map<String, Value>) -> Result<Vec<Step>, PrinterError> {
         let own = id.map(|id| self.get(id)).transpose()?;
         let list = self.list();
@@ -375,6 +390,7 @@ impl Printers {
             serial: settings.serial,
             rtsp_url: settings.rtsp_url,
         };
+        let _trial = self.0.trials.try_acquire().map_err(|_| PrinterError::Busy(TRIALS))?;
         Ok(trial::run(&printer, &self.0.means).await)
     }
 
@@ -408,12 +424,21 @@ impl Printers {
             return;
         }
         let kept = KeptPrinter { pin: Some(shown.to_string()), ..(*old.kept).clone() };
-        if let Ok(database) = self.database()
-            && let Err(error) = database.keep_printer(printer.id, &kept).await
-        {
-            tracing::error!(printer = printer.id, "the printer's certificate cannot be kept: {error}");
+        let written = match self.database() {
+            Ok(database) => database.keep_printer(printer.id, &kept).await.map_err(PrinterError::from),
+            Err(error) => Err(error),
+        };
+        let name = &printer.name;
+        match written {
+            Ok(()) => {
+                tracing::info!(printer = printer.id, "printer {name} is known by its certificate {shown}")
+            }
+            Err(error) => tracing::error!(
+                printer = printer.id,
+                "printer {name} is known by its certificate {shown} until the service ends, and met anew after \
+                 that: {error}"
+            ),
         }
-        tracing::info!(printer = printer.id, "printer {} is known by its certificate {shown}", printer.name);
         let printer = Arc::new(Printer { pin: Some(shown), ..(*old.printer).clone() });
         self.put(Entry { printer, kept: Arc::new(kept), ..old });
     }
@@ -445,7 +470,8 @@ impl Printers {
     /// Puts another worker in the place of a printer's present one.
     async fn restart(&self, old: &Entry, kept: KeptPrinter) -> Entry {
         old.worker.end().await;
-        let entry = self.entry(old.printer.id, kept, old.told.clone(), old.gone.clone());
+        let (told, gone, lasting) = (old.told.clone(), old.gone.clone(), old.lasting.clone());
+        let entry = self.entry(old.printer.id, kept, told, gone, lasting);
         self.put(entry.clone());
         entry
     }
@@ -457,6 +483,7 @@ impl Printers {
         kept: KeptPrinter,
         told: watch::Sender<Arc<PrinterState>>,
         gone: CancellationToken,
+        lasting: Lasting,
     ) -> Entry {
         let (access_code, locked) = match self.0.vault.open_code(&kept.code) {
             Ok(code) => (code, None),
@@ -476,10 +503,13 @@ impl Printers {
             pin: kept.pin.as_deref().and_then(|pin| pin.parse().ok()),
         });
         let worker = match &locked {
-            None => Worker::start(Arc::clone(&printer), &self.0.means, told.clone(), Arc::downgrade(&self.0)),
+            None => {
+                let registry = Arc::downgrade(&self.0);
+                Worker::start(Arc::clone(&printer), &self.0.means, told.clone(), &lasting, registry)
+            }
             Some(_) => Worker::none(),
         };
-        Entry { printer, locked, gone, told, kept: Arc::new(kept), worker }
+        Entry { printer, locked, gone, told, lasting, kept: Arc::new(kept), worker }
     }
 
     /// Seals a code that was kept as text, now that there is a key.

@@ -180,6 +180,11 @@ impl Model {
             _ => Duration::from_secs(10),
         }
     }
+
+    /// Whether one more request for everything does it no harm.
+    pub fn pushall_at_any_time(self) -> bool {
+        self.pushall_every() < Duration::from_secs(60)
+    }
 }
 
 impl Lamp {

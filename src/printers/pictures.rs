@@ -42,9 +42,13 @@ pub async fn keep(
     stop: CancellationToken,
 ) {
     let mut config = means.config.clone();
+    let mut cameras = means.cameras.watch();
     let mut present: Option<Camera> = None;
+    let mut asked: Option<Camera> = None;
     let mut why = None;
     loop {
+        let moved = cameras.has_changed().unwrap_or(false);
+        cameras.mark_unchanged();
         let wanted = {
             let (state, config) =
                 (Arc::clone(&states.borrow_and_update()), Arc::clone(&config.borrow_and_update()));
@@ -53,8 +57,9 @@ pub async fn keep(
             camera::decide(id, &printer, &state, pin, &config.printers)
                 .map(|camera| reach::confine(camera, printer.rtsp_url.as_deref(), &config))
         };
-        if wanted.as_ref().ok() != present.as_ref() {
+        if due(present.as_ref(), asked.as_ref(), wanted.as_ref().ok(), moved) {
             present = put(&means, present, wanted.as_ref().ok()).await;
+            asked = wanted.as_ref().ok().cloned();
         }
         let now = match (&present, wanted) {
             (Some(camera), _) => Shown { id: Some(camera.id.clone()), why: None },
@@ -75,19 +80,39 @@ pub async fn keep(
             changed = states.changed() => if changed.is_err() { break },
             changed = certificates.changed() => if changed.is_err() { break },
             changed = config.changed() => if changed.is_err() { break },
+            changed = cameras.changed() => {
+                if changed.is_err() {
+                    break;
+                }
+                // Looked at above.
+                cameras.mark_changed();
+            }
         }
     }
     put(&means, present, None).await;
     shown.send_replace(Shown::default());
 }
 
+/// Whether the cameras are to be brought to `wanted`: once, and where its id was another camera's, again when the
+/// cameras have changed.
+fn due(present: Option<&Camera>, asked: Option<&Camera>, wanted: Option<&Camera>, moved: bool) -> bool {
+    present != wanted && (asked != wanted || moved)
+}
+
 /// Brings the cameras to `wanted`; the one that is among them then.
 async fn put(means: &Means, present: Option<Camera>, wanted: Option<&Camera>) -> Option<Camera> {
-    if let Some(present) = present.filter(|present| wanted.is_none_or(|wanted| wanted.id != present.id)) {
+    let now = match wanted {
+        Some(wanted) => add(means, wanted.clone()).await,
+        None => None,
+    };
+    if let Some(present) = present.filter(|present| now.as_ref().is_none_or(|now| now.id != present.id)) {
         // What was set for it, a mask above all, holds when it is back.
         means.cameras.withdraw(&present.id).await;
     }
-    let mut camera = wanted?.clone();
+    now
+}
+
+async fn add(means: &Means, mut camera: Camera) -> Option<Camera> {
     if means.cameras.add(camera.clone()).await.is_ok() {
         return Some(camera);
     }
@@ -129,5 +154,38 @@ fn pin(certificate: &Certificate) -> Option<Fingerprint> {
     match certificate {
         Certificate::Unknown => None,
         Certificate::Pinned(pinned) | Certificate::Changed { pinned, .. } => Some(*pinned),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::model::Source;
+
+    #[test]
+    fn a_camera_whose_id_is_taken_is_put_once_and_again_when_the_cameras_have_changed() {
+        let own = Camera::new("7", Source::Test {});
+        let beside = Camera::new("printer-7", Source::Test {});
+        let (own, beside) = (Some(&own), Some(&beside));
+        for (present, asked, wanted, moved, expected) in [
+            (None, None, own, false, true),
+            (own, own, own, false, false),
+            (own, own, own, true, false),
+            // A report that changes nothing.
+            (beside, own, own, false, false),
+            (beside, own, own, true, true),
+            (beside, beside, own, false, true),
+            // Both ids are taken.
+            (None, own, own, false, false),
+            (None, own, own, true, true),
+            (own, own, None, false, true),
+            (None, None, None, true, false),
+        ] {
+            assert_eq!(
+                due(present, asked, wanted, moved),
+                expected,
+                "{present:?} {asked:?} {wanted:?} {moved}"
+            );
+        }
     }
 }

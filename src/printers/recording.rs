@@ -2,10 +2,11 @@
 //! recorders. One task of the worker's.
 //!
 //! A recording or timelapse that somebody else began is left to them, also at the end of the print. What cannot
-//! be begun (no pictures yet, a full disk) is tried again every half minute while the print goes on.
+//! be begun (somebody else's is under way, no pictures yet, a full disk) is tried again every half minute while
+//! the print goes on. Being told to stop breaks off whatever is under way; what was begun is ended all the same.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
 use tokio::time::sleep_until;
@@ -17,7 +18,7 @@ use super::pictures::Shown;
 use super::printer::Printer;
 use super::state::PrinterState;
 use crate::config::model;
-use crate::record::{RecordError, Recordings, StartOptions, TimelapseOptions};
+use crate::record::{RecordError, Recordings, TimelapseOptions};
 
 const AGAIN: Duration = Duration::from_secs(30);
 
@@ -28,12 +29,19 @@ enum What {
     Timelapse(TimelapseOptions),
 }
 
+/// By what the one that we began is told from another one of the same camera.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ours {
+    Recording(u64),
+    Timelapse(SystemTime),
+}
+
 /// One of the things that are made, as far as we began it.
 #[derive(Debug, Default)]
 struct Made {
     /// The print and the camera that it was begun for, and what.
     of: Option<(u64, String, What)>,
-    ours: bool,
+    ours: Option<Ours>,
     /// Not tried before that.
     wait: Option<Instant>,
 }
@@ -55,31 +63,32 @@ pub async fn keep(
         let settings = config.borrow_and_update().printers.clone();
         let camera = shown.borrow_and_update().id.clone();
         let wish = hooks.look(&state, Instant::now());
-        if let Some(camera) = &camera {
-            for occasion in wish.occasions.into_iter().filter(|occasion| wanted(*occasion, &settings)) {
-                // While the print is still recorded, its camera is open.
-                if let Err(error) = recordings.snapshots().take(camera, None).await {
-                    let words = match occasion {
-                        Occasion::End => "at the end of its print",
-                        Occasion::Error => "at its error",
-                    };
-                    tracing::warn!(
-                        printer = printer.id,
-                        "no picture of printer {} {words}: {error}",
-                        printer.name
-                    );
-                }
-            }
-        }
         // A camera that is away for a moment ends nothing.
-        let print = wish.print.zip(camera.or_else(|| recording.of.clone().map(|(_, camera, _)| camera)));
+        let print = wish.print.zip(camera.clone().or_else(|| {
+            let of = recording.of.as_ref().or(timelapse.of.as_ref());
+            of.map(|(_, camera, _)| camera.clone())
+        }));
         let whole =
             print.clone().filter(|_| settings.record).map(|(print, camera)| (print, camera, What::Recording));
         let sped = print
             .zip(options(&settings))
             .map(|((print, camera), options)| (print, camera, What::Timelapse(options)));
-        recording.bring(whole, recordings, &printer).await;
-        timelapse.bring(sped, recordings, &printer).await;
+        let occasions = wish.occasions.into_iter().filter(|occasion| wanted(*occasion, &settings));
+        let work = async {
+            if let Some(camera) = &camera {
+                for occasion in occasions {
+                    // While the print is still recorded, its camera is open.
+                    picture(occasion, camera, recordings, &printer).await;
+                }
+            }
+            recording.bring(whole, recordings, &printer).await;
+            timelapse.bring(sped, recordings, &printer).await;
+        };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            () = work => {}
+        }
 
         let deadline = [wish.deadline, recording.wait, timelapse.wait].into_iter().flatten().min();
         let wake = async {
@@ -96,8 +105,17 @@ pub async fn keep(
             () = wake => {}
         }
     }
-    recording.bring(None, recordings, &printer).await;
-    timelapse.bring(None, recordings, &printer).await;
+    tokio::join!(recording.bring(None, recordings, &printer), timelapse.bring(None, recordings, &printer));
+}
+
+async fn picture(occasion: Occasion, camera: &str, recordings: &Recordings, printer: &Printer) {
+    if let Err(error) = recordings.snapshots().take(camera, None).await {
+        let words = match occasion {
+            Occasion::End => "at the end of its print",
+            Occasion::Error => "at its error",
+        };
+        tracing::warn!(printer = printer.id, "no picture of printer {} {words}: {error}", printer.name);
+    }
 }
 
 fn wanted(occasion: Occasion, settings: &model::Printers) -> bool {
@@ -118,7 +136,7 @@ fn options(settings: &model::Printers) -> Option<TimelapseOptions> {
 }
 
 impl Made {
-    /// Ends what is no longer wanted and begins what is.
+    /// Ends what is no longer wanted and begins what is. Where it is dropped on the way, the next call goes on.
     async fn bring(
         &mut self,
         wanted: Option<(u64, String, What)>,
@@ -126,15 +144,15 @@ impl Made {
         printer: &Printer,
     ) {
         if self.of != wanted
-            && let Some((_, camera, what)) = self.of.take()
+            && let Some((_, camera, _)) = self.of.clone()
         {
-            self.wait = None;
-            if std::mem::take(&mut self.ours)
-                && let Err(error) = end(recordings, &camera, what).await
+            if let Some(ours) = self.ours
+                && let Err(error) = end(recordings, &camera, ours).await
             {
                 // Somebody ended it before.
                 tracing::debug!(printer = printer.id, "{error}");
             }
+            *self = Self::default();
         }
         let Some((print, camera, what)) = wanted.filter(|wanted| self.of.as_ref() != Some(wanted)) else {
             if self.of.is_none() {
@@ -145,14 +163,22 @@ impl Made {
         if self.wait.is_some_and(|wait| Instant::now() < wait) {
             return;
         }
-        match begin(recordings, &camera, what).await {
-            Ok(()) => (self.of, self.ours, self.wait) = (Some((print, camera, what)), true, None),
-            // There is one already.
-            Err(RecordError::InvalidState(_)) => {
-                (self.of, self.ours, self.wait) = (Some((print, camera, what)), false, None);
+        let begun = match what {
+            What::Recording => {
+                let ticket = rand::random();
+                // Known before it has begun, so that it is ended even if nobody waits for its beginning.
+                (self.of, self.ours) = (Some((print, camera.clone(), what)), Some(Ours::Recording(ticket)));
+                recordings.start_own(&camera, ticket).await.map(|_| Ours::Recording(ticket))
             }
+            What::Timelapse(options) => {
+                recordings.start_timelapse(&camera, options).map(|status| Ours::Timelapse(status.started_at))
+            }
+        };
+        match begun {
+            Ok(ours) => *self = Self { of: Some((print, camera, what)), ours: Some(ours), wait: None },
             Err(error) => {
-                if self.wait.is_none() {
+                // While there is one already, this print has all that it needs.
+                if self.wait.is_none() && !matches!(error, RecordError::InvalidState(_)) {
                     tracing::warn!(
                         printer = printer.id,
                         "the print of printer {} is not recorded: {error}; tried again every {} s",
@@ -160,22 +186,19 @@ impl Made {
                         AGAIN.as_secs()
                     );
                 }
-                self.wait = Some(Instant::now() + AGAIN);
+                *self = Self { wait: Some(Instant::now() + AGAIN), ..Self::default() };
             }
         }
     }
 }
 
-async fn begin(recordings: &Recordings, camera: &str, what: What) -> Result<(), RecordError> {
-    match what {
-        What::Recording => recordings.start(camera, StartOptions::default()).await.map(drop),
-        What::Timelapse(options) => recordings.start_timelapse(camera, options).map(drop),
-    }
-}
-
-async fn end(recordings: &Recordings, camera: &str, what: What) -> Result<(), RecordError> {
-    match what {
-        What::Recording => recordings.stop(camera).await.map(drop),
-        What::Timelapse(_) => recordings.stop_timelapse(camera).await.map(drop),
+/// Ends what we began, unless somebody has and another one is under way.
+async fn end(recordings: &Recordings, camera: &str, ours: Ours) -> Result<(), RecordError> {
+    match ours {
+        Ours::Recording(ticket) => recordings.stop_own(camera, ticket).await,
+        Ours::Timelapse(began) if recordings.timelapse(camera)?.started_at == began => {
+            recordings.stop_timelapse(camera).await.map(drop)
+        }
+        Ours::Timelapse(_) => Ok(()),
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! The rules:
 //! - On connecting it is asked who it is, and for everything, the latter no more often than its model
-//!   stands. What was known before stays, marked as old.
+//!   stands, whichever link asked last. What was known before stays, marked as old.
 //! - Statuses are merged; answers to commands never are. A command is done when an answer with its name and
 //!   number says so.
 //! - After [`Patience::silence`] without a status it is asked to go on, and [`Patience::last_word`] later it
@@ -58,8 +58,9 @@ impl Default for Patience {
 /// What happened.
 #[derive(Clone, Debug)]
 pub enum Event<'a> {
-    /// The printer lets us in and its reports are subscribed to.
-    Connected,
+    /// The printer lets us in and its reports are subscribed to. Requests are numbered from `first` on: others
+    /// ask the same printer, and its answers go to everybody.
+    Connected { first: u32 },
     /// The connection is no more, and why, in words.
     Disconnected(String),
     /// A message came.
@@ -115,6 +116,8 @@ pub struct Reducer {
     last_pushall: Option<Duration>,
     /// Everything has to be asked for as soon as that may be.
     wants_all: bool,
+    /// A guest of the printer's asks for everything only where that may be done at any time.
+    guest: bool,
 }
 
 impl Reducer {
@@ -131,7 +134,20 @@ impl Reducer {
             prodded: false,
             last_pushall: None,
             wants_all: false,
+            guest: false,
         }
+    }
+
+    /// The same for another link of this machine: all that is known of it, and when it was asked for everything.
+    pub fn resumed(self, patience: Patience) -> Self {
+        let state = PrinterState { connected: false, stale: true, trouble: None, ..self.state };
+        Self { patience, state, pending: Vec::new(), ..self }
+    }
+
+    /// Makes it one that only looks in: where everything may not be asked for often, the printer's own link is
+    /// left to do it.
+    pub fn make_guest(&mut self) {
+        self.guest = true;
     }
 
     pub fn state(&self) -> &PrinterState {
@@ -158,7 +174,7 @@ impl Reducer {
     pub fn handle(&mut self, at: Moment, event: Event<'_>) -> Vec<Action> {
         let mut out = Vec::new();
         match event {
-            Event::Connected => self.connected(at, &mut out),
+            Event::Connected { first } => self.connected(at, first, &mut out),
             Event::Disconnected(words) => self.disconnected(words, &mut out),
             Event::Message(bytes) => self.message(at, bytes, &mut out),
             Event::Command { command, ticket } => self.command(at, command, ticket, &mut out),
@@ -170,14 +186,14 @@ impl Reducer {
         out
     }
 
-    fn connected(&mut self, at: Moment, out: &mut Vec<Action>) {
+    fn connected(&mut self, at: Moment, first: u32, out: &mut Vec<Action>) {
         self.state.connected = true;
         self.state.trouble = None;
-        self.sequence = 0;
+        self.sequence = u64::from(first);
         self.silent_since = at.now;
         self.spoke = false;
         self.prodded = false;
-        self.wants_all = true;
+        self.wants_all = !self.guest || self.state.model.pushall_at_any_time();
         self.ask("info", "get_version", out);
     }
 

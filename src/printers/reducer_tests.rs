@@ -25,7 +25,7 @@ fn at(seconds: u64) -> Moment {
 
 fn connected(serial: &str) -> Reducer {
     let mut reducer = Reducer::new(serial, Patience::default());
-    reducer.handle(at(0), Event::Connected);
+    reducer.handle(at(0), Event::Connected { first: 0 });
     reducer
 }
 
@@ -153,7 +153,7 @@ fn an_h2d_has_two_nozzles_two_lamps_and_two_kinds_of_ams() {
 fn on_connecting_it_is_asked_who_it_is_and_for_everything() {
     let mut reducer = Reducer::new("00M00A000000001", Patience::default());
     assert!(reducer.state().stale && !reducer.state().connected);
-    let actions = reducer.handle(at(0), Event::Connected);
+    let actions = reducer.handle(at(0), Event::Connected { first: 0 });
     assert_eq!(requests(&actions), ["get_version 0", "pushall 1"]);
 }
 
@@ -164,7 +164,7 @@ fn a_small_machine_is_asked_for_everything_once_in_five_minutes_however_often_it
     for seconds in 1..=700 {
         if seconds % 20 == 0 {
             reducer.handle(at(seconds), Event::Disconnected("it broke".into()));
-            reducer.handle(at(seconds), Event::Connected);
+            reducer.handle(at(seconds), Event::Connected { first: 0 });
         }
         say(&mut reducer, seconds, &json!({ "print": { "mc_percent": 1 } }));
         let actions = reducer.handle(at(seconds), Event::Tick);
@@ -174,6 +174,33 @@ fn a_small_machine_is_asked_for_everything_once_in_five_minutes_however_often_it
     }
     assert!(asked.windows(2).all(|pair| pair[1] - pair[0] >= 300), "{asked:?}");
     assert!(reducer.last_pushall.unwrap() >= Duration::from_secs(600));
+}
+
+#[test]
+fn a_small_machine_is_not_asked_for_everything_again_by_the_next_link_or_a_guest() {
+    let connect = |reducer: &mut Reducer, seconds| {
+        let actions = reducer.handle(at(seconds), Event::Connected { first: 0 });
+        requests(&actions).iter().any(|request| request.starts_with("pushall"))
+    };
+    for (serial, small) in [("01P00A000000001", true), ("00M00A000000001", false)] {
+        let mut first = Reducer::new(serial, Patience::default());
+        assert!(connect(&mut first, 1000));
+        say(&mut first, 1001, &json!({ "print": { "mc_percent": 12 } }));
+        first.handle(at(1010), Event::Disconnected("the link was ended".into()));
+        let mut next = first.resumed(Patience::default());
+        let state = next.state();
+        assert!(state.percent == Some(12) && state.stale && state.trouble.is_none());
+        assert_eq!(connect(&mut next, 1020), !small);
+        if small {
+            assert_eq!(next.next_deadline(), Some(Duration::from_secs(1030)), "its first word");
+            say(&mut next, 1021, &json!({ "print": { "mc_percent": 1 } }));
+            say(&mut next, 1299, &json!({ "print": { "mc_percent": 1 } }));
+            assert_eq!(next.next_deadline(), Some(Duration::from_secs(1300)));
+        }
+        let mut guest = Reducer::new(serial, Patience::default());
+        guest.make_guest();
+        assert_eq!(connect(&mut guest, 2000), !small);
+    }
 }
 
 #[test]
@@ -218,7 +245,7 @@ fn what_was_known_stays_after_a_broken_connection_and_is_marked_as_old_until_the
     assert_eq!((state.connected, state.stale, state.percent), (false, true, Some(42)));
     assert_eq!(state.trouble.as_deref(), Some("the cable"));
     assert_eq!(reducer.next_deadline(), None);
-    reducer.handle(at(9), Event::Connected);
+    reducer.handle(at(9), Event::Connected { first: 0 });
     assert!(reducer.state().connected && reducer.state().stale && reducer.state().trouble.is_none());
     say(&mut reducer, 10, &json!({ "print": { "mc_percent": 50 } }));
     assert!(!reducer.state().stale);
@@ -326,8 +353,8 @@ fn numbers_of_commands_begin_anew_with_each_connection_and_only_grow() {
     assert_eq!(requests(&order(&mut reducer, 2, Command::Pause)), ["pause 2"]);
     assert_eq!(requests(&order(&mut reducer, 2, Command::Stop)), ["stop 3"]);
     reducer.handle(at(3), Event::Disconnected(String::new()));
-    let actions = reducer.handle(at(20), Event::Connected);
-    assert_eq!(requests(&actions), ["get_version 0", "pushall 1"]);
+    let actions = reducer.handle(at(20), Event::Connected { first: 4_000_000_000 });
+    assert_eq!(requests(&actions), ["get_version 4000000000", "pushall 4000000001"]);
 }
 
 #[test]

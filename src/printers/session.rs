@@ -26,6 +26,12 @@ const BYTES: usize = 4 * MESSAGE_LIMIT;
 
 type Answers = HashMap<u64, oneshot::Sender<Result<(), CommandError>>>;
 
+/// Where a connection's requests begin to be numbered: far from where other programs do, and with room to grow in
+/// the 31 bits that machines may read it into.
+fn first_number() -> u32 {
+    0x1000_0000 | (rand::random::<u32>() >> 3)
+}
+
 /// Runs the attempt until it fails, which it reports, or is stopped.
 pub async fn run(shared: Arc<Shared>, reports: Reports, stop: CancellationToken) {
     let opening =
@@ -84,7 +90,7 @@ impl Session<'_> {
         let patience = self.shared.patience;
         let mut line = Line { ping: Instant::now() + patience.keep_alive, pong: None };
         let mut flood = Flood { since: Instant::now(), packets: 0, bytes: 0 };
-        self.act(self.shared.handle(Event::Connected), connection).await?;
+        self.act(self.shared.handle(Event::Connected { first: first_number() }), connection).await?;
         loop {
             let tick = self.shared.next_deadline();
             let actions = tokio::select! {

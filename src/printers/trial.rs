@@ -62,7 +62,7 @@ pub async fn run(printer: &Printer, means: &Means) -> Vec<Step> {
     match reached {
         Err((step, why)) => failed(step, why),
         Ok(certificate) => {
-            let link = Link::start(
+            let link = Link::visit(
                 &format!("{} in a test", printer.name),
                 LinkSettings { pin: certificate, ..settings },
                 patience,
@@ -78,10 +78,15 @@ pub async fn run(printer: &Printer, means: &Means) -> Vec<Step> {
     }
 }
 
-/// The state after the first report; `None` when none comes.
+/// The state after the first report, or after it has said who it is; `None` when it says nothing.
 async fn first_report(link: &Link) -> Option<Arc<PrinterState>> {
+    // Machines that are not to be asked for everything may have nothing else to report.
+    let told = |state: &PrinterState| {
+        let all = state.model.pushall_at_any_time();
+        state.last_update.is_some() || (!all && state.details.firmware.is_some())
+    };
     let mut states = link.watch();
-    let heard = timeout(REPORT_WITHIN, states.wait_for(|state| state.last_update.is_some())).await;
+    let heard = timeout(REPORT_WITHIN, states.wait_for(|state| told(state))).await;
     heard.ok().and_then(Result::ok).map(|state| Arc::clone(&state))
 }
 

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::command::{Command, CommandError};
-use super::link::{Certificate, Link, LinkSettings};
+use super::link::{Certificate, Known, Link, LinkSettings};
 use super::pictures::{self, Shown};
 use super::printer::Printer;
 use super::recording;
@@ -24,8 +24,18 @@ use crate::config::Config;
 use crate::supervision::{Snapshot, Timing};
 use crate::tls::Fingerprint;
 
-/// A worker that has not ended by then is left behind.
+/// A worker that has not ended by then is left behind; its successor's camera comes when its own has gone.
 const END_WITHIN: Duration = Duration::from_millis(1800);
+/// A recording is closed before its camera goes, unless that takes longer.
+const RECORDED_WITHIN: Duration = Duration::from_secs(1);
+
+/// What outlives a printer's workers. Cloning it clones references.
+#[derive(Clone, Debug, Default)]
+pub struct Lasting {
+    /// Held by the one that may put the printer's camera among the cameras and take it away.
+    turn: Arc<tokio::sync::Mutex<()>>,
+    known: Known,
+}
 
 /// The owner of one printer. Cloning it clones a reference.
 #[derive(Clone, Debug)]
@@ -53,13 +63,20 @@ impl Worker {
         printer: Arc<Printer>,
         means: &Means,
         told: watch::Sender<Arc<PrinterState>>,
+        lasting: &Lasting,
         registry: Weak<Inner>,
     ) -> Self {
         let config = Arc::clone(&means.config.borrow());
         let settings = link_settings(&printer, &config);
         let timing = Timing::from(&config.supervision);
-        let link =
-            Link::start(&printer.id.to_string(), settings, Patience::default(), &timing, &means.vitals);
+        let link = Link::resume(
+            &printer.id.to_string(),
+            settings,
+            Patience::default(),
+            lasting.known.clone(),
+            &timing,
+            &means.vitals,
+        );
         let following = {
             let tell = tell(link.watch(), told);
             let pin = follow_pin(Arc::clone(&printer), link.certificate(), registry);
@@ -71,15 +88,33 @@ impl Worker {
         let (stop, showing) = (CancellationToken::new(), watch::Sender::new(Shown::default()));
         let shown = showing.subscribe();
         let pictures = {
-            // A recording is closed before its camera goes.
-            let (stop, recorded) = (stop.clone(), CancellationToken::new());
+            let (stop, recorded, turn) = (stop.clone(), CancellationToken::new(), Arc::clone(&lasting.turn));
             let (states, certificates, means) = (link.watch(), link.certificate(), means.clone());
             let (camera, shown) = (Arc::clone(&printer), shown.clone());
-            let recording = recording::keep(Arc::clone(&printer), means.clone(), states.clone(), shown, stop);
-            let camera = pictures::keep(camera, means, states, certificates, showing, recorded.clone());
+            let recording =
+                recording::keep(Arc::clone(&printer), means.clone(), states.clone(), shown, stop.clone());
+            let gone = recorded.clone();
             let recording = async move {
-                recording.await;
+                tokio::pin!(recording);
+                let late = async {
+                    stop.cancelled().await;
+                    tokio::time::sleep(RECORDED_WITHIN).await;
+                };
+                let ended = tokio::select! {
+                    () = &mut recording => true,
+                    () = late => false,
+                };
                 recorded.cancel();
+                if !ended {
+                    recording.await;
+                }
+            };
+            let camera = async move {
+                let _turn = tokio::select! {
+                    () = gone.cancelled() => return,
+                    turn = turn.lock() => turn,
+                };
+                pictures::keep(camera, means, states, certificates, showing, gone.clone()).await;
             };
             tokio::spawn(async move {
                 tokio::join!(camera, recording);
@@ -123,10 +158,12 @@ impl Worker {
         running.stop.cancel();
         let pictures = running.pictures.lock().unwrap_or_else(PoisonError::into_inner).take();
         let all = async {
-            if let Some(pictures) = pictures {
-                let _ = pictures.await;
-            }
-            running.link.shutdown().await;
+            let pictures = async {
+                if let Some(pictures) = pictures {
+                    let _ = pictures.await;
+                }
+            };
+            tokio::join!(pictures, running.link.shutdown());
         };
         if tokio::time::timeout(END_WITHIN, all).await.is_err() {
             let Printer { id, name, .. } = &*running.printer;

@@ -224,6 +224,24 @@ impl Recordings {
         self.recorder(camera)?.stop().await
     }
 
+    /// Starts to record a camera for somebody who is to stop this recording and no other, with the same ticket.
+    /// Dropping this does not undo it.
+    ///
+    /// # Errors
+    /// Those of [`Recordings::start`].
+    pub async fn start_own(&self, camera: &str, ticket: u64) -> Result<RecordingStatus, RecordError> {
+        self.recorder(camera)?.start_own(ticket).await
+    }
+
+    /// Stops the recording that was started with this ticket, also one whose start is still under way; another
+    /// one goes on.
+    ///
+    /// # Errors
+    /// When there is no such camera.
+    pub async fn stop_own(&self, camera: &str, ticket: u64) -> Result<(), RecordError> {
+        self.recorder(camera)?.stop_own(ticket).await
+    }
+
     /// How the recording of a camera is.
     ///
     /// # Errors

@@ -84,6 +84,8 @@ enum Command {
 enum Which {
     Any,
     Continuous,
+    /// Only the one that was started with this ticket.
+    Ticket(u64),
 }
 
 /// A recording that is wanted.
@@ -91,6 +93,8 @@ enum Which {
 struct Job {
     continuous: bool,
     ends: Option<(Instant, SystemTime)>,
+    /// By which who started it knows it again.
+    ticket: Option<u64>,
 }
 
 /// What the task tells of itself.
@@ -168,11 +172,26 @@ impl Recorder {
         options: StartOptions,
         continuous: bool,
     ) -> Result<RecordingStatus, RecordError> {
+        self.start_with(options, continuous, None).await
+    }
+
+    /// Starts it for somebody who stops this one and no other: see [`Recorder::stop_own`], which may also be
+    /// called while this is under way or after it was dropped.
+    pub async fn start_own(&self, ticket: u64) -> Result<RecordingStatus, RecordError> {
+        self.start_with(StartOptions::default(), false, Some(ticket)).await
+    }
+
+    async fn start_with(
+        &self,
+        options: StartOptions,
+        continuous: bool,
+        ticket: Option<u64>,
+    ) -> Result<RecordingStatus, RecordError> {
         let ends = options.duration.and_then(|duration| {
             Some((Instant::now().checked_add(duration)?, SystemTime::now().checked_add(duration)?))
         });
         let failures = self.view.borrow().failures;
-        self.command(|answer| Command::Start(Job { continuous, ends }, answer)).await?;
+        self.command(|answer| Command::Start(Job { continuous, ends, ticket }, answer)).await?;
         let mut view = self.view.clone();
         let begun = view.wait_for(|view| view.open || view.job.is_none() || view.failures != failures);
         // Its camera may be away: it begins when pictures come.
@@ -188,6 +207,11 @@ impl Recorder {
     /// Stops what the configuration wanted; what somebody else started since goes on.
     pub async fn stop_continuous(&self) -> Result<(), RecordError> {
         self.command(|answer| Command::Stop(Which::Continuous, answer)).await
+    }
+
+    /// Stops what was started with this ticket; whatever else is recorded goes on.
+    pub async fn stop_own(&self, ticket: u64) -> Result<(), RecordError> {
+        self.command(|answer| Command::Stop(Which::Ticket(ticket), answer)).await
     }
 
     /// Ends it for good; its file is closed.
@@ -389,9 +413,10 @@ impl Tending {
                         let _ = answer.send(started);
                     }
                     Some(Command::Stop(which, answer)) => {
-                        let continuous = self.view.borrow().job.is_some_and(|job| job.continuous);
+                        let job = self.view.borrow().job;
                         let stopped = match which {
-                            Which::Continuous if !continuous => Ok(()),
+                            Which::Continuous if !job.is_some_and(|job| job.continuous) => Ok(()),
+                            Which::Ticket(ticket) if job.and_then(|job| job.ticket) != Some(ticket) => Ok(()),
                             _ => self.stop().await,
                         };
                         let _ = answer.send(stopped);
@@ -743,6 +768,26 @@ mod tests {
         recorder.stop().await.unwrap();
         assert!(recorder.start(StartOptions::default(), true).await.unwrap().continuous);
         recorder.stop_continuous().await.unwrap();
+        assert!(!recorder.wanted());
+
+        let own = recorder.start_own(7).await.unwrap();
+        assert!(!own.continuous && recorder.wanted());
+        recorder.stop().await.unwrap();
+        recorder.start(StartOptions::default(), false).await.unwrap();
+        recorder.stop_own(7).await.unwrap();
+        assert!(recorder.wanted(), "somebody's own goes on");
+        recorder.stop().await.unwrap();
+        // One whose start nobody waits for any more is stopped as well.
+        let begun = recorder.view.clone();
+        {
+            let start = recorder.start_own(8);
+            tokio::pin!(start);
+            tokio::select! {
+                _ = &mut start => panic!("it has no pictures to begin with"),
+                begun = async { begun.clone().wait_for(|view| view.job.is_some()).await.is_ok() } => assert!(begun),
+            }
+        }
+        recorder.stop_own(8).await.unwrap();
         assert!(!recorder.wanted());
         recorder.end().await;
     }
