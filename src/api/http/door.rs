@@ -11,7 +11,7 @@ use warp::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use super::answer::Fault;
 use super::login;
 use super::routes::Target;
-use crate::access::{Access, Credentials, Denied, Door, Identity, REALM, Role, allow};
+use crate::access::{Access, Credentials, Denied, Door, Entered, Identity, REALM, Role, allow};
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
@@ -51,23 +51,24 @@ pub const fn needs(target: Target, looks: bool) -> Option<Role> {
     }
 }
 
-/// Lets a request in, or says why not.
+/// Lets a request in, or says why not. By what, for what goes on after the request: `None` asks for nothing.
 pub async fn enter(
     access: &Access,
     target: Target,
     method: &Method,
     headers: &HeaderMap,
     client: Option<IpAddr>,
-) -> Result<(), Fault> {
+) -> Result<Option<Entered>, Fault> {
     let looks = matches!(*method, Method::GET | Method::HEAD);
-    let Some(needs) = needs(target, looks) else { return Ok(()) };
+    let Some(needs) = needs(target, looks) else { return Ok(None) };
     let open = access.anonymous(Door::Http);
     if open >= Some(needs) {
-        return Ok(());
+        return Ok(Some(Entered { door: Door::Http, needs, identity: None }));
     }
     let entered = match identity(access, method, headers, client).await {
-        None => allow(open, "a visitor", needs).map_err(|_| Denied::Login(needs.name())),
-        Some(Ok(identity)) => allow(Some(identity.role), &identity.name, needs),
+        None => Err(Denied::Login(needs.name())),
+        Some(Ok(identity)) => allow(Some(identity.role), &identity.name, needs)
+            .map(|()| Some(Entered { door: Door::Http, needs, identity: Some(identity) })),
         Some(Err(denied)) => Err(denied),
     };
     entered.map_err(|denied| if asks_by_page(headers) { refused(&denied) } else { fault(&denied) })
