@@ -81,10 +81,16 @@ pub async fn identity(
     headers: &HeaderMap,
     client: Option<IpAddr>,
 ) -> Option<Result<Identity, Denied>> {
-    if let Some(shown) = shown(headers) {
-        return Some(access.identify(client, shown.credentials()).await);
+    // The session first: a proxy's own password may come with it, which is none of ours.
+    let session = match login::token(method, headers) {
+        Some(token) if !headers.contains_key(X_API_KEY) => access.session(token).await,
+        _ => None,
+    };
+    match (session, shown(headers)) {
+        (Some(identity), _) => Some(Ok(identity)),
+        (None, Some(shown)) => Some(access.identify(client, shown.credentials()).await),
+        (None, None) => None,
     }
-    access.session(login::token(method, headers)?).await.map(Ok)
 }
 
 /// Whether a page asks that has a login of its own: a browser's dialog would stand before it.
@@ -278,5 +284,36 @@ mod tests {
         assert_eq!(of("authorization", "Basic !"), "password  ");
         assert_eq!(of("authorization", "Digest username=x"), "token username=x");
         assert_eq!(of("accept", "*/*"), "none");
+    }
+
+    #[tokio::test]
+    async fn a_session_counts_before_the_password_that_a_proxy_passes_on() {
+        use crate::access::LOOPBACK;
+        use crate::config::model::{self, User};
+        use crate::config::{Config, Ha1};
+        let user = User {
+            name: "anna".into(),
+            role: Role::Viewer,
+            password_file: None,
+            ha1_md5: None,
+            ha1_sha256: None,
+            ha1: Ha1::of("anna", "secret"),
+        };
+        let users = model::Access { users: vec![user], ..Default::default() };
+        let config = std::sync::Arc::new(Config { access: users, ..Config::default() });
+        let sender = tokio::sync::watch::Sender::new(config);
+        let access = Access::new(sender.subscribe(), Err("no database".into()));
+        let shown = Credentials::Password { name: "anna", password: "secret" };
+        let (_, token) = access.login(None, shown).await.unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert("authorization", "Basic cHJveHk6b3RoZXI=".parse().unwrap());
+        headers.insert("cookie", format!("fanlight_session={}", token.expose()).parse().unwrap());
+        for _ in 0..50 {
+            let found = identity(&access, &Method::GET, &headers, Some(LOOPBACK)).await;
+            assert_eq!(found.unwrap().unwrap().name, "anna", "and no wrong login is counted");
+        }
+        headers.remove("cookie");
+        let found = identity(&access, &Method::GET, &headers, Some(LOOPBACK)).await;
+        assert!(matches!(found, Some(Err(Denied::Wrong(_)))));
     }
 }
