@@ -14,7 +14,6 @@ use super::{AppState, Request, cors, door};
 use crate::access::{Credentials, Door, Role, SESSION_LONGEST};
 
 const COOKIE: &str = "fanlight_session";
-const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Who asks, and what for a login is good.
@@ -111,14 +110,9 @@ pub fn cookie(headers: &HeaderMap) -> Option<&str> {
 pub fn token<'h>(method: &Method, headers: &'h HeaderMap) -> Option<&'h str> {
     let ours = match headers.get(header::ORIGIN) {
         Some(origin) => cors::is_ours(origin, headers),
-        None => matches!(*method, Method::GET | Method::HEAD) && same_origin(headers),
+        None => matches!(*method, Method::GET | Method::HEAD) && cors::same_origin(headers),
     };
     cookie(headers).filter(|_| ours)
-}
-
-/// Whether a request without `Origin` is one of our own pages', or of nobody's: typed in, or a program's.
-fn same_origin(headers: &HeaderMap) -> bool {
-    headers.get_all(SEC_FETCH_SITE).iter().all(|site| site == "same-origin" || site == "none")
 }
 
 #[cfg(test)]

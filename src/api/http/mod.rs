@@ -378,7 +378,11 @@ fn guarded(state: &AppState, request: &Request<'_>, response: Response) -> Respo
 /// While nobody has to log in, only a name of this machine opens more than a look; see [`hosts`].
 fn known_host(state: &AppState, target: Target, request: &Request<'_>) -> Result<(), Fault> {
     let looks = matches!(*request.method, Method::GET | Method::HEAD);
-    let talks = matches!(target, Target::Rpc | Target::Go2rtcSocket);
+    let talks = matches!(
+        target,
+        // What there is on the network is told to nobody from outside it.
+        Target::Rpc | Target::Go2rtcSocket | Target::FoundPrinters | Target::ExternalStreams
+    );
     let config = state.config.borrow();
     if (looks && !talks) || config.access.configured() {
         return Ok(());
@@ -436,8 +440,10 @@ async fn dispatch(
         Target::Controls => controls::list(state, params.id).await,
         Target::Capabilities => controls::capabilities(state, params.id).await,
         Target::ExternalStreams | Target::ExternalStream | Target::ScanInterval | Target::Discover => {
-            if !matches!(*request.method, Method::GET | Method::HEAD) {
-                cors::may_act(request.headers, origins)?;
+            match *request.method {
+                Method::GET | Method::HEAD if target != Target::ExternalStreams => {}
+                Method::GET | Method::HEAD => cors::may_pry(request.headers, origins)?,
+                _ => cors::may_act(request.headers, origins)?,
             }
             match target {
                 Target::ExternalStreams => external::all(state, request).await,
@@ -505,8 +511,11 @@ async fn dispatch(
         | Target::PrinterCertificate
         | Target::PrinterTest
         | Target::FoundPrinters => {
-            if !matches!(*request.method, Method::GET | Method::HEAD) {
-                cors::may_act(request.headers, origins)?;
+            match *request.method {
+                // It has the service listen on the network.
+                _ if target == Target::FoundPrinters => cors::may_pry(request.headers, origins)?,
+                Method::GET | Method::HEAD => {}
+                _ => cors::may_act(request.headers, origins)?,
             }
             printer(state, target, params, request).await
         }
