@@ -107,6 +107,8 @@ impl Control {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::super::*;
     use crate::config::model::{Camera, Source};
 
@@ -129,7 +131,8 @@ mod tests {
         let camera = || Camera::new("gate", Source::Test {});
         cameras.add(camera()).await.unwrap();
         let control = Control::new(cameras.clone(), Publishers::none());
-        control.start_streaming("gate").unwrap();
+        let hold = super::Hold { since: SystemTime::now(), of: None };
+        control.0.held.lock().insert("gate".to_owned(), hold);
         let following = tokio::spawn(control.clone().keep_streams());
         tokio::task::yield_now().await;
         cameras.withdraw("gate").await;
