@@ -4,8 +4,9 @@
 //! ```text
 //! udev ─► roster (nodes → devices) ─► identity (who is it?) ─► place (whose is it?) ─► keeping ─► list
 //! ```
-//! [`controls`] and [`pictures`] are what is set of them by API and outlives a restart. [`identity`], [`roster`], [`place`] and [`aliases`] are pure; [`keeping`] puts them together and is the only
+//! [`identity`], [`roster`], [`place`] and [`aliases`] are pure; [`keeping`] puts them together and is the only
 //! one that starts and ends captures; [`udev`] is where the news come from, [`discovery`] brings them in.
+//! [`controls`] and [`pictures`] are what is set by API and outlives a restart.
 
 pub mod aliases;
 pub mod controls;

@@ -2,13 +2,13 @@
 //! before it where the source's pictures are encoded.
 //!
 //! The H.264 encoder feeds both H.264 outlets; the realtime outlet has one of its own only for a camera
-//! that sends B-frames. A pipeline of its own, so that it comes and goes with its viewers without renegotiating the source
-//! or disturbing a neighbour. It takes the newest raw picture when it falls behind; of encoded ones it
-//! loses whole access units up to an IDR picture.
+//! that sends B-frames. Each is a pipeline of its own, so that it comes and goes with its viewers without
+//! renegotiating the source or disturbing a neighbour. It takes the newest raw picture when it falls behind;
+//! of encoded ones it loses whole access units up to an IDR picture.
 
 use std::cmp::Ordering;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
@@ -44,20 +44,45 @@ pub struct EncoderSubject {
     library: Arc<Library>,
     graphs: Option<PathBuf>,
     lane: Lane,
-    /// The element that encodes, for status.
-    element: Arc<Mutex<Option<&'static str>>>,
+    newest: Newest,
     /// With the epoch of its pictures.
     attempt: Option<(Attempt, u64)>,
 }
 
-impl EncoderSubject {
-    pub fn new(shared: Arc<Shared>, library: Arc<Library>, graphs: Option<PathBuf>, lane: Lane) -> Self {
-        Self { shared, library, graphs, lane, element: Arc::default(), attempt: None }
+/// The newest attempt: the epoch of its pictures, and the element that encodes. An older one that was given up
+/// may end long after it began. Cloning it clones a reference.
+#[derive(Clone, Debug, Default)]
+pub struct Newest(Arc<Mutex<Option<(u64, &'static str)>>>);
+
+impl Newest {
+    /// The name of the element that encodes, once one was chosen.
+    pub fn element(&self) -> Option<&'static str> {
+        self.lock().map(|(_, element)| element)
     }
 
-    /// The name of the element that encodes, once one was chosen.
-    pub fn element(&self) -> Arc<Mutex<Option<&'static str>>> {
-        Arc::clone(&self.element)
+    /// Ends the attempt with this epoch, by `last` unless a newer one has begun.
+    fn end(&self, epoch: u64, last: impl FnOnce()) {
+        let mut newest = self.lock();
+        if newest.is_none_or(|(newest, _)| newest == epoch) {
+            *newest = None;
+            last();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<(u64, &'static str)>> {
+        // Whole after every statement.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl EncoderSubject {
+    pub fn new(shared: Arc<Shared>, library: Arc<Library>, graphs: Option<PathBuf>, lane: Lane) -> Self {
+        Self { shared, library, graphs, lane, newest: Newest::default(), attempt: None }
+    }
+
+    /// For status.
+    pub fn newest(&self) -> Newest {
+        self.newest.clone()
     }
 }
 
@@ -67,6 +92,7 @@ impl Subject for EncoderSubject {
     }
 
     fn begin(&mut self, reports: Reports) {
+        *self.newest.lock() = None;
         let Some(format) = self.shared.format.borrow().clone() else {
             return reports.failed(Failure::absent("the camera gives nothing"));
         };
@@ -81,9 +107,9 @@ impl Subject for EncoderSubject {
             Ok(None) => return,
             Err(failure) => return reports.failed(failure),
         };
-        *self.element.lock().unwrap_or_else(PoisonError::into_inner) = Some(plan.element);
         let (shared, lane) = (Arc::clone(&self.shared), self.lane);
         let epoch = shared.unique();
+        *self.newest.lock() = Some((epoch, plan.element));
         let runtime = tokio::runtime::Handle::current();
         let reporting = reports.clone();
         let attempt = Attempt::begin(self.name(), reports, self.graphs.clone(), move || {
@@ -94,20 +120,20 @@ impl Subject for EncoderSubject {
     }
 
     fn end(&mut self) -> BoxFuture<'static, ()> {
-        let (attempt, element) = (self.attempt.take(), Arc::clone(&self.element));
+        let (attempt, newest) = (self.attempt.take(), self.newest.clone());
         let outlets = fed(&self.shared, self.lane);
         Box::pin(async move {
-            if let Some((attempt, epoch)) = attempt {
-                attempt.end().await;
-                for outlet in outlets {
-                    outlet.end_stream(epoch);
-                    // Nobody waits for the next picture: the last one grows old while the camera lives on.
-                    if outlet.counters().demand == 0 {
-                        outlet.clear();
-                    }
-                }
+            let Some((attempt, epoch)) = attempt else { return };
+            attempt.end().await;
+            for outlet in &outlets {
+                outlet.end_stream(epoch);
             }
-            *element.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            newest.end(epoch, || {
+                // Nobody waits for the next picture: the last one grows old while the camera lives on.
+                for outlet in outlets.iter().filter(|outlet| outlet.counters().demand == 0) {
+                    outlet.clear();
+                }
+            });
         })
     }
 
@@ -342,6 +368,7 @@ impl Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::model::{Camera, Source};
 
     #[test]
     fn a_gate_closes_the_run_it_was_put_into_and_those_before_it() {
@@ -351,5 +378,41 @@ mod tests {
         assert_eq!(closed(gate, 4), Some(pts));
         assert_eq!(closed(gate, 5), None, "a run that began with it");
         assert_eq!(closed(Gate::default(), 1), None);
+    }
+
+    #[tokio::test]
+    async fn an_attempt_that_was_given_up_and_ends_late_takes_nothing_from_the_next_one() {
+        let camera = Camera::new("porch", Source::Test {});
+        let told = transforms::Told::configured(&camera);
+        let shared = Shared::new(camera, None, told);
+        let library = Arc::new(Library::embedded());
+        let mut subject = EncoderSubject::new(Arc::clone(&shared), library, None, Lane::Jpeg);
+        let newest = subject.newest();
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let hangs = move || {
+            let _ = held.recv();
+            Err(Failure::broken("it hung"))
+        };
+        let mut attempt = |epoch, element, build: Box<dyn FnOnce() -> Result<Built, Failure> + Send>| {
+            *newest.lock() = Some((epoch, element));
+            let reports = Reports::detached(epoch);
+            subject.attempt = Some((Attempt::begin("porch".into(), reports, None, build), epoch));
+            subject.end()
+        };
+        let late = attempt(1, "first", Box::new(hangs));
+        let next = attempt(2, "second", Box::new(|| Err(Failure::broken("over"))));
+        let (pts, now) = (Duration::ZERO, Instant::now());
+        let data = bytes::Bytes::from_static(&[0; 10]);
+        let captured_at = std::time::SystemTime::now();
+        let unit = AccessUnit { data, pts, keyframe: true, epoch: 2, captured_at, captured: now };
+        shared.jpeg.push(unit);
+
+        release.send(()).unwrap();
+        late.await;
+        assert_eq!(newest.element(), Some("second"));
+        assert!(shared.jpeg.latest().borrow().is_some(), "the next one's picture");
+        next.await;
+        assert_eq!(newest.element(), None);
+        assert!(shared.jpeg.latest().borrow().is_none(), "nobody waits for another");
     }
 }

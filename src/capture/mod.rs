@@ -33,7 +33,7 @@ pub mod transforms;
 pub mod v4l2;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use gstreamer::prelude::*;
@@ -46,7 +46,7 @@ use crate::supervision::{self, Handle, Snapshot, Timing, Vitals};
 pub use conductor::LINGER;
 
 use choice::{Encoded, Lane, Native, Route};
-use encoder::EncoderSubject;
+use encoder::{EncoderSubject, Newest};
 use outlet::Outlet;
 use shared::Shared;
 use source::SourceSubject;
@@ -81,7 +81,7 @@ struct Engine {
 #[derive(Debug)]
 struct Encoder {
     handle: Handle,
-    element: Arc<Mutex<Option<&'static str>>>,
+    newest: Newest,
 }
 
 /// What captures are made with.
@@ -126,9 +126,9 @@ impl Capture {
         let spawn_encoder = |lane| {
             let (library, graphs) = (Arc::clone(&means.library), means.graphs.clone());
             let subject = EncoderSubject::new(Arc::clone(&shared), library, graphs, lane);
-            let element = subject.element();
+            let newest = subject.newest();
             let handle = supervision::spawn(subject, means.timing.clone(), &means.vitals);
-            Encoder { handle, element }
+            Encoder { handle, newest }
         };
         let [jpeg, h264, realtime] = [Lane::Jpeg, Lane::H264, Lane::Realtime].map(spawn_encoder);
         let (library, graphs) = (Arc::clone(&means.library), means.graphs.clone());
@@ -284,7 +284,7 @@ impl Capture {
         let route = |lane| format.as_ref().map(|format| format.route(lane, transforms.any()));
         let outlet = |lane: Lane, encoder: Option<&Encoder>| {
             let passed = route(lane) == Some(Route::Passthrough);
-            let element = encoder.and_then(|e| *e.element.lock().unwrap_or_else(PoisonError::into_inner));
+            let element = encoder.and_then(|encoder| encoder.newest.element());
             let (lifecycle, encoder) = match encoder {
                 _ if passed => (snapshot.clone(), Some("passthrough".to_owned())),
                 Some(encoder) => (encoder.handle.snapshot(), element.map(str::to_owned)),

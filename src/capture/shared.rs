@@ -199,7 +199,7 @@ impl Shared {
     }
 
     /// Remembers an encoder's stages, and sets on them what is to be done now: it may have changed since the
-    /// encoder was planned.
+    /// encoder was planned. Before its first picture.
     ///
     /// # Errors
     /// They cannot do what they have to.
@@ -209,8 +209,19 @@ impl Shared {
             all.retain(Built::lives);
             all.push(built.clone());
         }
-        let transforms = Arc::clone(&self.current().transforms);
-        built.set(&transforms, &self.named())
+        self.settle(|transforms| built.set(transforms, &self.named()))
+    }
+
+    /// Sets what is to be done until it is still that afterwards: a change may come in between, and be set before
+    /// this sets what was. Not under `changing`, whose holder may wait for an encoder that hangs.
+    fn settle(&self, mut set: impl FnMut(&Transforms) -> Result<(), Failure>) -> Result<(), Failure> {
+        loop {
+            let transforms = Arc::clone(&self.current().transforms);
+            let done = set(&transforms);
+            if Arc::ptr_eq(&transforms, &self.current().transforms) {
+                return done;
+            }
+        }
     }
 
     /// What going over to `new` would do.
@@ -370,4 +381,42 @@ impl Drop for RawGuard {
 /// The data under these locks is whole after every statement: a panic elsewhere cannot have torn it.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::transforms::Stage;
+    use crate::config::model::Source;
+    use crate::config::transforms::Mask;
+    use crate::pipelines::{Library, build};
+
+    #[test]
+    fn an_encoder_that_is_being_built_while_a_mask_is_set_has_the_mask() {
+        gst::init().unwrap();
+        let camera = Camera::new("porch", Source::Test {});
+        let told = Told::configured(&camera);
+        let shared = Shared::new(camera, None, told.clone());
+        let named = shared.named();
+        let chain = Stage::Mask.chain(&Library::embedded(), &told.transforms, &named).unwrap().unwrap();
+        let bin = build::bin(&chain).unwrap();
+        let pipeline = gst::Pipeline::new();
+        let built = Built::new(&pipeline, &[(Stage::Mask, bin.clone())]);
+        shared.built(built.clone()).unwrap();
+        let rectangles = || bin.by_name("mask").unwrap().property::<Option<String>>("rectangles");
+        assert_eq!(rectangles().unwrap_or_default(), "");
+
+        let mask = Mask { name: None, enabled: true, x: 0.0, y: 0.0, width: 0.5, height: 0.5 };
+        let mut masked = Some(Transforms { masks: vec![mask], ..Transforms::default() });
+        let settled = shared.settle(|transforms| {
+            // What is to be done was read; now somebody sets the mask, and is told that it holds.
+            if let Some(masked) = masked.take() {
+                assert_eq!(shared.transform(Told::by_api(masked), false), Ok(Impact::Live));
+                assert_eq!(rectangles().as_deref(), Some("0,0,0.5,0.5"));
+            }
+            built.set(transforms, &named)
+        });
+        settled.unwrap();
+        assert_eq!(rectangles().as_deref(), Some("0,0,0.5,0.5"));
+    }
 }

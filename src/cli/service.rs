@@ -450,12 +450,23 @@ async fn storage(config: &Config) -> (PathBuf, Result<Database, String>, Memory)
         Some(file) => vec![file.clone()],
         None => places.iter().map(|place| place.join(storage::FILE)).collect(),
     };
+    let order = Order(files.clone());
     // Looked for before there is one anew.
     let found = move || (storage::left_behind(&files), storage::first_writable(&places));
     let (left, opened) = match tokio::task::spawn_blocking(found).await {
         Ok((left, Ok(directory))) => {
             let file = named.unwrap_or_else(|| directory.join(storage::FILE));
-            (left, Database::open_file(file).await.map(|database| (directory, database)))
+            let opened = Database::open_file(file.clone()).await;
+            if let (Some(other), Ok(database)) =
+                (left.as_ref().filter(|left| order.passed_by(left, &file)), &opened)
+            {
+                let words = format!("{} is not this user's to write", other.display());
+                tracing::error!(
+                    "{words}: what was set for cameras' pictures may be in it, so they are covered"
+                );
+                return (directory, Ok(database.clone()), Memory::Unreadable(words));
+            }
+            (left, opened.map(|database| (directory, database)))
         }
         Ok((left, Err(error))) => (left, Err(error)),
         Err(panic) => return (best, Err(panic.to_string()), Memory::Unreadable(panic.to_string())),
@@ -470,6 +481,17 @@ async fn storage(config: &Config) -> (PathBuf, Result<Database, String>, Memory)
             let memory = left.map_or(Memory::Nothing, |_| Memory::Unreadable(error.to_string()));
             (best, Err(error.to_string()), memory)
         }
+    }
+}
+
+/// Where the database may be, the best place first.
+struct Order(Vec<PathBuf>);
+
+impl Order {
+    /// Whether a database in a better place was passed by, because this user may not write there.
+    fn passed_by(&self, left: &Path, opened: &Path) -> bool {
+        let place = |file: &Path| self.0.iter().position(|known| known == file);
+        place(left).is_some_and(|left| place(opened).is_none_or(|opened| left < opened))
     }
 }
 
@@ -715,4 +737,22 @@ impl FileWatch {
 
 fn stamp(metadata: &std::fs::Metadata) -> Option<(SystemTime, u64)> {
     Some((metadata.modified().ok()?, metadata.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_that_was_passed_by_is_one_in_a_better_place() {
+        let order = Order(["/var/a.db", "/home/a.db"].map(PathBuf::from).into());
+        for (left, opened, expected) in [
+            ("/var/a.db", "/var/a.db", false),
+            ("/var/a.db", "/home/a.db", true),
+            ("/home/a.db", "/var/a.db", false),
+            ("/home/a.db", "/home/a.db", false),
+        ] {
+            assert_eq!(order.passed_by(Path::new(left), Path::new(opened)), expected, "{left} {opened}");
+        }
+    }
 }

@@ -5,35 +5,30 @@
 //! this process's sockets is whose is told by when it came: outputs that go to one port connect one after the
 //! other, and each remembers what was there before.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Others wait this long for one to connect. After that only what it began by then may be its own.
+/// Others to its port wait this long for one to connect. After that only what it began by then may be its own.
 const TURN: Duration = Duration::from_secs(2);
 
 /// The connections of this process that have an owner. Cloning it clones a reference.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Connections {
     /// By the inodes of their sockets.
     owned: Arc<Mutex<HashSet<u64>>>,
-    turn: Arc<Semaphore>,
-}
-
-impl Default for Connections {
-    fn default() -> Self {
-        Self { owned: Arc::default(), turn: Arc::new(Semaphore::new(1)) }
-    }
+    /// By port: whose turn it is. Only those that somebody has or waits for.
+    turns: Arc<Mutex<HashMap<u16, Weak<Semaphore>>>>,
 }
 
 impl Connections {
-    /// Whoever goes to connect to `port` of any peer. Waits until nobody else does.
+    /// Whoever goes to connect to `port` of any peer. Waits until nobody else does to that port.
     pub async fn expect(&self, port: u16) -> Own {
         // The semaphore is never closed.
-        let turn = Arc::clone(&self.turn).acquire_owned().await.ok();
+        let turn = self.turn(port).acquire_owned().await.ok();
         let before = tokio::task::spawn_blocking(move || own_rows(port)).await.unwrap_or_default();
         Own {
             all: self.clone(),
@@ -45,10 +40,26 @@ impl Connections {
         }
     }
 
-    fn owned(&self) -> std::sync::MutexGuard<'_, HashSet<u64>> {
-        // Whole after every statement.
-        self.owned.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Of those that connect to `port`.
+    fn turn(&self, port: u16) -> Arc<Semaphore> {
+        let mut turns = lock(&self.turns);
+        turns.retain(|_, turn| turn.strong_count() > 0);
+        if let Some(turn) = turns.get(&port).and_then(Weak::upgrade) {
+            return turn;
+        }
+        let turn = Arc::new(Semaphore::new(1));
+        turns.insert(port, Arc::downgrade(&turn));
+        turn
     }
+
+    fn owned(&self) -> MutexGuard<'_, HashSet<u64>> {
+        lock(&self.owned)
+    }
+}
+
+/// The data under these locks is whole after every statement.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One output's connection, as soon as it is known which it is.
@@ -190,7 +201,7 @@ mod tests {
         let began = Instant::now();
         let mut first = connections.expect(closed).await;
         assert_eq!(first.look(&[], began), None);
-        assert!(connections.turn.try_acquire().is_err(), "the next one waits");
+        assert!(connections.turn(closed).try_acquire().is_err(), "the next one waits");
         // Its peer does not answer: the next one may go, and knows its socket.
         assert_eq!(first.look(&[row(1, false)], began + 2 * TURN), None);
         let mut second = connections.expect(closed).await;
@@ -206,6 +217,19 @@ mod tests {
         assert_eq!(third.look(&[row(1, true), row(5, true)], began), Some(500), "the other one is gone");
         drop((first, second, third));
         assert!(connections.owned().is_empty());
+    }
+
+    #[tokio::test]
+    async fn whoever_connects_elsewhere_does_not_wait_for_a_server_that_hangs() {
+        let connections = Connections::default();
+        let hangs = connections.expect(1935).await;
+        let elsewhere = connections.expect(1936).await;
+        assert!(
+            connections.turn(1935).try_acquire().is_err() && connections.turn(1936).try_acquire().is_err()
+        );
+        drop((hangs, elsewhere));
+        drop(connections.expect(1937).await);
+        assert_eq!(lock(&connections.turns).len(), 1, "those that are over are forgotten");
     }
 
     #[tokio::test]

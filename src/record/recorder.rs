@@ -4,12 +4,14 @@
 //! the camera: the supervised attempt runs as long as pictures come, and the file stays open while they do
 //! not. While none is wanted it holds the pre-roll, if there is one.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::BoxFuture;
 use tokio::sync::{Mutex, broadcast, mpsc, oneshot, watch};
+use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -148,7 +150,7 @@ impl Recorder {
             view,
             presence: None,
             rolling: None,
-            looking: None,
+            looking: Looking::default(),
             told: false,
         };
         let task = AbortOnDropHandle::new(tokio::spawn(tending.run()));
@@ -289,7 +291,7 @@ struct RecorderSubject {
     capture: watch::Receiver<Option<Capture>>,
     /// The last attempt ended because the disk was full.
     full: Arc<AtomicBool>,
-    task: Option<tokio::task::JoinHandle<()>>,
+    task: Option<JoinHandle<()>>,
 }
 
 impl Subject for RecorderSubject {
@@ -322,13 +324,33 @@ impl Subject for RecorderSubject {
         let place = self.making.plan().place;
         Some(Box::pin(async move {
             let look = move || disk::has_room(&place.directory, place.reserve + AGAIN);
-            matches!(tokio::task::spawn_blocking(look).await, Ok(Ok(true)))
+            matches!(spawn_blocking(look).await, Ok(Ok(true)))
         }))
     }
 
     fn expected_fps(&self) -> Option<f64> {
         // Ten intervals without a picture are a stall; pictures are reported a fragment at a time.
         Some(10.0 / PATIENCE.as_secs_f64())
+    }
+}
+
+/// Somebody who asks a disk, and has no answer yet.
+#[derive(Debug, Default)]
+struct Looking(Option<JoinHandle<io::Result<bool>>>);
+
+impl Looking {
+    /// What `look` says; `None` when nobody has answered within `patience`. One that hangs is waited for again,
+    /// and one that answered when nobody waited is of another time.
+    async fn ask(
+        &mut self,
+        look: impl FnOnce() -> io::Result<bool> + Send + 'static,
+        patience: Duration,
+    ) -> Option<Result<io::Result<bool>, JoinError>> {
+        self.0.take_if(|asked| asked.is_finished());
+        let asked = self.0.get_or_insert_with(|| spawn_blocking(look));
+        let looked = timeout(patience, asked).await.ok()?;
+        self.0 = None;
+        Some(looked)
     }
 }
 
@@ -350,7 +372,7 @@ struct Tending {
     presence: Option<(watch::Receiver<bool>, AbortOnDropHandle<()>)>,
     rolling: Option<AbortOnDropHandle<()>>,
     /// Asks the disk whether there is room, and has no answer yet.
-    looking: Option<tokio::task::JoinHandle<std::io::Result<bool>>>,
+    looking: Looking,
     /// Whether the start of the present job was told.
     told: bool,
 }
@@ -435,13 +457,11 @@ impl Tending {
         let place = self.making.plan().place;
         let (directory, reserve) = (place.directory.clone(), place.reserve);
         let look = move || disk::has_room(&directory, reserve);
-        let asked = self.looking.get_or_insert_with(|| tokio::task::spawn_blocking(look));
-        let looked = timeout(LOOK, asked).await;
+        let looked = self.looking.ask(look, LOOK).await;
         let directory = place.directory.display();
-        let Ok(looked) = looked else {
+        let Some(looked) = looked else {
             return Err(RecordError::Dependency(format!("{directory}: the disk does not answer")));
         };
-        self.looking = None;
         match looked {
             Ok(Ok(true)) => Ok(()),
             Ok(Ok(false)) => Err(RecordError::DiskFull(format!(
@@ -672,6 +692,28 @@ async fn gone(capture: &Capture) {
 mod tests {
     use super::*;
     use crate::config::model::{Camera, Source};
+
+    #[tokio::test]
+    async fn a_disk_that_hangs_is_asked_once_and_what_it_said_when_nobody_waited_is_not_heard() {
+        let long = Duration::from_secs(60);
+        let mut looking = Looking::default();
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let hangs = move || {
+            let _ = held.recv();
+            Ok(true)
+        };
+        assert!(looking.ask(hangs, Duration::ZERO).await.is_none());
+        assert!(looking.ask(|| panic!("it is asked already"), Duration::ZERO).await.is_none());
+        release.send(()).unwrap();
+        let deadline = Instant::now() + long;
+        while looking.0.as_ref().is_some_and(|asked| !asked.is_finished()) {
+            assert!(Instant::now() < deadline);
+            tokio::task::yield_now().await;
+        }
+        let now = looking.ask(|| Ok(false), long).await.unwrap();
+        assert!(!now.unwrap().unwrap(), "it is full by now");
+        assert!(looking.0.is_none());
+    }
 
     #[tokio::test]
     async fn what_somebody_started_is_not_stopped_in_place_of_what_the_configuration_wanted() {

@@ -1,10 +1,11 @@
 // What the server says: JSON however incomplete, the link to the server, its clock, addresses.
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import type { Answer } from '../src/state/ask.ts';
 import { resolve } from '../src/state/base.ts';
 import { ServerClock } from '../src/state/clock.ts';
 import { INITIAL, type LinkState, reduce, retryWait } from '../src/state/link.ts';
-import { parseControls, parseState } from '../src/state/parse.ts';
+import { parseControls, parsePolled, parseState } from '../src/state/parse.ts';
 import type { ServerState } from '../src/state/types.ts';
 
 const CAMERA = {
@@ -58,6 +59,15 @@ describe('the state of the server', () => {
     }));
     expect(parseState({ error: 'no' })).toBeNull();
   });
+});
+
+test('printers that cannot be asked for are as they were, and a server that knows none has none', () => {
+  const of = (status: number): Answer => ({ ok: false, refusal: { status, code: '', message: '', details: {} } });
+  const before = parsePolled({ cameras: [] }, { ok: true, body: [{ id: 7 }] }, null);
+  const after = (answer: Answer): number[] | undefined => parsePolled({ cameras: [] }, answer, before)?.printers.map((printer) => printer.id);
+  expect([after(of(0)), after(of(503)), after(of(404)), after({ ok: true, body: [] })]).toEqual([[7], [7], [], []]);
+  expect(parsePolled({ cameras: [] }, of(0), null)?.printers).toEqual([]);
+  expect(parsePolled(null, { ok: true, body: [] }, before)).toBeNull();
 });
 
 describe('the link', () => {

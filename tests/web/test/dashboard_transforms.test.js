@@ -76,6 +76,10 @@ describe('the transforms of a camera', () => {
     });
     assert.ok(!black(beside) || !black(below), `only the mask is black: ${hidden} ${beside} ${below}`);
     await card.getByRole('button', { name: 'Reset' }).click();
+    await dialog.getByText('The masks that are set here go').waitFor({ timeout: 10_000 });
+    assert.equal((await transforms('test')).masks.length, 1, 'a mask goes only when that is agreed to');
+    await dialog.getByRole('button', { name: 'Reset' }).click();
+    await dialog.getByText('The streams stop for a moment').waitFor({ timeout: 10_000 });
     await dialog.getByRole('button', { name: 'Apply' }).click();
     await waitFor('all is as it was', 10_000, async () => {
       const { masks, rotation } = await transforms('test');

@@ -18,7 +18,7 @@ export type Answer = { ok: true; body: unknown } | { ok: false; refusal: Refusal
 
 const watchers = new Set<() => void>();
 
-/** Tells of each answer that wants a login. */
+/** Tells of each answer that wants a login, but of those to what the page asks by itself. */
 export function onLoginWanted(watcher: () => void): () => void {
   watchers.add(watcher);
   return () => watchers.delete(watcher);
@@ -37,9 +37,14 @@ interface Asking {
   /** ms */
   patience?: number;
   gone?: AbortSignal;
+  /** Asked by the page itself: nobody is to log in for it. */
+  background?: boolean;
 }
 
-export async function ask(method: string, path: string, { body, patience = 8000, gone }: Asking = {}): Promise<Answer> {
+/** Whoever asks may not: asking again is of no use until somebody else is logged in. Pure. */
+export const forbidden = ({ status }: Refusal): boolean => status === 401 || status === 403;
+
+export async function ask(method: string, path: string, { body, patience = 8000, gone, background = false }: Asking = {}): Promise<Answer> {
   const late = AbortSignal.timeout(patience);
   try {
     const response = await fetch(url(path), {
@@ -50,7 +55,7 @@ export async function ask(method: string, path: string, { body, patience = 8000,
     });
     const answer: unknown = response.status === 204 ? null : await response.json().catch(() => null);
     if (response.ok) return { ok: true, body: answer };
-    if (response.status === 401) watchers.forEach((watcher) => watcher());
+    if (response.status === 401 && !background) watchers.forEach((watcher) => watcher());
     return { ok: false, refusal: refusalOf(response.status, answer) };
   } catch (error) {
     return { ok: false, refusal: { status: 0, code: '', message: words(error), details: {} } };

@@ -1,10 +1,10 @@
 // Keeps the dashboard up to date: server-sent events, or polling where there are none. Thin I/O around link.ts.
 import { ask } from './ask.ts';
-import { object } from './json.ts';
-import { parseState } from './parse.ts';
+import { parsePolled, parseState } from './parse.ts';
 import { INITIAL, type LinkEvent, type LinkState, reduce, SILENCE_MAX } from './link.ts';
 import { ServerClock } from './clock.ts';
 import { url } from './base.ts';
+import type { ServerState } from './types.ts';
 
 const POLL_INTERVAL = 5000;
 /** While polling, events are tried again this often: the server may have been updated. */
@@ -77,7 +77,7 @@ export class ServerLink {
     let spoken = false;
     source.addEventListener('state', (event: MessageEvent<string>) => {
       spoken = true;
-      this.#message(parsed(event.data), 'events');
+      this.#message(parseState(parsed(event.data)), 'events');
     });
     source.addEventListener('bye', () => this.#failed());
     source.addEventListener('error', () => {
@@ -98,7 +98,7 @@ export class ServerLink {
       return;
     }
     if (this.#state.way !== 'polling') this.#eventsAgainAt = Date.now() + EVENTS_AGAIN;
-    if (!this.#message({ ...object(answer.body), printers: printers.ok ? printers.body : [] }, 'polling')) {
+    if (!this.#message(parsePolled(answer.body, printers, this.#state.server), 'polling')) {
       this.#failed();
       return;
     }
@@ -121,8 +121,7 @@ export class ServerLink {
     this.#eventsAgainAt = until;
   }
 
-  #message(data: unknown, way: 'events' | 'polling'): boolean {
-    const server = parseState(data);
+  #message(server: ServerState | null, way: 'events' | 'polling'): boolean {
     if (server === null) return false;
     if (server.now !== null) this.clock.learn(server.now, Date.now());
     this.#take({ type: 'message', server, way });

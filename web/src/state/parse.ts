@@ -1,4 +1,5 @@
 // Makes the dashboard's state out of the server's JSON. Pure; never throws; what is missing or odd gets a harmless value.
+import type { Answer } from './ask.ts';
 import { type Json, list, number, object, text, time } from './json.ts';
 import { parsePrinters } from './printersParse.ts';
 import type { Camera, Control, Lifecycle, LifecycleState, Output, RoomRef, ServerState, Urls, Viewers } from './types.ts';
@@ -132,4 +133,12 @@ export function parseState(value: unknown): ServerState | null {
     livekit: object(json.livekit).enabled !== false,
     printers: parsePrinters(json.printers),
   };
+}
+
+/** The answers of `/api/cameras` and `/api/printers`. Printers that cannot be asked for now are as they were; a server that knows none has none. */
+export function parsePolled(cameras: unknown, printers: Answer, before: ServerState | null): ServerState | null {
+  const server = parseState(cameras);
+  if (server === null) return null;
+  if (printers.ok) return { ...server, printers: parsePrinters(printers.body) };
+  return { ...server, printers: printers.refusal.status === 404 ? [] : before?.printers ?? [] };
 }

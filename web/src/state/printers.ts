@@ -137,10 +137,10 @@ export const acceptCertificate = (id: number, fingerprint: string): Promise<stri
 export const createPrinter = (draft: PrinterDraft): Promise<Answer> => ask('POST', 'api/printers', { body: bodyOf(draft) });
 export const updatePrinter = (id: number, draft: PrinterDraft): Promise<Answer> => ask('PUT', path(id), { body: bodyOf(draft) });
 
-/** Printers that announce themselves on the network. */
-export async function fetchFound(gone: AbortSignal): Promise<Found[]> {
-  const answer = await ask('GET', 'api/printers/found', { gone });
-  return answer.ok ? parseFound(answer.body) : [];
+/** Printers that announce themselves on the network; asked in the background. */
+export async function fetchFound(gone: AbortSignal): Promise<Found[] | Refusal> {
+  const answer = await ask('GET', 'api/printers/found', { gone, background: true });
+  return answer.ok ? parseFound(answer.body) : answer.refusal;
 }
 
 /** How far a connection gets, a step at a time. `id`: with that printer's access code unless the draft has one. */

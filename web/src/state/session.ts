@@ -26,6 +26,13 @@ export function parseSession(value: unknown): Session {
   return { configured: json.configured === true, role: json.configured === true ? text(json.role) : text(json.role) ?? 'admin', name: text(json.name) };
 }
 
+const ROLES = ['viewer', 'operator', 'admin'] as const;
+
+/** Whether who looks may do what needs this role; as long as nobody knows, the server's answer will tell. Pure. */
+export function may(session: Session | null, needed: typeof ROLES[number]): boolean {
+  return session === null || ROLES.findIndex((role) => role === session.role) >= ROLES.indexOf(needed);
+}
+
 export class SessionLink {
   #state: SessionState = { session: null, wanted: false };
   #subscribers = new Set<() => void>();

@@ -1,6 +1,6 @@
 // Rotation, flip, overlay and privacy masks of a camera: asked for and set.
 import { ask, type Refusal } from './ask.ts';
-import { list, number, object, text } from './json.ts';
+import { flag, list, number, object, text } from './json.ts';
 
 /** Shares of the picture, from its left and top. */
 export interface Rectangle {
@@ -39,6 +39,24 @@ export interface Transforms {
   masks: Mask[];
 }
 
+/** What the server tells of them. */
+export interface Told {
+  transforms: Transforms;
+  /** `configuration`, `api`; `caution`: what was set cannot be read, and the whole picture is black. */
+  setBy: string | null;
+  /** What follows from them; among it why the picture is black. */
+  notes: string[];
+  /** After a change: whether it outlives the service. Null: nothing is said of it. */
+  kept: boolean | null;
+}
+
+/** Null: not an answer of this API. Pure. */
+export function parseTold(value: unknown): Told | null {
+  const json = object(value);
+  const transforms = parseTransforms(value);
+  return transforms === null ? null : { transforms, setBy: text(json.set_by), notes: list(json.notes).flatMap((note) => text(note) ?? []), kept: flag(json.kept) };
+}
+
 /** Null: not an answer of this API. Pure. */
 export function parseTransforms(value: unknown): Transforms | null {
   const json = object(value);
@@ -65,9 +83,12 @@ export function bodyOf({ rotation, flip, overlay, masks }: Transforms): object {
   return {
     rotation, flip,
     overlay: overlay === null ? null : { enabled: overlay.enabled, text: overlay.text, time_format: overlay.timeFormat, position: overlay.position, size: overlay.size },
-    masks: masks.map(({ name, ...mask }) => (name.trim() === '' ? mask : { ...mask, name: name.trim() })),
+    masks: masks.map(({ name, enabled, x, y, width, height }) => ({ ...(name.trim() === '' ? {} : { name: name.trim() }), enabled, x, y, width, height })),
   };
 }
+
+/** Whether the server would hear the same. Pure. */
+export const same = (a: Transforms, b: Transforms): boolean => JSON.stringify(bodyOf(a)) === JSON.stringify(bodyOf(b));
 
 const round = (share: number): number => Math.round(share * 10000) / 10000;
 
@@ -110,15 +131,16 @@ export function onCamera(rectangle: Rectangle, { rotation, flip }: Pick<Transfor
 
 const path = (id: string, restart: boolean): string => `api/cameras/${encodeURIComponent(id)}/transforms${restart ? '?restart=true' : ''}`;
 
-/** Null: this server, or this camera, has none. */
-export async function fetchTransforms(id: string, gone: AbortSignal): Promise<Transforms | null> {
-  const answer = await ask('GET', path(id, false), { gone });
-  return answer.ok ? parseTransforms(answer.body) : null;
+/** Null: this server, or this camera, has none. `gone`: ends a look in the background. */
+export async function fetchTransforms(id: string, gone?: AbortSignal): Promise<Told | null | Refusal> {
+  const answer = await ask('GET', path(id, false), gone === undefined ? {} : { gone, background: true });
+  if (answer.ok) return parseTold(answer.body);
+  return answer.refusal.status === 404 ? null : answer.refusal;
 }
 
 /** All of them as they are afterwards. `to` null: as they are configured. `restart`: also when encoders begin anew for it. */
-export async function setTransforms(id: string, to: Transforms | null, restart: boolean): Promise<Transforms | Refusal> {
+export async function setTransforms(id: string, to: Transforms | null, restart: boolean): Promise<Told | Refusal> {
   const answer = await (to === null ? ask('DELETE', path(id, restart), { patience: 15000 }) : ask('PUT', path(id, restart), { body: bodyOf(to), patience: 15000 }));
   if (!answer.ok) return answer.refusal;
-  return parseTransforms(answer.body) ?? { status: 0, code: '', message: 'the server’s answer cannot be read', details: {} };
+  return parseTold(answer.body) ?? { status: 0, code: '', message: 'the server’s answer cannot be read', details: {} };
 }

@@ -1,5 +1,7 @@
 // Small hooks: the time, the address, the theme, the size of an element, full screen.
 import { type RefObject, useCallback, useEffect, useLayoutEffect, useState, useSyncExternalStore } from 'react';
+import type { Session } from '../state/session.ts';
+import { useServices } from './context.ts';
 import { parseRoute, type Route } from './route.ts';
 
 /** Milliseconds, new each second (or as asked). */
@@ -19,6 +21,12 @@ function onHash(listener: () => void): () => void {
 
 export function useRoute(): Route {
   return parseRoute(useSyncExternalStore(onHash, () => location.hash));
+}
+
+/** Who looks; null until the server has said. */
+export function useSession(): Session | null {
+  const { session } = useServices();
+  return useSyncExternalStore(session.subscribe, session.state).session;
 }
 
 export type Theme = 'system' | 'light' | 'dark';

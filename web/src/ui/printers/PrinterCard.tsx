@@ -2,10 +2,11 @@
 import { useState } from 'react';
 import type { Sample } from '../../state/history.ts';
 import { acceptCertificate, type Printer, type Trouble } from '../../state/printers.ts';
+import { may } from '../../state/session.ts';
 import type { ServerState } from '../../state/types.ts';
 import { useServices } from '../context.ts';
 import * as format from '../format.ts';
-import { useNow } from '../hooks.ts';
+import { useNow, useSession } from '../hooks.ts';
 import { Bin, CameraOff, Pen, Warning } from '../Icons.tsx';
 import { Picture } from '../Picture.tsx';
 import { PrinterControls, useCommands } from './PrinterControls.tsx';
@@ -29,6 +30,8 @@ export function PrinterCard({ printer, samples, server, serverGone, returns, onE
   const { link } = useServices();
   const now = useNow() + link.clock.offset;
   const commanding = useCommands(printer, say);
+  const session = useSession();
+  const [admin, operator] = [may(session, 'admin'), may(session, 'operator')];
   const { status, name } = printer;
   const camera = server.cameras.find((each) => each.id === printer.camera);
   const state = printerState(printer, serverGone);
@@ -57,12 +60,12 @@ export function PrinterCard({ printer, samples, server, serverGone, returns, onE
             <h3>{name}</h3>
             <span className={`state ${doing === null ? state.tone : 'busy'}`}><span className="dot" aria-hidden="true" />{doing ?? state.word}</span>
           </div>
-          <div className="printer-tools">
+          {admin && <div className="printer-tools">
             <button type="button" className="button bare small" aria-label={`Edit ${name}`} title="Edit" onClick={onEdit}><Pen /></button>
             <button type="button" className="button bare small" aria-label={`Delete ${name}`} title="Delete" onClick={onDelete}><Bin /></button>
-          </div>
+          </div>}
         </div>
-        <Problems printer={printer} serverGone={serverGone} now={now} commanding={commanding} say={say} />
+        <Problems printer={printer} serverGone={serverGone} now={now} commanding={commanding} admin={admin} operator={operator} say={say} />
         {(status.percent !== null || status.connected) && <div className={old ? 'progress old' : 'progress'}>
           <Ring percent={status.percent} name={name} tone={state.tone} />
           <div className="job">
@@ -73,7 +76,7 @@ export function PrinterCard({ printer, samples, server, serverGone, returns, onE
         </div>}
         {(status.nozzle.now !== null || samples.length > 0) && <div className={old ? 'old' : undefined}><Temperatures status={status} samples={samples} /></div>}
         <Trays units={status.units} />
-        <PrinterControls printer={printer} disabled={serverGone} commanding={commanding} />
+        {operator && <PrinterControls printer={printer} disabled={serverGone} commanding={commanding} />}
         {commanding.problem !== null && <p className="problem" role="alert">{commanding.problem}</p>}
       </div>
     </li>
@@ -85,11 +88,13 @@ interface ProblemProperties {
   serverGone: boolean;
   now: number;
   commanding: ReturnType<typeof useCommands>;
+  admin: boolean;
+  operator: boolean;
   say: (text: string) => void;
 }
 
 /** What is wrong, in words, and the mend where there is one. */
-function Problems({ printer, serverGone, now, commanding, say }: ProblemProperties) {
+function Problems({ printer, serverGone, now, commanding, admin, operator, say }: ProblemProperties) {
   const [refused, setRefused] = useState<string | null>(null);
   const { status, certificate, name } = printer;
   if (serverGone) return null;
@@ -110,7 +115,7 @@ function Problems({ printer, serverGone, now, commanding, say }: ProblemProperti
             <dt>Known</dt><dd><code>{certificate.known === null ? 'none' : fingerprint(certificate.known)}</code></dd>
             <dt>Now</dt><dd><code>{fingerprint(certificate.offered)}</code></dd>
           </dl>
-          <button type="button" className="button small" onClick={accept}>Accept the new certificate</button>
+          {admin && <button type="button" className="button small" onClick={accept}>Accept the new certificate</button>}
           {refused !== null && <p className="problem" role="alert">{refused}</p>}
         </div></div>
       )}
@@ -122,8 +127,8 @@ function Problems({ printer, serverGone, now, commanding, say }: ProblemProperti
       {status.connected && printError !== null && (
         <div className="note bad"><Warning /><div>
           <p>{sentence(printError.text ?? 'the print has an error')} <span className="quiet"><Code trouble={printError} /></span></p>
-          <button type="button" className="button small" disabled={commanding.asking !== null} onClick={() => commanding.send({ type: 'clear_error' })}>
-            {commanding.asking?.type === 'clear_error' ? COMMAND.clear_error.doing : 'Clear the error'}</button>
+          {operator && <button type="button" className="button small" disabled={commanding.asking !== null} onClick={() => commanding.send({ type: 'clear_error' })}>
+            {commanding.asking?.type === 'clear_error' ? COMMAND.clear_error.doing : 'Clear the error'}</button>}
         </div></div>
       )}
       {status.connected && status.troubles.map((trouble) => (

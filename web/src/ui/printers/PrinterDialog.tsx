@@ -1,5 +1,6 @@
 // Adds a printer, or changes one: found printers to choose from, the fields with what is wrong at each, and a test that says how far it gets.
 import { type SyntheticEvent, useEffect, useState } from 'react';
+import { forbidden } from '../../state/ask.ts';
 import { createPrinter, fetchFound, type Found, type Printer, type PrinterDraft, type Step, testPrinter, updatePrinter } from '../../state/printers.ts';
 import { fieldErrors } from '../../state/printersParse.ts';
 import { Dialog } from '../Dialog.tsx';
@@ -113,11 +114,13 @@ function FoundPrinters({ chosen, onChoose }: { chosen: string; onChoose: (found:
   const [found, setFound] = useState<readonly Found[]>([]);
   useEffect(() => {
     const gone = new AbortController();
-    const look = (): void => void fetchFound(gone.signal).then((list) => {
-      if (!gone.signal.aborted) setFound(list);
+    const look = (): void => void fetchFound(gone.signal).then((answer) => {
+      if (gone.signal.aborted) return;
+      if (Array.isArray(answer)) setFound(answer);
+      else if (forbidden(answer)) clearInterval(timer);
     });
-    look();
     const timer = setInterval(look, FOUND_EVERY);
+    look();
     return () => {
       gone.abort();
       clearInterval(timer);

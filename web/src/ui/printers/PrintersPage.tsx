@@ -1,10 +1,11 @@
 // All printers: a card each, and the dialogs that add, change and delete them.
 import { useMemo, useState } from 'react';
 import { deletePrinter, type Printer } from '../../state/printers.ts';
+import { may } from '../../state/session.ts';
 import type { ServerState } from '../../state/types.ts';
 import { useServices } from '../context.ts';
 import { Dialog } from '../Dialog.tsx';
-import { useKeys } from '../hooks.ts';
+import { useKeys, useSession } from '../hooks.ts';
 import { Back, Bell, Plus, Printer as Icon } from '../Icons.tsx';
 import { WALL_HREF } from '../route.ts';
 import { useNotifying } from './notify.ts';
@@ -31,6 +32,7 @@ export function PrintersPage({ server, serverGone, returns, say }: Properties) {
   const [notifying, toggleNotifying] = useNotifying();
   const [problem, setProblem] = useState<string | null>(null);
   const { printers } = server;
+  const admin = may(useSession(), 'admin');
   const close = (): void => setOpen(null);
   const keys = useMemo(() => ({
     Escape: () => {
@@ -55,13 +57,13 @@ export function PrintersPage({ server, serverGone, returns, say }: Properties) {
         <div className="tools">
           <button type="button" className="button" aria-pressed={notifying === 'on'} disabled={notifying === 'blocked' || notifying === 'impossible'} title={NOTIFY[notifying]}
             onClick={toggleNotifying}><Bell /> Notify</button>
-          <button type="button" className="button primary" disabled={serverGone} onClick={() => setOpen({ dialog: 'add' })}><Plus /> Add a printer</button>
+          {admin && <button type="button" className="button primary" disabled={serverGone} onClick={() => setOpen({ dialog: 'add' })}><Plus /> Add a printer</button>}
         </div>
       </div>
       {problem !== null && <p className="problem" role="alert">{problem}</p>}
       {printers.length === 0 ? (
         <section className="empty"><Icon /><h2>No printers yet</h2>
-          <p>Add a Bambu Lab printer of this network by its address, serial number and access code: they are on its screen.</p></section>
+          <p>{admin ? 'Add a Bambu Lab printer of this network by its address, serial number and access code: they are on its screen.' : 'Who is logged in as an admin can add them.'}</p></section>
       ) : (
         <ul className="printers">
           {printers.map((printer) => (

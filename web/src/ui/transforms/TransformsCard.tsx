@@ -1,7 +1,7 @@
 // Rotation, flip, overlay and masks of a camera: changed here, and applied together. What that costs is said before it is done.
 import { FLIPS, MASKS_MAX, type Overlay, POSITIONS, ROTATIONS } from '../../state/transforms.ts';
 import { Dialog } from '../Dialog.tsx';
-import { Cross } from '../Icons.tsx';
+import { Cross, Warning } from '../Icons.tsx';
 import { maskName } from './MaskEditor.tsx';
 import type { Transforming } from './useTransforms.ts';
 
@@ -12,7 +12,7 @@ const MIDDLE = { name: '', enabled: true, x: 0.375, y: 0.375, width: 0.25, heigh
 const FLIP_NAMES = { none: 'none', horizontal: 'left and right', vertical: 'top and bottom' };
 
 export function TransformsCard({ transforming, disabled }: { transforming: Transforming; disabled: boolean }) {
-  const { draft, changed, busy, problem, restart, drawing, setDrawing, edit, apply, reset, cancel } = transforming;
+  const { draft, changed, busy, problem, caution, unkept, drawing, setDrawing, edit, apply, reset } = transforming;
   const { overlay, masks } = draft;
   const off = disabled || busy;
   const write = (change: Partial<Overlay>): void => edit({ overlay: { ...(overlay ?? USUAL), ...change } });
@@ -25,6 +25,10 @@ export function TransformsCard({ transforming, disabled }: { transforming: Trans
         <h3>Masks, rotation, overlay</h3>
         <button type="button" className="button small" disabled={off} title="To what is configured" onClick={reset}>Reset</button>
       </div>
+      {caution !== null && (
+        <p className="note bad"><Warning /><span>The whole picture is black: nobody knows which masks were set before. Draw them anew and apply, or reset. {caution.join(' ')}</span></p>
+      )}
+      {unkept && <p className="note"><Warning /><span>This holds until the service ends: it is not kept for its next start.</span></p>}
       <ul className="settings transforms">
         <li className="control masks">
           <div className="control-line">
@@ -77,16 +81,46 @@ export function TransformsCard({ transforming, disabled }: { transforming: Trans
         </li>
       </ul>
       {problem !== null && <p className="problem" role="alert">{problem}</p>}
-      {changed && <div className="answers"><button type="button" className="button primary" disabled={off} aria-busy={busy} onClick={() => apply(false)}>Apply</button></div>}
-      {restart !== null && (
-        <Dialog title="The streams stop for a moment" onClose={cancel}>
-          <p>Everybody who watches, and every output of this camera, loses the picture for about a second{restart === '' ? '' : `: ${restart}`}.</p>
-          <div className="answers">
-            <button type="button" className="button" onClick={cancel}>Cancel</button>
-            <button type="button" className="button primary" onClick={() => apply(true)}>Apply</button>
-          </div>
-        </Dialog>
-      )}
+      {changed && <div className="answers"><button type="button" className="button primary" disabled={off} aria-busy={busy} onClick={apply}>Apply</button></div>}
+      <Asked transforming={transforming} />
     </section>
   );
+}
+
+/** What is to be known before it is done. */
+function Asked({ transforming: { question, agree, cancel, takeTheirs } }: { transforming: Transforming }) {
+  switch (question?.about) {
+    case undefined: return null;
+    case 'restart': return (
+      <Dialog key="restart" title="The streams stop for a moment" onClose={cancel}>
+        <p>Everybody who watches, and every output of this camera, loses the picture for about a second{question.why === '' ? '' : `: ${question.why}`}.</p>
+        <div className="answers">
+          <button type="button" className="button" onClick={cancel}>Cancel</button>
+          <button type="button" className="button primary" onClick={agree}>Apply</button>
+        </div>
+      </Dialog>
+    );
+    case 'reset': return (
+      <Dialog key="reset" title="Reset to what is configured?" onClose={cancel}>
+        <p>The masks that are set here go. What they hide is seen by everybody who watches, unless the configuration hides it.</p>
+        <div className="answers">
+          <button type="button" className="button" onClick={cancel}>Cancel</button>
+          <button type="button" className="button primary" onClick={agree}>Reset</button>
+        </div>
+      </Dialog>
+    );
+    case 'meanwhile': {
+      const masks = question.theirs.transforms.masks.length;
+      return (
+        <Dialog key="meanwhile" title="Changed meanwhile by somebody else" onClose={cancel}>
+          <p>Nothing was sent. The picture has {masks === 0 ? 'no masks' : masks === 1 ? 'one mask' : `${masks} masks`} now;{' '}
+            {question.wish.to === null ? 'a reset takes away what was set.' : 'yours would replace all that was set.'}</p>
+          <div className="answers">
+            <button type="button" className="button" onClick={takeTheirs}>Take theirs</button>
+            <button type="button" className="button primary" onClick={agree}>{question.wish.to === null ? 'Reset anyway' : 'Apply mine anyway'}</button>
+          </div>
+        </Dialog>
+      );
+    }
+  }
 }
