@@ -61,13 +61,16 @@ impl Reach {
         }
         let what = match ip {
             IpAddr::V4(ip) => special_v4(ip),
-            IpAddr::V6(ip) => special_v6(ip).or_else(|| embedded(ip).and_then(special_v4)),
+            IpAddr::V6(ip) => special_v6(ip),
         };
         let metadata = METADATA.contains(&ip).then_some("the metadata of a cloud");
-        let own = own.iter().any(|own| own.to_canonical() == ip).then_some("this machine itself");
-        match metadata.or(what).or(own) {
+        let here = own.iter().any(|own| own.to_canonical() == ip).then_some("this machine itself");
+        match metadata.or(what).or(here) {
             Some(what) => Err(ReachError::Refused(ip, what)),
-            None => Ok(()),
+            None => match ip {
+                IpAddr::V6(v6) => embedded(v6).map_or(Ok(()), |v4| self.permits(v4.into(), own)),
+                IpAddr::V4(_) => Ok(()),
+            },
         }
     }
 
@@ -169,6 +172,8 @@ fn special_v6(ip: Ipv6Addr) -> Option<&'static str> {
         () if ip.is_unicast_link_local() => "link-local",
         () if ip.is_unspecified() => "no address of a camera",
         () if ip.is_multicast() => "no address of one host",
+        // Where in it the IPv4 address is, only the translator knows (RFC 8215).
+        () if ip.segments()[..3] == [0x64, 0xff9b, 1] => "an IPv4 address that is translated here",
         () => return None,
     })
 }
@@ -230,6 +235,13 @@ mod tests {
             ("64:ff9b::a9fe:a9fe", false),
             ("2002:7f00:1::1", false),
             ("64:ff9b::c0a8:107", true),
+            // This machine, and metadata.
+            ("64:ff9b::c0a8:102", false),
+            ("2002:c0a8:102::1", false),
+            ("64:ff9b::6464:64c8", false),
+            ("2002:a83f:8110::1", false),
+            ("64:ff9b:1::c0a8:107", false),
+            ("64:ff9b:1:a9fe:a9:fe00::", false),
         ] {
             assert_eq!(reach(&[]).permits(ip.parse().unwrap(), &OWN).is_ok(), good, "{ip}");
         }

@@ -699,3 +699,77 @@ async fn connections_are_capped_and_the_next_is_told_so_at_once() {
     held.clear();
     within(5.0, "a place", async { while house.get("/health").await.status != 200 {} }).await;
 }
+
+/// A user who may watch, and nobody without a login.
+fn closed(config: &mut fanlight::config::Config) {
+    use fanlight::config::model::{Role, User, Watch};
+    let anna = User {
+        name: "anna".into(),
+        role: Role::Viewer,
+        password_file: None,
+        ha1_md5: None,
+        ha1_sha256: None,
+        ha1: fanlight::config::Ha1::of("anna", "secret"),
+    };
+    config.access.users = vec![anna];
+    config.access.watch = Watch::Login;
+}
+
+#[tokio::test]
+async fn what_is_watched_ends_with_the_logout_and_with_the_user() {
+    use fanlight::access::Credentials;
+    let house = House::with(closed, |_| {}).await;
+    house.front.jpeg().push(picture(1, 100, NOW));
+    let shown = Credentials::Password { name: "anna", password: "secret" };
+    let (_, token) = house.state.access.login(None, shown).await.unwrap();
+    let request = |path: &str, login: String| format!("GET {path} HTTP/1.1\r\nHost: x\r\n{login}\r\n\r\n");
+    let cookie = || format!("Cookie: fanlight_session={}", token.expose());
+    let mut session = Reader::new(house.send(&request("/stream.mjpg", cookie())).await).await;
+    assert_eq!(within(5.0, "a part", session.part()).await.unwrap().number(), 1);
+    let basic = || "Authorization: Basic YW5uYTpzZWNyZXQ=".to_owned();
+    let mut password = Reader::new(house.send(&request("/stream.mjpg", basic())).await).await;
+    assert_eq!(within(5.0, "a part", password.part()).await.unwrap().number(), 1);
+    let mut events = house.send(&request("/api/events", cookie())).await;
+    until(5.0, "both streams", || house.state.mjpeg.viewers() == 2).await;
+    let mut rest = vec![0; 15];
+    within(5.0, "the head of events", events.read_exact(&mut rest)).await.unwrap();
+    assert_eq!(rest, b"HTTP/1.1 200 OK");
+
+    house.state.access.logout(token.expose());
+    within(5.0, "the end of the session's stream", session.ended()).await;
+    let end = async {
+        let mut chunk = [0; 4096];
+        while !rest.ends_with(b"0\r\n\r\n") {
+            let read = events.read(&mut chunk).await.unwrap();
+            assert!(read > 0, "the answer ends whole");
+            rest.extend_from_slice(&chunk[..read]);
+        }
+    };
+    within(5.0, "the end of events", end).await;
+    until(5.0, "one stream left", || house.state.mjpeg.viewers() == 1).await;
+
+    let watching = tokio::spawn(house.state.access.clone().watch());
+    tokio::task::yield_now().await;
+    let mut config = (**house.config.borrow()).clone();
+    config.access.users.clear();
+    house.config.send_replace(Arc::new(config));
+    within(5.0, "the end of the user's stream", password.ended()).await;
+    watching.abort();
+}
+
+#[tokio::test]
+async fn pages_from_elsewhere_are_told_nothing_of_the_network() {
+    let house = House::open().await;
+    for path in ["/api/external-streams", "/api/printers/found"] {
+        for header in [("Origin", "https://evil.example"), ("Sec-Fetch-Site", "cross-site")] {
+            assert_eq!(house.ask("GET", path, &[header]).await.status, 403, "{path} {header:?}");
+        }
+        let request = format!("GET {path} HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n");
+        let mut answer = Vec::new();
+        within(5.0, path, house.send(&request).await.read_to_end(&mut answer)).await.unwrap();
+        assert_eq!(client::Answer::parse(&answer).status, 421, "{path}");
+    }
+    assert_eq!(house.get("/api/external-streams").await.status, 200);
+    let ours = [("Sec-Fetch-Site", "same-origin")];
+    assert_eq!(house.ask("GET", "/api/external-streams", &ours).await.status, 200);
+}

@@ -34,6 +34,8 @@ use session::Sessions;
 
 /// Wrong logins of one address in a minute.
 const FAILURES: u32 = 20;
+/// How often what goes on is looked at though nothing is known to have changed: sessions grow old.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// How often it is looked whether a key was revoked.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -72,6 +74,17 @@ pub struct Identity {
     /// From then on it is nobody's.
     pub until: Option<SystemTime>,
     how: How,
+    /// By which session: it ends with it.
+    session: Option<session::Hash>,
+}
+
+/// By what somebody was let in at a door: for what goes on after that, see [`Access::ended`].
+#[derive(Clone, Debug)]
+pub struct Entered {
+    pub door: Door,
+    pub needs: Role,
+    /// `None` who showed nothing.
+    pub identity: Option<Identity>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,7 +195,8 @@ impl Access {
 
     /// Whose session it is, if it still goes on and its holder is still who they were.
     pub async fn session(&self, token: &str) -> Option<Identity> {
-        let identity = self.sessions().of(token, self.0.began.elapsed())?;
+        let mut identity = self.sessions().of(token, self.0.began.elapsed())?;
+        identity.session = Some(session::hash(token));
         if self.still(&identity).await {
             return Some(identity);
         }
@@ -191,7 +205,32 @@ impl Access {
     }
 
     pub fn logout(&self, token: &str) {
-        self.sessions().end(token);
+        if self.sessions().end(token) {
+            self.0.changes.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// Waits until who was let in would not be any more: the session ended, the key was revoked, the token
+    /// expired, the user or the permission to watch has gone.
+    pub async fn ended(self, entered: Entered) {
+        let mut changes = self.changes();
+        while self.stands(&entered).await {
+            let until = entered.identity.as_ref().and_then(|identity| identity.until);
+            let left = until.map(|until| until.duration_since(SystemTime::now()).unwrap_or_default());
+            let wait = left.map_or(LOOK_AGAIN, |left| left.min(LOOK_AGAIN));
+            // Looked at again either way.
+            let _ = tokio::time::timeout(wait, changes.changed()).await;
+        }
+    }
+
+    async fn stands(&self, entered: &Entered) -> bool {
+        if self.anonymous(entered.door) >= Some(entered.needs) {
+            return true;
+        }
+        match &entered.identity {
+            Some(identity) => identity.role >= entered.needs && self.still(identity).await,
+            None => false,
+        }
     }
 
     /// Changes when somebody who came in earlier may no longer be who it was: ask [`Access::still`] then.
@@ -233,6 +272,10 @@ impl Access {
         if identity.until.is_some_and(|until| SystemTime::now() >= until) {
             return false;
         }
+        if identity.session.is_some_and(|session| !self.sessions().goes_on(&session, self.0.began.elapsed()))
+        {
+            return false;
+        }
         match &identity.how {
             How::Token(secret) => self.0.config.borrow().access.jwt_secret.as_ref() == Some(secret),
             How::User(ha1) => {
@@ -264,7 +307,13 @@ impl Access {
         let claims = jwt::verify(token, secret.expose(), SystemTime::now())
             .map_err(|error| Denied::Wrong(error.to_string()))?;
         let jwt::Claims { subject, role, expires } = claims;
-        Ok(Identity { name: subject, role, until: Some(expires + jwt::LEEWAY), how: How::Token(secret) })
+        Ok(Identity {
+            name: subject,
+            role,
+            until: Some(expires + jwt::LEEWAY),
+            how: How::Token(secret),
+            session: None,
+        })
     }
 
     async fn key(&self, id: &str, key: &str) -> Result<Identity, Denied> {
@@ -275,7 +324,13 @@ impl Access {
         if kept.expires.is_some_and(|expires| SystemTime::now() >= expires) {
             return Err(Denied::Wrong(format!("the API key {id} has expired")));
         }
-        Ok(Identity { name: kept.name, role: kept.role, until: kept.expires, how: How::Key(kept.id) })
+        Ok(Identity {
+            name: kept.name,
+            role: kept.role,
+            until: kept.expires,
+            how: How::Key(kept.id),
+            session: None,
+        })
     }
 
     fn password(&self, name: &str, password: &str) -> Result<Identity, Denied> {
@@ -290,7 +345,7 @@ impl Access {
                 let config = self.0.config.borrow();
                 let user = config.access.users.iter().find(|user| user.name == name).ok_or_else(wrong)?;
                 let how = How::User(user.ha1.clone());
-                Ok(Identity { name: name.to_owned(), role, until: None, how })
+                Ok(Identity { name: name.to_owned(), role, until: None, how, session: None })
             }
             _ => Err(wrong()),
         }
@@ -458,9 +513,17 @@ mod tests {
             async |password| access.login(None, Credentials::Password { name: "anna", password }).await;
         assert!(login("guess").await.is_err());
         let (anna, token) = login("secret").await.unwrap();
-        assert_eq!(access.session(token.expose()).await, Some(anna));
+        let found = access.session(token.expose()).await.unwrap();
+        assert_eq!((&found.name, found.role), (&anna.name, anna.role));
         assert_eq!(access.session("guess").await, None);
+        let entered = Entered { door: Door::Http, needs: Role::Operator, identity: Some(found) };
+        let watching = tokio::spawn(access.clone().ended(entered.clone()));
+        let whoever = Entered { identity: Some(anna), ..entered };
+        tokio::task::yield_now().await;
+        assert!(!watching.is_finished());
         access.logout(token.expose());
+        tokio::time::timeout(LOOK * 20, watching).await.expect("what goes on ends with it").unwrap();
+        assert!(access.stands(&whoever).await, "and not what came by the password itself");
         assert_eq!(access.session(token.expose()).await, None);
         let (_, token) = login("secret").await.unwrap();
         sender.send_replace(users("another"));

@@ -19,9 +19,11 @@ const IDLE: Duration = Duration::from_secs(7 * 86_400);
 pub const LONGEST: Duration = Duration::from_secs(30 * 86_400);
 /// Sessions at once.
 const MOST: usize = 1024;
+/// Sessions of one holder: nobody takes the others' places.
+const MOST_OF_ONE: usize = 16;
 const TOKEN_BYTES: usize = 32;
 
-type Hash = [u8; 32];
+pub type Hash = [u8; 32];
 
 #[derive(Debug, Default)]
 pub struct Sessions {
@@ -48,14 +50,25 @@ impl Sessions {
         if self.open.len() >= MOST {
             self.open.retain(|_, session| !session.over(now));
         }
-        if self.open.len() >= MOST
-            && let Some(oldest) =
-                self.open.iter().min_by_key(|(_, session)| session.used).map(|(hash, _)| *hash)
-        {
-            self.open.remove(&oldest);
-        }
+        let same = |session: &Session| {
+            session.identity.name == identity.name && session.identity.how == identity.how
+        };
+        self.make_room(MOST_OF_ONE, same);
+        self.make_room(MOST, |_| true);
         self.open.insert(hash(&token), Session { identity, began: now, used: now });
         Secret::new(token)
+    }
+
+    /// Of those that are counted there is room for one more.
+    fn make_room(&mut self, most: usize, counted: impl Fn(&Session) -> bool) {
+        let counted = || self.open.iter().filter(|(_, session)| counted(session));
+        if counted().count() < most {
+            return;
+        }
+        let oldest = counted().min_by_key(|(_, session)| session.used).map(|(hash, _)| *hash);
+        if let Some(oldest) = oldest {
+            self.open.remove(&oldest);
+        }
     }
 
     /// Whose it is, if it still goes on.
@@ -70,13 +83,20 @@ impl Sessions {
         Some(session.identity.clone())
     }
 
-    pub fn end(&mut self, token: &str) {
-        self.open.remove(&hash(token));
+    /// Whether it still goes on. That is a use of it: something is watched by it.
+    pub fn goes_on(&mut self, hash: &Hash, now: Duration) -> bool {
+        let session = self.open.get_mut(hash).filter(|session| !session.over(now));
+        session.map(|session| session.used = now).is_some()
+    }
+
+    /// Whether there was one.
+    pub fn end(&mut self, token: &str) -> bool {
+        self.open.remove(&hash(token)).is_some()
     }
 }
 
 /// The token has 256 random bits: its plain hash is one that nobody reverses.
-fn hash(token: &str) -> Hash {
+pub fn hash(token: &str) -> Hash {
     Sha256::digest(token.as_bytes()).into()
 }
 
@@ -93,6 +113,7 @@ mod tests {
             role: Role::Operator,
             until: None,
             how: How::Token(Secret::new("hush")),
+            session: None,
         }
     }
 
@@ -128,10 +149,23 @@ mod tests {
         let kept = sessions.begin(anna(), Duration::ZERO);
         let unused = sessions.begin(anna(), Duration::ZERO);
         assert!(sessions.of(kept.expose(), HOUR).is_some());
-        for _ in 0..MOST - 1 {
-            sessions.begin(anna(), HOUR);
+        for n in 0..MOST - 1 {
+            sessions.begin(Identity { name: n.to_string(), ..anna() }, HOUR);
         }
         assert_eq!(sessions.open.len(), MOST);
         assert!(sessions.of(unused.expose(), HOUR).is_none() && sessions.of(kept.expose(), HOUR).is_some());
+    }
+
+    #[test]
+    fn nobody_ends_the_sessions_of_others_by_many_of_their_own() {
+        let mut sessions = Sessions::default();
+        let other = sessions.begin(Identity { name: "bert".into(), ..anna() }, Duration::ZERO);
+        let mine: Vec<Secret> = (0..MOST_OF_ONE as u64 + 1)
+            .map(|n| sessions.begin(anna(), HOUR + Duration::from_secs(n)))
+            .collect();
+        let now = HOUR * 2;
+        assert!(sessions.of(other.expose(), now).is_some());
+        assert!(sessions.of(mine[0].expose(), now).is_none(), "the oldest goes");
+        assert!(mine[1..].iter().all(|token| sessions.of(token.expose(), now).is_some()));
     }
 }

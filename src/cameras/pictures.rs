@@ -159,9 +159,10 @@ impl Cameras {
                 restarted = Some(why);
             }
             let mut keeping = self.0.keeping.lock().await;
-            keeping.pictures.set(id, transforms.clone());
-            // Another one may have begun meanwhile, for another configuration, and knows nothing of it.
+            // Another one may have begun meanwhile, for another configuration, and knows nothing of it; or it has
+            // gone, and nothing is kept for it.
             let now = find()?;
+            keeping.pictures.set(id, transforms.clone());
             if now.same(&capture) {
                 break keeping.database.clone();
             }

@@ -198,6 +198,7 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
         started: state.started.at,
     };
     let telling = Telling::begin(&config.borrow(), &document, &notifier);
+    let external = state.external.clone();
     let mut house = House {
         config,
         hls,
@@ -264,7 +265,10 @@ async fn serve(start: Start, level: logs::Level) -> anyhow::Result<u8> {
     stop.cancel();
     let over = async {
         // A camera that hangs does not keep the health file from saying how it ended.
-        let cameras = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.cameras.shutdown());
+        let cameras = tokio::time::timeout(CAMERAS_STOP_WITHIN, async {
+            external.finish().await;
+            house.cameras.shutdown().await;
+        });
         let outputs = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.publishers.shutdown());
         let recordings = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.recordings.shutdown());
         let printers = tokio::time::timeout(CAMERAS_STOP_WITHIN, house.printers.shutdown());

@@ -6,14 +6,16 @@
 //! One change at a time; the database is written first, so that what was answered is still so after a restart.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::sync::{Arc, Mutex as Short, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use futures_util::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Mutex, Semaphore, watch};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use url::Url;
 use utoipa::ToSchema;
 
@@ -35,6 +37,8 @@ const LONGEST_NAME: usize = 100;
 const LONGEST_LOGIN: usize = 256;
 /// A name that is not looked up by then is not known.
 const LOOKUP_WITHIN: Duration = Duration::from_secs(5);
+/// Names that are looked up at once.
+const LOOKUPS: usize = 8;
 /// Seconds between two looks around, at least and at most.
 pub const INTERVALS: std::ops::RangeInclusive<u32> = 60..=86_400;
 /// What was found is forgotten when it was not seen for this long.
@@ -135,8 +139,10 @@ struct Inner {
     kept: Mutex<Vec<KeptStream>>,
     interval: watch::Sender<u32>,
     /// One look around at a time.
-    looking: Semaphore,
+    looking: Arc<Semaphore>,
     seen: Short<Seen>,
+    /// Changes that go on, see [`External::whole`].
+    changing: TaskTracker,
 }
 
 #[derive(Debug, Default)]
@@ -162,7 +168,8 @@ impl External {
             reach,
             kept: Mutex::new(kept),
             interval: watch::Sender::new(scan_seconds),
-            looking: Semaphore::new(1),
+            looking: Arc::new(Semaphore::new(1)),
+            changing: TaskTracker::new(),
             seen: Short::default(),
         }))
     }
@@ -209,7 +216,22 @@ impl External {
         // Before anybody else has to wait.
         self.reachable(&stream.url).await?;
         let own = self.clone();
-        whole(async move { own.take_in(stream).await }).await
+        self.whole(async move { own.take_in(stream).await }).await
+    }
+
+    /// Does it to its end, also when whoever asked has gone: half of a change would be none that anybody knows of.
+    async fn whole<T: Send + 'static>(
+        &self,
+        change: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let done = self.0.changing.spawn(change).await;
+        done.unwrap_or_else(|panic| Err(Refusal::Dependency(panic.to_string())))
+    }
+
+    /// Waits for changes that have begun: before the cameras end.
+    pub async fn finish(&self) {
+        self.0.changing.close();
+        self.0.changing.wait().await;
     }
 
     async fn take_in(&self, mut stream: KeptStream) -> Result<ExternalStream, Refusal> {
@@ -247,7 +269,7 @@ impl External {
     /// Takes one away, by its id, alias or URL; its viewers' streams end.
     pub async fn remove(&self, name: &str) -> Result<ExternalStream, Refusal> {
         let (own, name) = (self.clone(), name.to_owned());
-        whole(async move { own.take_out(&name).await }).await
+        self.whole(async move { own.take_out(&name).await }).await
     }
 
     async fn take_out(&self, name: &str) -> Result<ExternalStream, Refusal> {
@@ -269,11 +291,11 @@ impl External {
         if hosts.len() > scan::HOSTS {
             return Err(Refusal::Invalid(format!("at most {} hosts at a time", scan::HOSTS)));
         }
-        let Ok(_turn) = self.0.looking.try_acquire() else {
+        let Ok(turn) = Arc::clone(&self.0.looking).try_acquire_owned() else {
             return Err(Refusal::Conflict("it is being looked around already; its results come soon".into()));
         };
         let hosts: Vec<Host> = hosts.iter().map(|host| Host::parse(host)).collect::<Result<_, _>>()?;
-        Ok(self.look(hosts).await)
+        Ok(self.look(hosts, turn).await)
     }
 
     /// Sets how often it is looked around, from now on and after a restart.
@@ -312,8 +334,8 @@ impl External {
                 tokio::select! {
                     () = due => {
                         // Somebody who looks at the moment does it for this one too.
-                        if let Ok(_turn) = self.0.looking.try_acquire() {
-                            self.look(Vec::new()).await;
+                        if let Ok(turn) = Arc::clone(&self.0.looking).try_acquire_owned() {
+                            self.look(Vec::new(), turn).await;
                         }
                     }
                     changed = interval.changed() => if changed.is_err() { return },
@@ -323,11 +345,17 @@ impl External {
         stop.run_until_cancelled(scanning).await;
     }
 
-    async fn look(&self, hosts: Vec<Host>) -> Discovered {
+    /// `turn` ends with the last look-up of a name, which nothing can break off.
+    async fn look(&self, mut hosts: Vec<Host>, turn: OwnedSemaphorePermit) -> Discovered {
         let began = Instant::now();
         let named = !hosts.is_empty();
-        let looked_up = futures_util::future::join_all(hosts.into_iter().map(Host::resolve)).await;
-        let addresses: Vec<SocketAddr> = looked_up.into_iter().flatten().collect();
+        // Addresses first: they wait for nobody.
+        hosts.sort_by_key(|host| host.name.parse::<IpAddr>().is_err());
+        let turn = Arc::new(turn);
+        let looking =
+            stream::iter(hosts).map(|host| host.resolve(Arc::clone(&turn))).buffer_unordered(LOOKUPS);
+        let looked_up = looking.take_until(Box::pin(sleep(LOOKUP_WITHIN)));
+        let addresses: Vec<SocketAddr> = looked_up.filter_map(std::future::ready).collect().await;
         let found = match named && addresses.is_empty() {
             true => Vec::new(),
             false => scan::look(&addresses, &self.0.reach).await,
@@ -427,14 +455,6 @@ impl External {
     }
 }
 
-/// Does it to its end, also when whoever asked has gone: half of a change would be none that anybody knows of.
-async fn whole<T: Send + 'static>(
-    change: impl Future<Output = Result<T, Refusal>> + Send + 'static,
-) -> Result<T, Refusal> {
-    let done = tokio::spawn(change).await;
-    done.unwrap_or_else(|panic| Err(Refusal::Dependency(panic.to_string())))
-}
-
 /// What is going to be kept, if its form is good. The id is empty when none was given.
 fn checked(new: NewStream, now: SystemTime) -> Result<KeptStream, Refusal> {
     let NewStream { stream_url, stream_name, id, username, password } = new;
@@ -464,6 +484,9 @@ fn checked(new: NewStream, now: SystemTime) -> Result<KeptStream, Refusal> {
         if numbered(id).is_some() {
             return Err(invalid(format!("id {id:?} is not possible: such names are aliases")));
         }
+        if is_of_printers(id) {
+            return Err(invalid(format!("id {id:?} is not possible: cameras of printers have such ids")));
+        }
     }
     let host = || Url::parse(&url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
     let name = stream_name.unwrap_or_else(host);
@@ -473,6 +496,11 @@ fn checked(new: NewStream, now: SystemTime) -> Result<KeptStream, Refusal> {
     }
     let id = id.unwrap_or_default();
     Ok(KeptStream { id, name: name.to_owned(), url, username, password, added: now })
+}
+
+/// Whether cameras of printers have such ids: `7`, `printer-7`.
+fn is_of_printers(id: &str) -> bool {
+    id.bytes().all(|byte| byte.is_ascii_digit()) || id.starts_with("printer-")
 }
 
 /// An id like the name that is not taken.
@@ -489,8 +517,12 @@ fn free_id(name: &str, taken: impl Fn(&str) -> bool) -> String {
         }
     }
     let plain = plain.trim_end_matches('-');
-    let plain = if plain.is_empty() { "stream" } else { plain };
-    let good = |id: &String| !taken(id) && numbered(id).is_none();
+    let plain = match plain {
+        "" => "stream".to_owned(),
+        plain if is_of_printers(plain) => format!("stream-{plain}"),
+        plain => plain.to_owned(),
+    };
+    let good = |id: &String| !taken(id) && numbered(id).is_none() && !is_of_printers(id);
     let more = (2_u32..).map(|number| format!("{plain}-{number}"));
     // There are fewer cameras than numbers.
     std::iter::once(plain.to_owned()).chain(more).find(good).unwrap_or_default()
@@ -533,9 +565,16 @@ impl Host {
     }
 
     /// The first of its addresses; nobody when it is not known.
-    async fn resolve(self) -> Option<SocketAddr> {
-        let looking = tokio::net::lookup_host((self.name.as_str(), self.port));
-        timeout(LOOKUP_WITHIN, looking).await.ok()?.ok()?.next()
+    async fn resolve(self, turn: Arc<OwnedSemaphorePermit>) -> Option<SocketAddr> {
+        if let Ok(ip) = self.name.parse::<IpAddr>() {
+            return Some(SocketAddr::new(ip, self.port));
+        }
+        let looking = tokio::task::spawn_blocking(move || {
+            let found = (self.name.as_str(), self.port).to_socket_addrs();
+            drop(turn);
+            found.ok()?.next()
+        });
+        looking.await.ok()?
     }
 }
 
@@ -589,6 +628,8 @@ mod tests {
             id("../x"),
             id(""),
             id("camera3"),
+            id("17"),
+            id("printer-1"),
             name("  "),
             name(&"x".repeat(101)),
             name("a\nb"),
@@ -610,6 +651,8 @@ mod tests {
             ("Über die Straße!", "ber-die-stra-e"),
             ("日本", "stream"),
             ("camera0", "camera0-2"),
+            ("17", "stream-17"),
+            ("Printer 3", "stream-printer-3"),
         ] {
             assert_eq!(free_id(name, |id| taken.contains(&id.to_owned())), id, "{name}");
         }

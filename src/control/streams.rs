@@ -1,6 +1,6 @@
 //! Streams that somebody asked to run though nobody watches: the service itself holds demand of an outlet,
 //! so that camera and encoder are warm when the first viewer comes. It ends when it is told, not with
-//! who asked. A camera that is configured anew is held anew ([`Control::keep_streams`]).
+//! who asked. A camera that is configured anew or comes back is held anew, one that is removed no longer ([`Control::keep_streams`]).
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -87,12 +87,28 @@ impl Control {
                     hold.take(present);
                 }
             }
+            let away: Vec<String> = self
+                .0
+                .held
+                .lock()
+                .iter()
+                .filter(|(_, hold)| hold.of.is_none())
+                .map(|(id, _)| id.clone())
+                .collect();
+            for id in away {
+                // One that comes back is held again.
+                if !self.0.cameras.expects(&id).await && self.0.cameras.get(&id).is_none() {
+                    self.0.held.lock().remove(&id);
+                }
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::super::*;
     use crate::config::model::{Camera, Source};
 
@@ -107,6 +123,31 @@ mod tests {
         assert_eq!(control.stop_streaming("porch").unwrap().1, Some(since));
         assert_eq!((demand(), control.streaming("porch")), (0, None));
         assert_eq!(control.stop_streaming("porch").unwrap().1, None);
+    }
+
+    #[tokio::test]
+    async fn a_camera_that_is_taken_away_for_a_while_is_held_and_one_that_is_removed_is_not() {
+        let cameras = Cameras::new(Vec::new());
+        let camera = || Camera::new("gate", Source::Test {});
+        cameras.add(camera()).await.unwrap();
+        let control = Control::new(cameras.clone(), Publishers::none());
+        let hold = super::Hold { since: SystemTime::now(), of: None };
+        control.0.held.lock().insert("gate".to_owned(), hold);
+        let following = tokio::spawn(control.clone().keep_streams());
+        tokio::task::yield_now().await;
+        cameras.withdraw("gate").await;
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        assert!(control.streaming("gate").is_some());
+        cameras.remove("gate").await;
+        let forgotten = async {
+            while control.streaming("gate").is_some() {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(10), forgotten).await.unwrap();
+        following.abort();
     }
 
     #[test]

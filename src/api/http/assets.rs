@@ -192,7 +192,9 @@ mod tests {
 
     fn ask(path: &str, headers: &HeaderMap) -> Response {
         let (method, body) = (&Method::GET, bytes::Bytes::new());
-        let request = Request { method, path: "/", query: "", headers, client: None, body, upgrade: None };
+        let (query, entered) = ("", None);
+        let request =
+            Request { method, path: "/", query, headers, client: None, body, upgrade: None, entered };
         serve(find(FILES, path).unwrap(), &request)
     }
 

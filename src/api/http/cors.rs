@@ -4,10 +4,11 @@
 //! a list of origins. Acting is stricter: see [`may_act`].
 
 use serde_json::json;
-use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
+use warp::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::answer::Fault;
 
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Headers that a script may read.
 const EXPOSED: &str = "Age, Content-Length, Content-Range, Accept-Ranges, Last-Modified, Retry-After, X-Timestamp, X-Frame-Age, \
      Location, ETag, Link, Content-Disposition, Accept-Post, Accept-Patch";
@@ -86,6 +87,20 @@ pub fn may_act(request: &HeaderMap, origins: &[String]) -> Result<(), Fault> {
         return Ok(());
     }
     Err(not_listed(origin, "do this"))
+}
+
+/// The same for a plain look that has the service do something, or shows what is no page's business: a browser sends
+/// no `Origin` with a picture's request, but says that another site asks.
+pub fn may_pry(request: &HeaderMap, origins: &[String]) -> Result<(), Fault> {
+    if !request.contains_key(header::ORIGIN) && !same_origin(request) {
+        return Err(not_listed(&HeaderValue::from_static("another site"), "do this"));
+    }
+    may_act(request, origins)
+}
+
+/// Whether a request without `Origin` is one of our own pages', or of nobody's: typed in, or a program's.
+pub fn same_origin(headers: &HeaderMap) -> bool {
+    headers.get_all(SEC_FETCH_SITE).iter().all(|site| site == "same-origin" || site == "none")
 }
 
 /// Whether the page that asks came from where it asks now.

@@ -11,7 +11,7 @@ use warp::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use super::answer::Fault;
 use super::login;
 use super::routes::Target;
-use crate::access::{Access, Credentials, Denied, Door, Identity, REALM, Role, allow};
+use crate::access::{Access, Credentials, Denied, Door, Entered, Identity, REALM, Role, allow};
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
@@ -51,23 +51,24 @@ pub const fn needs(target: Target, looks: bool) -> Option<Role> {
     }
 }
 
-/// Lets a request in, or says why not.
+/// Lets a request in, or says why not. By what, for what goes on after the request: `None` asks for nothing.
 pub async fn enter(
     access: &Access,
     target: Target,
     method: &Method,
     headers: &HeaderMap,
     client: Option<IpAddr>,
-) -> Result<(), Fault> {
+) -> Result<Option<Entered>, Fault> {
     let looks = matches!(*method, Method::GET | Method::HEAD);
-    let Some(needs) = needs(target, looks) else { return Ok(()) };
+    let Some(needs) = needs(target, looks) else { return Ok(None) };
     let open = access.anonymous(Door::Http);
     if open >= Some(needs) {
-        return Ok(());
+        return Ok(Some(Entered { door: Door::Http, needs, identity: None }));
     }
     let entered = match identity(access, method, headers, client).await {
-        None => allow(open, "a visitor", needs).map_err(|_| Denied::Login(needs.name())),
-        Some(Ok(identity)) => allow(Some(identity.role), &identity.name, needs),
+        None => Err(Denied::Login(needs.name())),
+        Some(Ok(identity)) => allow(Some(identity.role), &identity.name, needs)
+            .map(|()| Some(Entered { door: Door::Http, needs, identity: Some(identity) })),
         Some(Err(denied)) => Err(denied),
     };
     entered.map_err(|denied| if asks_by_page(headers) { refused(&denied) } else { fault(&denied) })
@@ -89,10 +90,16 @@ pub async fn identity(
     headers: &HeaderMap,
     client: Option<IpAddr>,
 ) -> Option<Result<Identity, Denied>> {
-    if let Some(shown) = shown(headers) {
-        return Some(access.identify(client, shown.credentials()).await);
+    // The session first: a proxy's own password may come with it, which is none of ours.
+    let session = match login::token(method, headers) {
+        Some(token) if !headers.contains_key(X_API_KEY) => access.session(token).await,
+        _ => None,
+    };
+    match (session, shown(headers)) {
+        (Some(identity), _) => Some(Ok(identity)),
+        (None, Some(shown)) => Some(access.identify(client, shown.credentials()).await),
+        (None, None) => None,
     }
-    access.session(login::token(method, headers)?).await.map(Ok)
 }
 
 /// Whether a page asks that has a login of its own: a browser's dialog would stand before it.
@@ -286,5 +293,36 @@ mod tests {
         assert_eq!(of("authorization", "Basic !"), "password  ");
         assert_eq!(of("authorization", "Digest username=x"), "token username=x");
         assert_eq!(of("accept", "*/*"), "none");
+    }
+
+    #[tokio::test]
+    async fn a_session_counts_before_the_password_that_a_proxy_passes_on() {
+        use crate::access::LOOPBACK;
+        use crate::config::model::{self, User};
+        use crate::config::{Config, Ha1};
+        let user = User {
+            name: "anna".into(),
+            role: Role::Viewer,
+            password_file: None,
+            ha1_md5: None,
+            ha1_sha256: None,
+            ha1: Ha1::of("anna", "secret"),
+        };
+        let users = model::Access { users: vec![user], ..Default::default() };
+        let config = std::sync::Arc::new(Config { access: users, ..Config::default() });
+        let sender = tokio::sync::watch::Sender::new(config);
+        let access = Access::new(sender.subscribe(), Err("no database".into()));
+        let shown = Credentials::Password { name: "anna", password: "secret" };
+        let (_, token) = access.login(None, shown).await.unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert("authorization", "Basic cHJveHk6b3RoZXI=".parse().unwrap());
+        headers.insert("cookie", format!("fanlight_session={}", token.expose()).parse().unwrap());
+        for _ in 0..50 {
+            let found = identity(&access, &Method::GET, &headers, Some(LOOPBACK)).await;
+            assert_eq!(found.unwrap().unwrap().name, "anna", "and no wrong login is counted");
+        }
+        headers.remove("cookie");
+        let found = identity(&access, &Method::GET, &headers, Some(LOOPBACK)).await;
+        assert!(matches!(found, Some(Err(Denied::Wrong(_)))));
     }
 }

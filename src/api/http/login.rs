@@ -95,19 +95,22 @@ fn set_cookie(response: &mut Response, request: &HeaderMap, token: &str, seconds
     }
 }
 
-/// What the session's cookie holds, from wherever it comes.
+/// What the session's cookie holds, from wherever it comes; nothing when there are several.
 pub fn cookie(headers: &HeaderMap) -> Option<&str> {
     let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut pairs = all.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(name, value)| *name == COOKIE && !value.is_empty()).map(|(_, value)| value)
+    let pairs = all.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let mut ours = pairs.filter(|(name, value)| *name == COOKIE && !value.is_empty()).map(|(_, value)| value);
+    // Another one may be a neighbour's, who cannot read ours but can have a browser send theirs.
+    ours.next().filter(|_| ours.next().is_none())
 }
 
 /// The same, if it counts: from a page of ours. A browser sends it along with what pages of the same host at
-/// another port ask for, and those are not ours; when something is changed, it always says whose page asks.
+/// another port ask for, and those are not ours: it says so by `Sec-Fetch-Site`. When something is changed, it always
+/// says whose page asks.
 pub fn token<'h>(method: &Method, headers: &'h HeaderMap) -> Option<&'h str> {
     let ours = match headers.get(header::ORIGIN) {
         Some(origin) => cors::is_ours(origin, headers),
-        None => matches!(*method, Method::GET | Method::HEAD),
+        None => matches!(*method, Method::GET | Method::HEAD) && cors::same_origin(headers),
     };
     cookie(headers).filter(|_| ours)
 }
@@ -126,6 +129,7 @@ mod tests {
             ("fanlight_session=abc", Some("abc")),
             ("theme=dark; fanlight_session=a-b_c; x=1", Some("a-b_c")),
             ("fanlight_session=", None),
+            ("fanlight_session=abc; fanlight_session=abd", None),
             ("xfanlight_session=abc", None),
             ("fanlight_session", None),
         ] {
@@ -151,6 +155,13 @@ mod tests {
             (Method::POST, with(Some("null")), false),
         ] {
             assert_eq!(token(&method, &headers).is_some(), counts, "{method} {headers:?}");
+        }
+        for (site, counts) in
+            [("same-origin", true), ("none", true), ("same-site", false), ("cross-site", false), ("", false)]
+        {
+            let mut headers = with(None);
+            headers.insert("sec-fetch-site", site.parse().unwrap());
+            assert_eq!(token(&Method::GET, &headers).is_some(), counts, "{site}");
         }
     }
 }

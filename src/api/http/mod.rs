@@ -43,15 +43,18 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
+use http_body_util::BodyExt as _;
+use hyper::body::Body as _;
 use hyper::upgrade::OnUpgrade;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use warp::Filter;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use warp::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use warp::{Filter, Reply as _};
 
-use crate::access::Access;
 use crate::access::limit::Limiter;
+use crate::access::{Access, Entered};
 use crate::api::rpc::{House, Rpc};
 use crate::cameras::Cameras;
 use crate::capture::Capture;
@@ -276,6 +279,8 @@ struct Request<'a> {
     body: Bytes,
     /// There when the client wants another protocol on this connection.
     upgrade: Option<OnUpgrade>,
+    /// By what whoever asks was let in; nothing before that, and where nothing is needed.
+    entered: Option<Entered>,
 }
 
 impl Request<'_> {
@@ -310,9 +315,9 @@ pub fn service(
                     Err(fault) => (Bytes::new(), Some(fault)),
                 };
                 let (path, query) = (path.as_str(), query.as_str());
-                let request =
-                    Request { method: &method, path, query, headers: &headers, client, body, upgrade };
-                handle(&state, path, &request, fault).await
+                let (method, headers, entered) = (&method, &headers, None);
+                let request = Request { method, path, query, headers, client, body, upgrade, entered };
+                handle(&state, path, request, fault).await
             }
         },
     );
@@ -322,7 +327,7 @@ pub fn service(
 }
 
 /// `fault` is what was wrong with the request before it was looked at.
-async fn handle(state: &AppState, path: &str, request: &Request<'_>, fault: Option<Fault>) -> Response {
+async fn handle(state: &AppState, path: &str, mut request: Request<'_>, fault: Option<Fault>) -> Response {
     let origins = state.config().server.cors_origins.clone();
     // Whatever comes before a printer's command is told as the command's own answers are.
     let commands = matches!(routes::find(&Method::POST, path), Found::Route(Target::PrinterCommand, _));
@@ -332,8 +337,12 @@ async fn handle(state: &AppState, path: &str, request: &Request<'_>, fault: Opti
         Found::Route(target, _) if state.entrance.rpc_only && target != Target::Rpc => {
             told(Fault::no_path(path))
         }
-        Found::Route(target, params) => match enter(state, target, request).await {
-            Ok(()) => dispatch(state, target, params, request, &origins).await,
+        Found::Route(target, params) => match enter(state, target, &request).await {
+            Ok(entered) => {
+                request.entered = entered;
+                let answered = dispatch(state, target, params, &request, &origins).await;
+                answered.map(|response| guarded(state, &request, response))
+            }
             Err(fault) => Err(fault),
         }
         .unwrap_or_else(told),
@@ -357,10 +366,26 @@ async fn handle(state: &AppState, path: &str, request: &Request<'_>, fault: Opti
     response
 }
 
+/// An answer that goes on, as streams do, ends when whoever asked for it would not be let in any more.
+fn guarded(state: &AppState, request: &Request<'_>, response: Response) -> Response {
+    let Some(entered) = request.entered.clone() else { return response };
+    if *request.method == Method::HEAD || response.body().size_hint().exact().is_some() {
+        return response;
+    }
+    let ended = AbortOnDropHandle::new(tokio::spawn(state.access.clone().ended(entered)));
+    let (head, body) = response.into_parts();
+    let body = warp::reply::stream(body.into_data_stream().take_until(ended)).into_response().into_body();
+    Response::from_parts(head, body)
+}
+
 /// While nobody has to log in, only a name of this machine opens more than a look; see [`hosts`].
 fn known_host(state: &AppState, target: Target, request: &Request<'_>) -> Result<(), Fault> {
     let looks = matches!(*request.method, Method::GET | Method::HEAD);
-    let talks = matches!(target, Target::Rpc | Target::Go2rtcSocket);
+    let talks = matches!(
+        target,
+        // What there is on the network is told to nobody from outside it.
+        Target::Rpc | Target::Go2rtcSocket | Target::FoundPrinters | Target::ExternalStreams
+    );
     if looks && !talks { Ok(()) } else { named_here(state, request) }
 }
 
@@ -374,10 +399,10 @@ fn named_here(state: &AppState, request: &Request<'_>) -> Result<(), Fault> {
 }
 
 /// The door, open for the dashboard's page: one can log in there.
-async fn enter(state: &AppState, target: Target, request: &Request<'_>) -> Result<(), Fault> {
+async fn enter(state: &AppState, target: Target, request: &Request<'_>) -> Result<Option<Entered>, Fault> {
     known_host(state, target, request)?;
     if target == Target::Page && assets::built() && request.query("action").is_none() {
-        return Ok(());
+        return Ok(None);
     }
     door::enter(&state.access, target, request.method, request.headers, request.client).await
 }
@@ -423,8 +448,10 @@ async fn dispatch(
         Target::Controls => controls::list(state, params.id).await,
         Target::Capabilities => controls::capabilities(state, params.id).await,
         Target::ExternalStreams | Target::ExternalStream | Target::ScanInterval | Target::Discover => {
-            if !matches!(*request.method, Method::GET | Method::HEAD) {
-                cors::may_act(request.headers, origins)?;
+            match *request.method {
+                Method::GET | Method::HEAD if target != Target::ExternalStreams => {}
+                Method::GET | Method::HEAD => cors::may_pry(request.headers, origins)?,
+                _ => cors::may_act(request.headers, origins)?,
             }
             match target {
                 Target::ExternalStreams => external::all(state, request).await,
@@ -492,8 +519,11 @@ async fn dispatch(
         | Target::PrinterCertificate
         | Target::PrinterTest
         | Target::FoundPrinters => {
-            if !matches!(*request.method, Method::GET | Method::HEAD) {
-                cors::may_act(request.headers, origins)?;
+            match *request.method {
+                // It has the service listen on the network.
+                _ if target == Target::FoundPrinters => cors::may_pry(request.headers, origins)?,
+                Method::GET | Method::HEAD => {}
+                _ => cors::may_act(request.headers, origins)?,
             }
             printer(state, target, params, request).await
         }

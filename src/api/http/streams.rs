@@ -171,6 +171,7 @@ mod tests {
             client: None,
             body: bytes::Bytes::new(),
             upgrade: None,
+            entered: None,
         }
     }
 

@@ -11,7 +11,7 @@ pub mod go2rtc;
 mod location;
 pub mod viewers;
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 use warp::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -19,9 +19,10 @@ use warp::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use super::answer::{self, Fault, Response};
 use super::routes::{Params, Target};
 use super::{AppState, Request};
+use crate::access::Entered;
 use crate::livekit::token;
 use crate::livekit::turn::{self, IceServer};
-use crate::serve::whep::{Offer, Patched, Refusal, Session, Who};
+use crate::serve::whep::{Fragment, Offer, Patched, Refusal, Session, Who};
 
 const SDP: &str = "application/sdp";
 const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
@@ -29,6 +30,8 @@ const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 /// For a viewer that finds no room: others leave.
 const RETRY_WHEN_FULL: u64 = 5;
+/// How often it is looked whether a session is still there.
+const LOOK: Duration = Duration::from_secs(10);
 /// The media thread is behind by milliseconds, not seconds.
 const RETRY_WHEN_BUSY: u64 = 1;
 
@@ -38,11 +41,42 @@ pub async fn post(state: &AppState, id: Option<&str>, request: &Request<'_>) -> 
         Some(SDP) => {
             let capture = state.camera(id)?;
             let session = state.whep.offer(&capture, offer(request)?).await.map_err(fault)?;
+            keep_watch(state, request, capture.id(), &session.id);
             let location = location::of(request.path, request.headers, &session.id);
             Ok(created(state, &session, &location))
         }
         Some(dialect::JSON) => dialect::post(state, id, request).await,
         other => Err(unsupported(other, &[SDP, dialect::JSON]).with(ACCEPT_POST, static_value(SDP))),
+    }
+}
+
+/// Ends a session when its viewer would not be let in any more. A task that ends with the session.
+fn keep_watch(state: &AppState, request: &Request<'_>, camera: &str, session: &str) {
+    if let Some(entered) = request.entered.clone() {
+        let (camera, session) = (camera.to_owned(), session.to_owned());
+        state.sockets.spawn(watch(state.clone(), entered, camera, session));
+    }
+}
+
+async fn watch(state: AppState, entered: Entered, camera: String, session: String) {
+    let over = async {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            // Without an ETag it is only asked for.
+            let asked = state.whep.patch(&camera, &session, None, Fragment::default()).await;
+            if matches!(asked, Err(Refusal::NoSession | Refusal::Stopping)) {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = state.stop.cancelled() => {}
+        () = over => {}
+        () = state.access.clone().ended(entered) => {
+            tracing::info!(camera, "a viewer's login has ended, and its session with it");
+            // It may have ended by itself.
+            let _ = state.whep.end(&camera, &session).await;
+        }
     }
 }
 

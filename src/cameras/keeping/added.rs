@@ -41,6 +41,11 @@ impl Cameras {
         true
     }
 
+    /// Whether a camera of this id is there or may come back.
+    pub async fn expects(&self, id: &str) -> bool {
+        self.0.keeping.lock().await.expected.contains(id)
+    }
+
     /// Takes an added camera away for good, withdrawn or not, and forgets what was set for it. Whether it was known.
     pub async fn remove(&self, id: &str) -> bool {
         let mut keeping = self.0.keeping.lock().await;

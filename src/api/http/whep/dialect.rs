@@ -10,7 +10,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 use warp::http::StatusCode;
 
-use super::{fault, unsupported, who};
+use super::{fault, keep_watch, unsupported, who};
 use crate::api::http::answer::{self, Fault, Response};
 use crate::api::http::{AppState, Request};
 use crate::livekit::turn::IceServer;
@@ -77,11 +77,13 @@ pub async fn post(state: &AppState, id: Option<&str>, request: &Request<'_>) -> 
     match message {
         Message::Request {} => {
             let session = state.whep.invite(&capture, who(request)).await.map_err(fault)?;
+            keep_watch(state, request, capture.id(), &session.id);
             Ok(described(state, "offer", session))
         }
         Message::Offer { sdp } => {
             let offer = Offer { sdp, who: who(request) };
             let session = state.whep.offer(&capture, offer).await.map_err(fault)?;
+            keep_watch(state, request, capture.id(), &session.id);
             Ok(described(state, "answer", session))
         }
         Message::Answer { id, sdp } => {

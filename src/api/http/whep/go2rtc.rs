@@ -20,7 +20,8 @@ use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
 use warp::http::StatusCode;
 
 use super::dialect::JSON;
-use super::{SDP, content_type, created, fault, location, offer, who};
+use super::{SDP, content_type, created, fault, keep_watch, location, offer, watch, who};
+use crate::access::Entered;
 use crate::api::http::answer::{self, Fault, Response};
 use crate::api::http::{AppState, Request, websocket};
 use crate::serve::whep::{Fragment, Offer, Refusal, Session, Who};
@@ -31,7 +32,7 @@ const OFFER_WITHIN: Duration = Duration::from_secs(15);
 const SEND_WITHIN: Duration = Duration::from_secs(5);
 /// Offers are some kilobytes.
 const MESSAGE: usize = 64 * 1024;
-/// Sockets beside those of viewers: they have not made their offer yet.
+/// Sockets beside those of viewers, who have a task each beside theirs: they have not made their offer yet.
 const SOCKETS: usize = 32;
 
 /// POST: WHEP as `application/sdp`, a description as JSON, or bare SDP of any other type.
@@ -51,6 +52,7 @@ pub async fn post(state: &AppState, request: &Request<'_>) -> Result<Response, F
         _ => offer(request)?,
     };
     let session = state.whep.offer(&capture, offer).await.map_err(fault)?;
+    keep_watch(state, request, capture.id(), &session.id);
     Ok(match kind.as_deref() {
         Some(JSON) => answer::json(StatusCode::OK, &json!({ "type": "answer", "sdp": session.sdp })),
         Some(SDP) => {
@@ -71,10 +73,14 @@ fn source(request: &Request<'_>) -> Option<String> {
 /// GET with an upgrade to a WebSocket (RFC 6455, 4.2).
 pub fn socket(state: &AppState, request: &Request<'_>) -> Result<Response, Fault> {
     let (upgrade, response) = websocket::handshake(request)?;
-    if state.sockets.len() >= state.config.borrow().webrtc.max_viewers.saturating_add(SOCKETS) {
+    if state.sockets.len()
+        >= state.config.borrow().webrtc.max_viewers.saturating_mul(2).saturating_add(SOCKETS)
+    {
         return Err(fault(Refusal::Busy));
     }
-    let talk = Talk { state: state.clone(), source: source(request), who: who(request), session: None };
+    let entered = request.entered.clone();
+    let talk =
+        Talk { state: state.clone(), source: source(request), who: who(request), session: None, entered };
     state.sockets.spawn(talk.run(upgrade));
     Ok(response)
 }
@@ -96,6 +102,7 @@ struct Talk {
     who: Who,
     /// Camera and session, once there is one.
     session: Option<(String, String)>,
+    entered: Option<Entered>,
 }
 
 impl Talk {
@@ -105,8 +112,16 @@ impl Talk {
         let io = TokioIo::new(upgraded);
         let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
         let stop = self.state.stop.clone();
+        let (access, entered) = (self.state.access.clone(), self.entered.clone());
+        let ended = async {
+            match entered {
+                Some(entered) => access.ended(entered).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = stop.cancelled() => {}
+            () = ended => {}
             () = self.talk(&mut socket) => {}
         }
         if let Some((camera, session)) = self.session.take() {
@@ -176,6 +191,10 @@ impl Talk {
         let offer = Offer { sdp: sdp.to_owned(), who: self.who.clone() };
         let session = self.state.whep.offer(&capture, offer).await.map_err(|refusal| refusal.to_string())?;
         self.session = Some((capture.id().to_owned(), session.id.clone()));
+        if let Some(entered) = self.entered.clone() {
+            let (camera, id) = (capture.id().to_owned(), session.id.clone());
+            self.state.sockets.spawn(watch(self.state.clone(), entered, camera, id));
+        }
         Ok(session)
     }
 
