@@ -163,7 +163,7 @@ pub async fn act(state: &AppState, params: Params<'_>, request: &Request<'_>) ->
 fn fleet(state: &AppState) -> Result<&Fleet, Fault> {
     state.fleet.as_ref().ok_or_else(|| {
         let message = "this service looks after no other machines; start it with APP_MODE=management";
-        Fault::new(StatusCode::NOT_FOUND, "NOT_FOUND", message, json!({}))
+        Fault::new(StatusCode::NOT_FOUND, "MANAGEMENT_OFF", message, json!({}))
     })
 }
 
