@@ -306,7 +306,8 @@ mod tests {
     async fn what_is_too_large_too_slow_or_no_http_is_given_up() {
         let long = b"HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\n0123456789012345678901234567890123456789\
                      0123456789012345678901234567890123456789012345678901234567890123456789";
-        let table: [(&[u8], Option<Duration>, fn(&AskError) -> bool); 3] = [
+        type Expected = fn(&AskError) -> bool;
+        let table: [(&[u8], Option<Duration>, Expected); 3] = [
             (long, None, |error| *error == AskError::TooLarge(100)),
             (long, Some(Duration::from_millis(50)), |error| matches!(error, AskError::TooLong(_))),
             (b"220 ready\r\n\r\n", None, |error| matches!(error, AskError::Garbage(_))),
