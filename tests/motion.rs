@@ -91,7 +91,7 @@ fn what_makes_no_sense_is_refused_with_words_and_other_pages_turn_nothing() {
         ("move", json!({ "degrees": 1, "steps": 1 }), "one of degrees, steps and preset"),
         ("move", json!({ "preset": "attic" }), "no preset"),
         ("move", json!({ "degree": 1 }), "unknown field"),
-        ("move", json!({ "degrees": 1, "speed": 1000 }), "at most 200"),
+        ("move", json!({ "degrees": 1, "speed": 1000 }), "0.01 to 200"),
         ("speed", json!({ "speed": 0 }), "0.01 to 200"),
         ("jog", json!({ "speed": 2 }), "-1 to 1"),
     ] {
