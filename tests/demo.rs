@@ -66,9 +66,8 @@ impl Drop for HlsViewer {
     }
 }
 
-#[test]
-fn ctrl_c_ends_the_demo_within_two_seconds_with_nothing_left_behind() {
-    // Whatever the demo leaves in the folder for temporary files is seen there.
+/// Starts the demo; with the folder for its temporary files, where whatever it leaves behind is seen, and its port.
+fn start() -> (tempfile::TempDir, Process, u16) {
     let temporary = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_fanlight"));
     command
@@ -76,10 +75,16 @@ fn ctrl_c_ends_the_demo_within_two_seconds_with_nothing_left_behind() {
         .current_dir(temporary.path())
         .env("TMPDIR", temporary.path())
         .env("NO_COLOR", "1");
-    let mut demo = Process::spawn("fanlight demo", &mut command);
-    let port: u16 = demo.wait_line("prints its address", 0, STARTS, |line| {
+    let demo = Process::spawn("fanlight demo", &mut command);
+    let port = demo.wait_line("prints its address", 0, STARTS, |line| {
         line.split("http://127.0.0.1:").nth(1)?.split('/').next()?.parse().ok()
     });
+    (temporary, demo, port)
+}
+
+#[test]
+fn ctrl_c_ends_the_demo_within_two_seconds_with_nothing_left_behind() {
+    let (temporary, mut demo, port) = start();
     let folder = temporary.path().join(format!("fanlight-demo-{}", demo.pid()));
     assert!(folder.is_dir(), "{} is where it keeps its files", folder.display());
 
@@ -109,17 +114,7 @@ fn the_demo_shows_two_simulated_printers_where_there_is_a_broker() {
     if lacks(test, &[("mosquitto", "mosquitto")]) {
         return;
     }
-    let temporary = tempfile::tempdir().unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_fanlight"));
-    command
-        .args(["demo", "--port", "0"])
-        .current_dir(temporary.path())
-        .env("TMPDIR", temporary.path())
-        .env("NO_COLOR", "1");
-    let mut demo = Process::spawn("fanlight demo", &mut command);
-    let port: u16 = demo.wait_line("prints its address", 0, STARTS, |line| {
-        line.split("http://127.0.0.1:").nth(1)?.split('/').next()?.parse().ok()
-    });
+    let (temporary, mut demo, port) = start();
     wait_until("both are connected and show what they do", STARTS, || {
         let list = get(port, "/api/printers?full=1").unwrap().json();
         let doing =

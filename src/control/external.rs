@@ -23,7 +23,7 @@ use super::Refusal;
 use crate::cameras::aliases::numbered;
 use crate::cameras::scan::{self, Found};
 use crate::cameras::{Cameras, Taken};
-use crate::config::model::{Camera, Http, HttpMode, Idle, Rtsp, Source, TlsCheck, Transport};
+use crate::config::model::{Camera, Idle, Source};
 use crate::config::{self, Config, Secret};
 use crate::reach::{Reach, ReachError};
 use crate::storage::Database;
@@ -427,20 +427,7 @@ impl External {
 
     fn camera(&self, stream: &KeptStream) -> Camera {
         let KeptStream { id, name, url, username, password, .. } = stream.clone();
-        let source = match scheme(&url).as_str() {
-            "rtsp" | "rtsps" => Source::Rtsp(Rtsp {
-                url,
-                username,
-                password,
-                password_file: None,
-                transport: Transport::Tcp,
-                latency_ms: 100,
-                tls: TlsCheck::Any,
-                tls_ca_file: None,
-                fingerprint: None,
-            }),
-            _ => Source::Http(Http { url, mode: HttpMode::Mjpeg, username, password, password_file: None }),
-        };
+        let source = Source::network(url, username, password);
         Camera {
             name: Some(name),
             idle: Idle::Close,

@@ -12,7 +12,7 @@ use url::{Position, Url};
 use super::models::{CameraProtocol, Model};
 use super::printer::Printer;
 use super::state::PrinterState;
-use crate::config::model::{BambuJpeg, Camera, Idle, Rtsp, Source, TlsCheck, Transport};
+use crate::config::model::{BambuJpeg, Camera, Idle, Rtsp, Source, TlsCheck};
 use crate::config::{self, Secret};
 use crate::tls::Fingerprint;
 
@@ -137,17 +137,8 @@ fn rtsp(address: &str, printer: &Printer, pin: Option<Fingerprint>) -> Result<So
         None => (None, None),
     };
     let fingerprint = pin.filter(|_| own && encrypted);
-    Ok(Source::Rtsp(Rtsp {
-        url,
-        username,
-        password,
-        password_file: None,
-        transport: Transport::Tcp,
-        latency_ms: LATENCY_MS,
-        tls: if fingerprint.is_some() { TlsCheck::Pin } else { TlsCheck::Any },
-        tls_ca_file: None,
-        fingerprint,
-    }))
+    let tls = if fingerprint.is_some() { TlsCheck::Pin } else { TlsCheck::Any };
+    Ok(Source::Rtsp(Rtsp { latency_ms: LATENCY_MS, tls, fingerprint, ..Rtsp::at(url, username, password) }))
 }
 
 /// A host as it stands in a URL.

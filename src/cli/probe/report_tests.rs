@@ -7,21 +7,12 @@ use crate::capture::outlet::OutletCounters;
 use crate::capture::status::{CameraStatus, OutletStatus};
 use crate::config;
 use crate::config::Secret;
-use crate::config::model::{File, Http, Libcamera, Rtsp, TlsCheck, Transport, V4l2};
+use crate::config::model::{File, Http, Libcamera, Rtsp, V4l2};
 use crate::supervision::Snapshot;
 
 fn rtsp(username: Option<&str>, url: &str) -> Camera {
-    let rtsp = Rtsp {
-        url: url.into(),
-        username: username.map(str::to_owned),
-        password: username.map(|_| Secret::new("hunter2")),
-        password_file: None,
-        transport: Transport::Tcp,
-        latency_ms: 100,
-        tls: TlsCheck::Any,
-        tls_ca_file: None,
-        fingerprint: None,
-    };
+    let password = username.map(|_| Secret::new("hunter2"));
+    let rtsp = Rtsp::at(url.into(), username.map(str::to_owned), password);
     Camera::new("porch", Source::Rtsp(rtsp))
 }
 

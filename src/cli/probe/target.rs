@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::config::model::{
-    Camera, File, Http, HttpMode, Rtsp, Source, TlsCheck, Transport, V4l2, V4l2Format,
-};
+use crate::config::model::{Camera, File, HttpMode, Source, V4l2, V4l2Format};
 use crate::config::{check_url, redact_url, take_credentials};
 
 /// A camera to look at.
@@ -54,21 +52,7 @@ fn read_url(target: &str) -> Result<Asked, String> {
     let shown = redact_url(target);
     let secret = (redact_url(&url) != url).then(|| url.clone());
     let (username, password) = credentials.map_or((None, None), |c| (Some(c.username), c.password));
-    let source = if url.to_ascii_lowercase().starts_with("rtsp") {
-        Source::Rtsp(Rtsp {
-            url,
-            username,
-            password,
-            password_file: None,
-            transport: Transport::Tcp,
-            latency_ms: 100,
-            tls: TlsCheck::Any,
-            tls_ca_file: None,
-            fingerprint: None,
-        })
-    } else {
-        Source::Http(Http { url, mode: HttpMode::Mjpeg, username, password, password_file: None })
-    };
+    let source = Source::network(url, username, password);
     let id = id(host.as_deref().unwrap_or("camera"));
     Ok(Asked { camera: Camera::new(id, source), shown, secret })
 }

@@ -106,6 +106,14 @@ pub enum Source {
 }
 
 impl Source {
+    /// A camera elsewhere, by what its URL begins with: `rtsp` or `http`.
+    pub fn network(url: String, username: Option<String>, password: Option<Secret>) -> Self {
+        if url.to_ascii_lowercase().starts_with("rtsp") {
+            return Source::Rtsp(Rtsp::at(url, username, password));
+        }
+        Source::Http(Http { url, mode: HttpMode::default(), username, password, password_file: None })
+    }
+
     pub const fn kind(&self) -> &'static str {
         match self {
             Source::Auto {} => "auto",
@@ -215,6 +223,23 @@ pub enum TlsCheck {
     Pin,
     System,
     File,
+}
+
+impl Rtsp {
+    /// With the defaults for everything but these.
+    pub fn at(url: String, username: Option<String>, password: Option<Secret>) -> Self {
+        Self {
+            url,
+            username,
+            password,
+            password_file: None,
+            transport: Transport::default(),
+            latency_ms: default_latency_ms(),
+            tls: TlsCheck::default(),
+            tls_ca_file: None,
+            fingerprint: None,
+        }
+    }
 }
 
 /// A camera that gives MJPEG, or one JPEG at a time, over HTTP.
