@@ -5,7 +5,7 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::printer::{Printers, Simulated};
@@ -223,4 +223,27 @@ fn a_print_is_recorded_and_pictured_as_the_configuration_wants() {
     printers.order("fail");
     wait_until("it is over", PATIENCE, || !recording());
     wait_until("its failure is pictured", PATIENCE, || snapshots() >= 2);
+}
+
+#[test]
+fn whoever_watches_a_printer_that_is_deleted_has_no_stream_any_more() {
+    let name = "whoever_watches_a_printer_that_is_deleted_has_no_stream_any_more";
+    for model in ["X1C", "A1"] {
+        let Some(printers) = Printers::start(name, model, 1, &[]) else { return };
+        let service = Fanlight::start(CONFIG);
+        let id = add(&service, &printers.all()[0]);
+        wait_picture(&service, &id);
+        let mut stream = MjpegStream::open(service.port(), &format!("/cameras/{id}/stream.mjpg")).unwrap();
+        assert!(stream.next_within(PATIENCE).unwrap().is_some());
+        let asked = Instant::now();
+        let deleted = send(&service, "DELETE", &format!("/api/printers/{id}"), &Value::Null);
+        assert_eq!(deleted.status, 204, "{}", deleted.text());
+        let ended =
+            wait_for("the stream ends", PATIENCE, || match stream.next_within(Duration::from_millis(200)) {
+                Ok(_) => None,
+                Err(_) => Some(asked.elapsed()),
+            });
+        println!("{model}: the stream ended {ended:?} after the printer was asked to be deleted");
+        assert_eq!(service.get(&format!("/cameras/{id}/snapshot.jpg")).status, 404);
+    }
 }
